@@ -1,0 +1,74 @@
+"""One arm of the experiment: what its denoiser learns, what it sees, and its images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from latentsr import conditions, latents, sampling, scores, vaes
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Scaled tensors on the common grid, rows in the order of the prepared set."""
+
+    autoencoder: vaes.Autoencoder
+    hr_latents: Tensor  # (N, C, h, w), raw
+    target: Tensor  # (N, C', grid, grid)
+    condition: Tensor  # (N, K, grid, grid)
+    scaling: latents.Scaling
+    is_training: Tensor  # (N,)
+    test: dict[str, NDArray[Any]]
+    numbers_seen: int  # how many numbers the condition carries
+
+    def sample(
+        self, net: sampling.Net, times: Sequence[int], seed: int, images: int | None = None
+    ) -> NDArray[np.float32]:
+        """Super-resolve the first ``images`` test images (all by default) to ``(M, H, W)``."""
+        seen = self.condition[~self.is_training][:images]
+        names = list(self.test["image_id"])[:images]
+        noise = sampling.initial_noise(names, tuple(self.target.shape[1:]), seed)
+        scaled = sampling.in_batches(net, noise, seen, times)
+        raw = conditions.from_grid(self.scaling.undo(scaled), self.hr_latents.shape[-1])
+        return latents.decode_all(self.autoencoder, raw, batch=16)
+
+    def own_decode(self) -> NDArray[np.float32]:
+        """Return the autoencoder's copy of the test images, ``(M, H, W)``."""
+        return latents.decode_all(self.autoencoder, self.hr_latents[~self.is_training], batch=16)
+
+
+def load(results: Path, dataset: str, vae: str, lr_condition: str, grid_factor: int) -> Arm:
+    """Read one arm's latents and bring target and condition to the common grid, standardised.
+
+    Scales come from the training rows only.
+    """
+    data = scores.read_arrays(results / "data" / f"{dataset}.npz")
+    folder = results / "autoencoders" / dataset
+    codes = scores.read_arrays(folder / f"latents_{vae}.npz")
+    hr, lr, upsampled = (torch.from_numpy(codes[key]) for key in ("hr", "lr", "upsampled"))
+    is_training = torch.from_numpy(data["split"] == "train")
+    grid_px = data["hr"].shape[-1] // grid_factor
+    pixels = torch.from_numpy(data["lr"])[:, None]  # (N, 1, h, w)
+    seen = conditions.lr_condition(
+        lr_condition, grid_px, lr=pixels, lr_latents=lr, upsampled_latents=upsampled
+    )
+    carried = {"lr_latent": lr, "upsampled_latent": upsampled, "lr_pixels": pixels}[lr_condition]
+    target = conditions.to_grid(hr, grid_px)
+    scaling = latents.Scaling.fit(target[is_training])
+    return Arm(
+        autoencoder=vaes.load(vae),
+        hr_latents=hr,
+        target=scaling.apply(target),
+        condition=latents.Scaling.fit(seen[is_training]).apply(seen),
+        scaling=scaling,
+        is_training=is_training,
+        test=scores.test_images(data),
+        numbers_seen=carried[0].numel(),
+    )

@@ -1,0 +1,94 @@
+"""How the low-resolution image enters the denoiser, and the grid all arms share."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+
+def space_to_depth(x: Tensor, factor: int) -> Tensor:
+    """Move blocks of ``factor x factor`` pixels into channels; lossless.
+
+    Parameters
+    ----------
+    x : Tensor
+        ``(B, C, H, W)``, sides divisible by ``factor``.
+    factor : int
+        Block side in pixels.
+
+    Returns
+    -------
+    Tensor
+        ``(B, C * factor**2, H / factor, W / factor)``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> space_to_depth(torch.zeros(2, 3, 32, 32), 2).shape
+    torch.Size([2, 12, 16, 16])
+    """
+    return functional.pixel_unshuffle(x, factor)
+
+
+def depth_to_space(x: Tensor, factor: int) -> Tensor:
+    """Undo `space_to_depth`."""
+    return functional.pixel_shuffle(x, factor)
+
+
+def to_grid(x: Tensor, grid_px: int) -> Tensor:
+    """Bring ``(B, C, H, H)`` to the common grid by space-to-depth.
+
+    Raises
+    ------
+    ValueError
+        Where the grid is finer than ``x`` or does not divide it: numbers would have to be invented.
+    """
+    side = x.shape[-1]
+    if side < grid_px or side % grid_px:
+        raise ValueError(
+            f"grid: {side} x {side} cannot be folded onto {grid_px} x {grid_px}; "
+            "use another LR condition or a coarser grid"
+        )
+    return space_to_depth(x, side // grid_px)
+
+
+def from_grid(x: Tensor, side: int) -> Tensor:
+    """Undo `to_grid` for a square of ``side``."""
+    return depth_to_space(x, side // x.shape[-1])
+
+
+def lr_condition(
+    kind: str, grid_px: int, *, lr: Tensor, lr_latents: Tensor, upsampled_latents: Tensor
+) -> Tensor:
+    """Return the condition ``(B, K, grid_px, grid_px)`` of one kind, not yet standardised.
+
+    ``lr_latent``: the LR image through the VAE at its own size, latent interpolated bilinearly
+    to the grid (as released). ``upsampled_latent``: the bicubically upsampled LR image through
+    the VAE, folded onto the grid like the target. ``lr_pixels``: the LR image itself, folded.
+
+    Parameters
+    ----------
+    kind : {"lr_latent", "upsampled_latent", "lr_pixels"}
+        See above.
+    grid_px : int
+        Side of the denoiser's grid.
+    lr : Tensor
+        LR images ``(B, 1, h, w)`` in [0, 1].
+    lr_latents, upsampled_latents : Tensor
+        Their latents, ``(B, C, h / f, w / f)`` and ``(B, C, H / f, W / f)``.
+    """
+    if kind == "lr_latent":
+        size = (grid_px, grid_px)
+        return functional.interpolate(lr_latents, size, mode="bilinear", align_corners=False)
+    if kind == "upsampled_latent":
+        return to_grid(upsampled_latents, grid_px)
+    if kind == "lr_pixels":
+        return to_grid(lr, grid_px)
+    raise ValueError(
+        f"lr_condition: {kind!r}; allowed are lr_latent, upsampled_latent and lr_pixels"
+    )
+
+
+def protocol(kind: str) -> str:
+    """Name the protocol of an arm whose other five switches are at their controlled values."""
+    return "controlled" if kind == "lr_pixels" else "mixed"

@@ -1,0 +1,23 @@
+"""Data sets: adapters from the layouts on disk to records, checks, and the arrays of a study."""
+
+from latentsr.datasets.adapters import Record, brats, folder, mimic_cxr, mrnet
+from latentsr.datasets.load import check, load_set, recognise, summary
+from latentsr.datasets.pixels import middle_half_slices, prepare_mask, prepare_pixels
+from latentsr.datasets.sets import SetEntry, read_sets
+
+__all__ = [
+    "Record",
+    "SetEntry",
+    "brats",
+    "check",
+    "folder",
+    "load_set",
+    "middle_half_slices",
+    "mimic_cxr",
+    "mrnet",
+    "prepare_mask",
+    "prepare_pixels",
+    "read_sets",
+    "recognise",
+    "summary",
+]

@@ -1,0 +1,239 @@
+"""Adapters: one function a layout, each listing the images of a set as records of one kind.
+
+Nothing is decoded here: a record's ``read`` opens its file when it is called.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import re
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from latentsr.datasets import pixels
+from latentsr.datasets.pixels import Array
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+BRATS_SCAN = re.compile(r"(BraTS-GLI-(\d{5})-(\d{3}))-t2w\.nii(\.gz)?")
+BRATS_DEPTH = 155
+MIN_PER_SPLIT = 3
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image of a set, before it is read; ``mask`` reads a lesion mask where there is one."""
+
+    image_id: str
+    subject_id: str
+    split: str  # "train" | "test"
+    path: Path
+    read: Callable[[], Array]
+    mask: Callable[[], Array] | None = None
+    mask_path: Path | None = None
+
+
+def seeded_split(units: Sequence[str], test_fraction: float, seed: int) -> set[str]:
+    """Draw the units (subjects, or images) of the test split.
+
+    Examples
+    --------
+    >>> len(seeded_split([f"p{i}" for i in range(44)], 0.27, 42))
+    12
+    """
+    names = sorted(set(units))
+    count = max(MIN_PER_SPLIT, round(len(names) * test_fraction))
+    order = np.random.default_rng(seed).permutation(len(names))
+    return {names[i] for i in order[:count]}
+
+
+def _rows(path: Path) -> Iterator[list[str]]:
+    """Read a csv or csv.gz file as text, so that 0042 stays 0042; a broken file is one line."""
+    try:
+        content = path.read_bytes()
+        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read as a table ({error})") from None
+    return iter([row for row in csv.reader(text.splitlines()) if row])
+
+
+def _table(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
+    rows = _rows(path)
+    header = [cell.strip() for cell in next(rows, [])]
+    if missing := [column for column in needed if column not in header]:
+        found = ", ".join(header) or "none"
+        raise ValueError(f"{path}: no column {', '.join(missing)}; columns found: {found}")
+    blank = [""] * len(header)  # a short row reads as empty cells
+    return [
+        dict(zip(header, (cell.strip() for cell in [*row, *blank]), strict=False)) for row in rows
+    ]
+
+
+def mrnet(root: Path) -> list[Record]:
+    """List an MRNet v1.0 folder: the middle sagittal slice of each exam.
+
+    ``train-abnormal.csv`` and ``valid-abnormal.csv`` (no header) name the exams; train becomes
+    "train", valid "test". MRNet ships no patient ids: a subject is an exam.
+    """
+    records = []
+    for folder_name, split in (("train", "train"), ("valid", "test")):
+        table = root / f"{folder_name}-abnormal.csv"
+        if not table.is_file():
+            raise ValueError(f"{table}: not found; it names the exams of this split")
+        for row in _rows(table):
+            case = row[0].strip().zfill(4)
+            path = root / folder_name / "sagittal" / f"{case}.npy"
+            if not path.is_file():
+                raise ValueError(f"{table}: names exam {case}, but {path} is not there")
+            read = partial(pixels.read_middle_slice, path)
+            records.append(Record(case, case, split, path, read))
+    return sorted(records, key=lambda record: record.image_id)
+
+
+def _nifti(folder_path: Path, stem: str) -> Path | None:
+    """Find a volume; some copies of BraTS hold a folder ``X.nii`` with the one file in it."""
+    for path in (folder_path / f"{stem}.nii.gz", folder_path / f"{stem}.nii"):
+        if path.is_dir():
+            inside = [p for p in sorted(path.iterdir()) if p.is_file() and ".nii" in p.name]
+            if len(inside) != 1:
+                raise ValueError(f"{path}: {len(inside)} NIfTI files in this folder; one is needed")
+            return inside[0]
+        if path.is_file():
+            return path
+    return None
+
+
+def brats(root: Path, *, slices: int, test_fraction: float, seed: int) -> list[Record]:
+    """List a BraTS 2023 GLI folder: ``slices`` axial T2w slices of the middle half of each scan.
+
+    In BraTS-GLI-XXXXX-YYY XXXXX is the patient and YYY the time point. Patients are split by
+    ``seed`` and keep all their scans on one side. Training uses every scan; a test patient
+    gives the earliest one only, so that each test patient weighs ``slices`` images. The
+    mask is any label above 0. Scans are looked for at any depth below ``root``.
+    """
+    scans: dict[str, tuple[str, Path]] = {}
+    for found in sorted(root.rglob("*-t2w.nii*")):
+        if not (match := BRATS_SCAN.fullmatch(found.name)):
+            continue
+        scan, patient = match.group(1, 2)
+        if scan in scans:
+            raise ValueError(f"{found}: scan {scan} is there twice, also as {scans[scan][1]}")
+        scans[scan] = (patient, found)
+    if not scans:
+        raise ValueError(f"{root}: no BraTS-GLI-XXXXX-YYY-t2w.nii.gz in it, at any depth")
+    test = seeded_split([patient for patient, _ in scans.values()], test_fraction, seed)
+    records, seen = [], set()
+    for scan, (patient, found) in sorted(scans.items()):
+        split = "test" if patient in test else "train"
+        if split == "test" and patient in seen:
+            continue
+        seen.add(patient)
+        path = _nifti(found.parent, f"{scan}-t2w") or found
+        segmentation = _nifti(found.parent, f"{scan}-seg")
+        for z in pixels.middle_half_slices(BRATS_DEPTH, slices).tolist():
+            mask = partial(pixels.read_label, segmentation, z) if segmentation else None
+            read = partial(pixels.read_slice, path, z)
+            image_id = f"{scan}_z{z:03d}"
+            records.append(Record(image_id, patient, split, path, read, mask, segmentation))
+    return records
+
+
+def _mimic_table(root: Path, name: str) -> Path:
+    """Find ``mimic-cxr-2.0.0-<name>.csv`` or its .gz (the name stayed 2.0.0 in release 2.1.0)."""
+    for ending in (".csv.gz", ".csv"):
+        if (path := root / f"mimic-cxr-2.0.0-{name}{ending}").is_file():
+            return path
+    raise ValueError(f"{root}: no mimic-cxr-2.0.0-{name}.csv or .csv.gz in it")
+
+
+def mimic_cxr(root: Path) -> list[Record]:
+    """List a MIMIC-CXR-JPG folder: its PA and AP views in the official split.
+
+    "validate" is left out. The tables list 377,110 images and most people hold a part of them:
+    an image that is not on disk is passed over. Subjects are patients.
+    """
+    metadata, splits = _mimic_table(root, "metadata"), _mimic_table(root, "split")
+    official = {row["dicom_id"]: row["split"] for row in _table(splits, ("dicom_id", "split"))}
+    records = []
+    for row in _table(metadata, ("dicom_id", "subject_id", "study_id", "ViewPosition")):
+        dicom, patient, study = row["dicom_id"], row["subject_id"], row["study_id"]
+        split = official.get(dicom)
+        if row["ViewPosition"] not in ("PA", "AP") or split == "validate":
+            continue
+        if split not in ("train", "test"):
+            allowed = "allowed are train, validate, test"
+            raise ValueError(f"{splits}: split of image {dicom} is {split!r}; {allowed}")
+        path = root / "files" / f"p{patient[:2]}" / f"p{patient}" / f"s{study}" / f"{dicom}.jpg"
+        if path.is_file():
+            records.append(Record(dicom, patient, split, path, partial(pixels.read_image, path)))
+    if not records:
+        raise ValueError(f"{root}: none of the frontal images of {metadata.name} is in files/")
+    return sorted(records, key=lambda record: record.image_id)
+
+
+def _manifest(root: Path, manifest: Path) -> list[tuple[str, str, str]]:
+    """Rows (file, subject, split or "") of a manifest, each file checked to be in the folder."""
+    listed = []
+    for line, row in enumerate(_table(manifest, ("file", "subject")), start=2):
+        name, subject, split = row["file"], row.get("subject", ""), row.get("split", "")
+        where = f"{manifest}: line {line}"
+        relative = PurePosixPath(name)
+        if relative.is_absolute() or ".." in relative.parts:
+            raise ValueError(f"{where}: file {name!r} lies outside the folder; keep it inside")
+        if not (root / name).is_file():
+            raise ValueError(f"{where}: file {name!r} is not in {root}")
+        if relative.suffix.lower() not in IMAGE_SUFFIXES:
+            raise ValueError(f"{where}: file {name!r}; allowed are {', '.join(IMAGE_SUFFIXES)}")
+        if not subject:
+            raise ValueError(f"{where}: no subject for {name!r}; every file needs one")
+        if split not in ("", "train", "test"):
+            raise ValueError(f"{where}: split {split!r}; allowed are train, test")
+        listed.append((relative.as_posix(), subject, split))
+    if 0 < sum(not split for *_, split in listed) < len(listed):
+        raise ValueError(f"{manifest}: split is filled in some lines only; fill all or none")
+    return listed
+
+
+def folder(root: Path, *, split_by: str, test_fraction: float, seed: int) -> list[Record]:
+    """List a folder of grey PNG, JPEG or TIFF files, searched at any depth.
+
+    An optional ``manifest.csv`` with columns file, subject and, if wanted, split (train or test)
+    chooses the files; without it each file is a subject. ``split_by`` "subject" keeps a subject
+    on one side; "image" lets both sides share subjects, for sets with too few of them.
+    """
+    manifest = root / "manifest.csv"
+    if manifest.is_file():
+        listed = _manifest(root, manifest)
+    else:
+        found = (p for p in root.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+        names = sorted(path.relative_to(root).as_posix() for path in found)
+        listed = [(name, name.rsplit(".", 1)[0], "") for name in names]
+    if not listed:
+        kinds = ", ".join(IMAGE_SUFFIXES)
+        raise ValueError(f"{root}: no image in it; allowed are {kinds}, at any depth")
+    unit = 1 if split_by == "subject" else 0
+    test = seeded_split([row[unit] for row in listed], test_fraction, seed)
+    records = []
+    for row in sorted(listed):
+        name, subject, split = row
+        path = root / name
+        image_id = name.rsplit(".", 1)[0].replace("/", "-")
+        split = split or ("test" if row[unit] in test else "train")
+        records.append(Record(image_id, subject, split, path, partial(pixels.read_image, path)))
+    return records
+
+
+def limited(records: Sequence[Record], split: str, count: int | None) -> list[Record]:
+    """Keep at most ``count`` images of a split: every subject's first, then every second, ..."""
+    rank: dict[str, int] = {}
+    ranked = []
+    for record in sorted((r for r in records if r.split == split), key=lambda r: r.image_id):
+        rank[record.subject_id] = rank.get(record.subject_id, 0) + 1
+        ranked.append((rank[record.subject_id], record.image_id, record))
+    chosen = sorted(ranked, key=lambda item: item[:2])[:count]
+    return sorted((item[2] for item in chosen), key=lambda r: r.image_id)

@@ -1,0 +1,223 @@
+"""One set, checked and read: the records of its adapter turned into the arrays of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latentsr.datasets import adapters, pixels
+from latentsr.datasets.adapters import MIN_PER_SPLIT, Record
+from latentsr.datasets.pixels import Array
+from latentsr.datasets.sets import SetEntry
+from latentsr.degrade import degrade
+
+MANY = 20  # problems listed a set before the rest is counted
+
+
+def _records(
+    name: str, entry: SetEntry, root: Path, slices: int, test_fraction: float, seed: int
+) -> list[Record]:
+    if not root.is_dir():
+        raise ValueError(f"set {name}: folder {root} is not there; run dvc repro data.dvc")
+    seeded = {"test_fraction": test_fraction, "seed": seed}
+    options: dict[str, dict[str, Any]] = {
+        "brats": {"slices": slices, **seeded},
+        "folder": {"split_by": entry.split_by, **seeded},
+    }
+    try:
+        return getattr(adapters, entry.adapter)(root, **options.get(entry.adapter, {}))
+    except ValueError as error:
+        raise ValueError(f"set {name}: {error}") from None
+
+
+def _list_problems(name: str, entry: SetEntry, records: Sequence[Record]) -> Iterable[str]:
+    """Find what is wrong with a list of records before any image is read."""
+    seen: dict[str, Path] = {}
+    side: dict[str, str] = {}
+    for record in records:
+        if record.image_id in seen:
+            files = f"{seen[record.image_id]} and {record.path}"
+            yield f"set {name}: image id {record.image_id} is there twice: {files}; rename one"
+        seen[record.image_id] = record.path
+        other = side.setdefault(record.subject_id, record.split)
+        if other != record.split and entry.split_by == "subject":
+            side[record.subject_id] = record.split
+            both = f"is in {other} and in {record.split}"
+            yield f"set {name}: subject {record.subject_id} {both}; a subject must be on one side"
+    for split in ("train", "test"):
+        units = {
+            r.image_id if entry.split_by == "image" else r.subject_id
+            for r in records
+            if r.split == split
+        }
+        if len(units) < MIN_PER_SPLIT:
+            needs = f"needs {2 * MIN_PER_SPLIT} {entry.subject_word}s, {MIN_PER_SPLIT} a split"
+            if entry.adapter == "folder" and entry.split_by == "subject":
+                needs += (
+                    f" or split_by: image (latentsr data use {name}=DIR --split-by-image {name})"
+                )
+            yield f"set {name}: {len(units)} {entry.subject_word}s in {split}; {needs}"
+
+
+def _guarded(path: Path, read: Callable[[], Array]) -> Array:
+    """Turn whatever goes wrong with a file into one line that names it."""
+    try:
+        return read()
+    except Exception as error:  # noqa: BLE001 - Pillow, NumPy, nibabel, zlib: each has its own
+        found = (str(error).strip().splitlines() or ["no message"])[0]
+        if not isinstance(error, ValueError):
+            found = f"cannot be read ({type(error).__name__}: {found}); replace or remove it"
+        raise ValueError(f"{path}: {found}") from None
+
+
+def _prepared(record: Record, anatomy: str, hr_px: int) -> tuple[Array, Array | None]:
+    image = _guarded(record.path, record.read)
+    hr = _guarded(record.path, lambda: pixels.prepare_pixels(image, anatomy, hr_px))
+    if record.mask is None or record.mask_path is None:
+        return hr, None
+    mask = _guarded(record.mask_path, record.mask)
+    if mask.shape != image.shape:
+        found = f"mask of shape {mask.shape} for an image of shape {image.shape}"
+        raise ValueError(f"{record.mask_path}: {found}; they must be equal")
+    return hr, pixels.prepare_mask(mask, hr_px)
+
+
+def check(
+    name: str,
+    entry: SetEntry,
+    root: Path,
+    *,
+    hr_px: int,
+    brain_slices: int,
+    test_fraction: float,
+    seed: int,
+) -> tuple[list[Record], list[str]]:
+    """List the set in ``root`` and read every image once; return (records, problems).
+
+    Unlike `load_set` it does not stop at the first problem: each is one line.
+    """
+    try:
+        records = _records(name, entry, root, brain_slices, test_fraction, seed)
+    except ValueError as error:
+        return [], [str(error)]
+    problems = list(_list_problems(name, entry, records))
+    for record in records:
+        try:
+            _prepared(record, entry.anatomy, hr_px)
+        except ValueError as error:
+            problems.append(f"set {name}: {error}")
+    if len(problems) > MANY:
+        problems[MANY:] = [f"set {name}: and {len(problems) - MANY} more problems"]
+    return records, problems
+
+
+def load_set(
+    name: str,
+    entry: SetEntry,
+    data_root: Path,
+    *,
+    hr_px: int,
+    lr_px: int,
+    train_images: int | None,
+    test_images: int | None,
+    brain_slices: int,
+    test_fraction: float,
+    operator: str,
+    seed: int,
+) -> dict[str, Array]:
+    """Read, check and prepare one set.
+
+    ``entry`` is the set's entry of ``sets.yaml``; its folder is looked for in ``data_root``.
+    ``train_images`` and ``test_images`` limit a split (None: all): every subject's first image is
+    taken before any subject's second, in the order of the ids. ``test_fraction`` and ``seed``
+    are for sets that bring no split of their own.
+
+    Returns
+    -------
+    dict with image_id, subject_id, split (N,) str, hr (N, hr_px, hr_px) and lr (N, lr_px, lr_px)
+    float32 in [0, 1]; mask (N, hr_px, hr_px) bool where the set has masks; noise_free like hr,
+    nan where an image has no twin, for phantoms. Training images come first.
+
+    Raises
+    ------
+    ValueError
+        One line naming the set and the file or key, what was found and what is needed.
+    """
+    root = data_root / entry.folder
+    records = _records(name, entry, root, brain_slices, test_fraction, seed)
+    for problem in _list_problems(name, entry, records):
+        raise ValueError(problem)
+    train = adapters.limited(records, "train", train_images)
+    records = train + adapters.limited(records, "test", test_images)
+    for problem in _list_problems(name, entry, records):
+        raise ValueError(
+            f"{problem}; here after the limit of {train_images} and {test_images} images"
+        )
+    hr = np.empty((len(records), hr_px, hr_px), np.float32)  # (N, H, W)
+    mask = np.zeros(hr.shape, bool)
+    for i, record in enumerate(records):
+        try:
+            hr[i], lesion = _prepared(record, entry.anatomy, hr_px)
+        except ValueError as error:
+            raise ValueError(f"set {name}: {error}") from None
+        if lesion is not None:
+            mask[i] = lesion
+    arrays: dict[str, Array] = {
+        "image_id": np.array([record.image_id for record in records]),
+        "subject_id": np.array([record.subject_id for record in records]),
+        "split": np.array([record.split for record in records]),
+        "hr": hr,
+        "lr": degrade(hr, lr_px, operator),
+    }
+    if any(record.mask for record in records):
+        arrays["mask"] = mask
+    twins = [_noise_free(data_root / "noise_free" / name, record, hr_px) for record in records]
+    if any(np.isfinite(twin[0, 0]) for twin in twins):
+        arrays["noise_free"] = np.stack(twins)
+    return arrays
+
+
+def _noise_free(root: Path, record: Record, hr_px: int) -> Array:
+    """Read a phantom's twin: 16-bit, already on the scale on which its noisy image is read."""
+    path = root / f"{record.image_id}.png"
+    if not path.is_file():
+        return np.full((hr_px, hr_px), np.nan, np.float32)
+    twin = Record(
+        record.image_id, record.subject_id, record.split, path, partial(pixels.read_image, path)
+    )
+    return _prepared(twin, "folder", hr_px)[0]
+
+
+def recognise(root: Path) -> tuple[str, Path]:
+    """Tell the adapter of a user's folder by its layout, and the folder the adapter wants.
+
+    Returns ("mrnet" | "brats" | "mimic_cxr" | "folder", folder).
+    """
+    for inner in (root, root / "MRNet-v1.0"):
+        if (inner / "train/sagittal").is_dir() and (inner / "valid/sagittal").is_dir():
+            return "mrnet", inner
+    if (root / "files").is_dir() and any(root.glob("mimic-cxr-2.0.0-*.csv*")):
+        return "mimic_cxr", root
+    if any(adapters.BRATS_SCAN.fullmatch(path.name) for path in root.rglob("*-t2w.nii*")):
+        return "brats", root
+    return "folder", root
+
+
+def summary(entry: SetEntry, arrays: dict[str, Array], *, is_phantom: bool) -> dict[str, Any]:
+    """Count images and subjects of a loaded set: its entry in ``sets.json``."""
+    counts: dict[str, Any] = {
+        "adapter": entry.adapter,
+        "split_by": entry.split_by,
+        "is_phantom": is_phantom,
+        "allow_images": entry.allow_images,
+        "subject_word": entry.subject_word,
+    }
+    for split in ("train", "test"):
+        rows = arrays["split"] == split
+        counts[f"n_{split}_images"] = int(rows.sum())
+        counts[f"n_{split}_subjects"] = len(set(arrays["subject_id"][rows].tolist()))
+    return counts

@@ -1,0 +1,143 @@
+"""From a file to a prepared image: reading, centre-crop, scaling to [0, 1], Lanczos to HR size."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Array = NDArray[Any]
+ANATOMIES = ("knee", "brain", "chest", "folder")
+
+
+def middle_half_slices(depth: int, count: int) -> NDArray[np.int_]:
+    """Return ``count`` evenly spaced slice indices of the middle half of a volume.
+
+    Examples
+    --------
+    >>> middle_half_slices(155, 5).tolist()
+    [39, 58, 77, 96, 115]
+    """
+    return np.linspace(depth * 0.25, depth * 0.75 - 1, count).round().astype(int)
+
+
+def _centre_crop(image: Array) -> Array:
+    side = min(image.shape)
+    top, left = ((length - side) // 2 for length in image.shape)
+    return image[top : top + side, left : left + side]
+
+
+def _unit_range(image: Array) -> Array:
+    """Scale by the range of the dtype; floats must lie in [0, 1] already."""
+    if np.issubdtype(image.dtype, np.integer):
+        limits = np.iinfo(image.dtype)
+        return (image.astype(np.float64) - limits.min) / (limits.max - limits.min)
+    low, high = float(image.min()), float(image.max())
+    if low < 0 or high > 1:
+        raise ValueError(f"float pixels from {low:.4g} to {high:.4g}; allowed are 0 to 1")
+    return image
+
+
+def prepare_pixels(image: Array, anatomy: str, hr_px: int) -> NDArray[np.float32]:
+    """Prepare one image as the study sees it.
+
+    Parameters
+    ----------
+    image : (H, W) uint8, int16, uint16 or float
+        Integers are scaled by the range of their type (uint8 by 255); floats lie in [0, 1].
+    anatomy : {"knee", "brain", "chest", "folder"}
+        A brain slice is scaled by its own minimum and maximum instead; the others are alike.
+    hr_px : int
+        Side of the result in pixels.
+
+    Returns
+    -------
+    (hr_px, hr_px) float32 in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        Not 2-D, non-finite, constant where min and max are needed, or smaller than ``hr_px``.
+        The line names what was found; the caller adds the file.
+
+    Examples
+    --------
+    >>> prepare_pixels(np.array([[0, 255], [51, 0]], np.uint8), "knee", 2).round(1).tolist()
+    [[0.0, 1.0], [0.20000000298023224, 0.0]]
+    """
+    if anatomy not in ANATOMIES:
+        raise ValueError(f"anatomy: {anatomy!r}; allowed are {', '.join(ANATOMIES)}")
+    if image.ndim != 2:
+        raise ValueError(f"image of shape {image.shape}; a grey image (height, width) is needed")
+    if min(image.shape) < hr_px:
+        height, width = image.shape
+        raise ValueError(f"{height} x {width} pixels; at least {hr_px} (hr_px) a side are needed")
+    if not np.isfinite(image).all():
+        count = int((~np.isfinite(image)).sum())
+        raise ValueError(f"{count} pixels are not finite (nan or inf); every pixel needs a number")
+    if anatomy == "brain":
+        low, high = float(image.min()), float(image.max())
+        if low == high:
+            raise ValueError(f"all pixels are {low:g}; a slice with an image in it is needed")
+        scaled = (image.astype(np.float64) - low) / (high - low)
+    else:
+        scaled = _unit_range(image)
+    square = Image.fromarray(_centre_crop(scaled).astype(np.float32))
+    resized = np.asarray(square.resize((hr_px, hr_px), Image.Resampling.LANCZOS), np.float32)
+    return np.clip(resized, 0.0, 1.0)
+
+
+def prepare_mask(mask: Array, hr_px: int) -> NDArray[np.bool_]:
+    """Crop a mask (H, W) like its image and resize it by nearest neighbour to (hr_px, hr_px)."""
+    square = Image.fromarray(_centre_crop(mask).astype(np.uint8))
+    return np.asarray(square.resize((hr_px, hr_px), Image.Resampling.NEAREST)) > 0
+
+
+def read_image(path: Path) -> Array:
+    """Read a grey PNG, JPEG or TIFF file as (H, W) uint8, uint16 or float32; refuse colour."""
+    with Image.open(path) as image:
+        if (frames := getattr(image, "n_frames", 1)) > 1:
+            raise ValueError(f"{frames} frames; one image a file is needed")
+        if image.mode in ("L", "F") or image.mode.startswith("I;16"):
+            return np.array(image)
+        if image.mode == "I":  # how older Pillows read 16-bit PNG
+            wide: Array = np.array(image)
+            if wide.min() < 0 or wide.max() >= 2**16:
+                raise ValueError("32-bit integer pixels; 8 or 16-bit grey is needed")
+            return wide.astype(np.uint16)
+        rgba: Array = np.array(image.convert("RGBA"))  # (H, W, 4)
+        if np.ptp(rgba[..., :3], axis=2).any() or (rgba[..., 3] < 255).any():
+            raise ValueError(f"colour or transparent pixels (mode {image.mode}); grey is needed")
+        return rgba[..., 0]
+
+
+def read_middle_slice(path: Path) -> Array:
+    """Read slice S // 2 of an MRNet exam (S, 256, 256)."""
+    exam = np.load(path, mmap_mode="r")
+    if exam.ndim != 3:
+        raise ValueError(f"array of shape {exam.shape}; (slices, height, width) is needed")
+    return np.array(exam[len(exam) // 2])
+
+
+@lru_cache(maxsize=2)  # image and mask: the slices of a volume are read one after another
+def _volume(path: Path, _modified_ns: int) -> Array:
+    import nibabel
+
+    return np.asarray(nibabel.load(path).dataobj)  # type: ignore[attr-defined]
+
+
+def read_slice(path: Path, index: int) -> Array:
+    """Read one axial slice of a NIfTI volume (X, Y, Z) as (rows, columns) = (Y, X)."""
+    volume = _volume(path, path.stat().st_mtime_ns)
+    if volume.ndim != 3:
+        raise ValueError(f"volume of shape {volume.shape}; three axes are needed")
+    return volume[:, :, index].T
+
+
+def read_label(path: Path, index: int) -> Array:
+    """Read one axial slice of a segmentation as a mask: any label above 0."""
+    return read_slice(path, index) > 0

@@ -1,0 +1,80 @@
+"""``sets.yaml``: which sets the study uses and how each is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from latentsr.datasets.pixels import ANATOMIES
+
+NAME = re.compile(r"[a-z0-9_-]+")
+SOURCES = ("phantoms", "own")
+SUBJECT_WORDS = {"mrnet": "exam", "brats": "patient", "mimic_cxr": "patient", "folder": "subject"}
+CHOICES: dict[str, tuple[object, ...]] = {
+    "adapter": tuple(SUBJECT_WORDS),
+    "anatomy": ANATOMIES,
+    "split_by": ("subject", "image"),
+    "allow_images": (True, False),
+}
+
+
+@dataclass(frozen=True)
+class SetEntry:
+    """How a set is read; ``folder`` is relative to ``data/``."""
+
+    adapter: str
+    folder: str
+    anatomy: str
+    split_by: str = "subject"
+    allow_images: bool = False  # may pages show images of this set?
+
+    @property
+    def subject_word(self) -> str:
+        return "image" if self.split_by == "image" else SUBJECT_WORDS[self.adapter]
+
+
+def set_entry(where: str, values: Mapping[str, Any]) -> SetEntry:
+    """Build one entry; a missing, unknown or wrong key is an error of one line."""
+    allowed = [field.name for field in fields(SetEntry)]
+    for key in values:
+        if key not in allowed:
+            raise ValueError(f"{where}.{key}: unknown key; allowed are {', '.join(allowed)}")
+    if missing := [key for key in allowed[:3] if key not in values]:
+        raise ValueError(f"{where}: missing key {', '.join(missing)}")
+    entry = SetEntry(**values)
+    for key, choices in CHOICES.items():
+        if (value := getattr(entry, key)) not in choices:
+            listed = ", ".join(str(choice).lower() for choice in choices)
+            raise ValueError(f"{where}.{key}: {value!r}; allowed are {listed}")
+    if entry.split_by == "image" and entry.adapter != "folder":
+        raise ValueError(f"{where}.split_by: 'image' is for adapter folder, not {entry.adapter}")
+    parts = Path(str(entry.folder)).parts
+    if Path(str(entry.folder)).is_absolute() or ".." in parts:
+        raise ValueError(f"{where}.folder: {entry.folder!r}; a folder inside data/ is needed")
+    return entry
+
+
+def read_sets(path: Path) -> tuple[str, dict[str, SetEntry]]:
+    """Read ``sets.yaml``: the source ("phantoms" or "own") and the sets of the study in order."""
+    raw = yaml.safe_load(path.read_text()) or {}
+    for key in ("source", "names", "sets"):
+        if key not in raw:
+            raise ValueError(f"{path}: missing key {key!r}")
+    if raw["source"] not in SOURCES:
+        raise ValueError(f"{path}: source: {raw['source']!r}; allowed are {', '.join(SOURCES)}")
+    if not raw["names"] or len(set(raw["names"])) < len(raw["names"]):
+        raise ValueError(f"{path}: names: {raw['names']!r}; at least one set is needed, each once")
+    entries = {}
+    for name in raw["names"]:
+        if not NAME.fullmatch(str(name)):
+            raise ValueError(f"{path}: names: {name!r}; allowed are a-z, 0-9, _ and -")
+        if name not in raw["sets"]:
+            known = ", ".join(raw["sets"])
+            raise ValueError(f"{path}: names: unknown set name {name!r}; sets has {known}")
+        entries[name] = set_entry(f"{path}: sets.{name}", raw["sets"][name] or {})
+    return raw["source"], entries

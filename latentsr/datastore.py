@@ -1,0 +1,279 @@
+"""Whose images the study uses: `latentsr data use | reset | status`, and the guard of `data/`.
+
+``data.dvc`` imports a folder into ``data/``: ``assets/phantoms``, or after `use` ``assets/own``,
+where the user's files are gathered. ``sets.yaml`` says how each set is read.
+
+The guard: no file that somebody puts into ``data/`` by hand, or changes there, is lost.
+
+1. The out of ``data.dvc`` has ``persist: true``. Without it DVC deletes such files at the next
+   ``dvc repro`` without a word; with it the import is refused ("unable to remove ... without a
+   confirmation") and nothing is touched.
+2. That holds while the imported folder stays the same. When it changes, DVC copies over what is
+   there: new files win over changed ones, and files of the former import stay. So whatever
+   rewrites the imported folder calls `before_import` first: `use`, `reset`, and the command of
+   the phantoms stage. That stage's out is ``persist: true`` too, because DVC never
+   restores such a stage from its run cache but always runs the command.
+3. `rescue_strangers` moves what is not of the last import to ``data-rescued/<number>/`` and says
+   so. ``make repro`` calls it first, so that there a stranger never stops the pipeline.
+"""
+
+from __future__ import annotations
+
+import csv
+import filecmp
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from latentsr.datasets import SetEntry, check, read_sets, recognise
+from latentsr.datasets.sets import NAME
+from latentsr.params import read as read_params
+
+PHANTOMS, OWN, RESCUED = "assets/phantoms", "assets/own", "data-rescued"
+TABLES = {
+    "mrnet": "*-abnormal.csv",
+    "brats": "no-table",
+    "mimic_cxr": "mimic-cxr-2.0.0-*.csv*",
+    "folder": "manifest.csv",
+}
+ANATOMY = {"mrnet": "knee", "brats": "brain", "mimic_cxr": "chest", "folder": "folder"}
+PHANTOM_SETS = {
+    "knee": SetEntry("mrnet", "knee/MRNet-v1.0", "knee"),
+    "brain": SetEntry("brats", "brain", "brain"),
+    "chest": SetEntry("mimic_cxr", "chest", "chest"),
+}
+DATA_DVC = """\
+desc: images of the study, imported from {source}; see `latentsr data --help`
+deps:
+- path: {source}
+outs:
+- path: data
+  persist: true
+"""
+SETS_YAML = """\
+# The sets of the study; written by `latentsr data use NAME=DIR ...` and `latentsr data reset`.
+source: {source}               # phantoms: the embedded images; own: yours, in assets/own
+names: [{names}]    # the sets in use, in this order
+sets:   # folder: inside data/; allow_images: may pages of the book show images of the set?
+"""
+
+
+def _texts(source: str, entries: dict[str, SetEntry]) -> dict[str, str]:
+    """Return the contents of ``data.dvc`` and ``sets.yaml`` for an imported folder."""
+    head = SETS_YAML.format(source=source.removeprefix("assets/"), names=", ".join(entries))
+    rows = ({name: asdict(entry)} for name, entry in entries.items())
+    flow: dict[str, Any] = {"default_flow_style": None, "sort_keys": False, "width": 200}
+    body = "".join(f"  {yaml.safe_dump(row, **flow)}" for row in rows)
+    return {"sets.yaml": head + body, "data.dvc": DATA_DVC.format(source=source)}
+
+
+DEFAULTS = _texts(PHANTOMS, PHANTOM_SETS)
+
+
+def _switch(root: Path, texts: dict[str, str]) -> None:
+    """Write each file so that it is either the old or the new one, never half."""
+    for name, text in texts.items():
+        part = root / f".{name}.part"
+        part.write_text(text)
+        part.replace(root / name)
+
+
+def _imported(root: Path) -> tuple[str, dict[str, str]]:
+    """Return the imported folder and the md5 of each file of the last import, as DVC noted it."""
+    stage: dict[str, Any] = yaml.safe_load((root / "data.dvc").read_text())
+    digest = stage["outs"][0].get("md5", "")
+    listing = root / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
+    files = json.loads(listing.read_text()) if digest and listing.is_file() else []
+    return stage["deps"][0]["path"], {entry["relpath"]: entry["md5"] for entry in files}
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Walk files and links, links to folders included and not followed."""
+    for where, folders, files in os.walk(folder):
+        links = [name for name in folders if (Path(where) / name).is_symlink()]
+        yield from (Path(where) / name for name in sorted(files + links))
+
+
+def _is_known(path: Path, relative: str, source: Path, listing: dict[str, str]) -> bool:
+    """Is this file what the last import wrote, or what the next one would write?"""
+    if not path.is_file():  # a link to a folder, or to nothing
+        return False
+    twin = source / relative
+    if twin.is_file() and filecmp.cmp(path, twin, shallow=False):
+        return True
+    if relative not in listing:
+        return False
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "md5").hexdigest() == listing[relative]
+
+
+def strangers(root: Path = Path()) -> list[Path]:
+    """List what stands in ``data/`` and is not of the last import: added or changed by hand."""
+    data = root / "data"
+    if data.is_symlink():
+        return [data]
+    source, listing = _imported(root)
+    return [
+        path
+        for path in _files(data)
+        if not _is_known(path, path.relative_to(data).as_posix(), root / source, listing)
+    ]
+
+
+def rescue_strangers(root: Path = Path()) -> list[str]:
+    """Move strangers out of ``data/`` to ``data-rescued/<number>/``; return a line if any.
+
+    The files of the import that they replaced come back at the next ``dvc repro``.
+    """
+    if not (found := strangers(root)):
+        return []
+    rescued = root / RESCUED
+    rescued.mkdir(exist_ok=True)
+    (rescued / ".gitignore").write_text("*\n")  # may be anybody's images: never into git
+    taken = [int(path.name) for path in rescued.iterdir() if path.name.isdigit()]
+    target = rescued / str(max(taken, default=0) + 1)
+    for path in found:
+        new = target / path.relative_to(root)
+        new.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_symlink():  # a link is kept as a link, to the same place
+            new.symlink_to(os.path.abspath(path.parent / path.readlink()))
+            path.unlink()
+        else:
+            shutil.move(path, new)
+    first = found[0].relative_to(root)
+    return [
+        f"data/ held {len(found)} file(s) not of its import ({first}, ...): moved to"
+        f" {target.relative_to(root)}; to study your images: latentsr data use NAME=DIR"
+    ]
+
+
+def before_import(root: Path = Path()) -> list[str]:
+    """Rescue strangers and empty ``data/``: to be called before the imported folder changes."""
+    lines = rescue_strangers(root)
+    if (root / "data").is_dir():
+        shutil.rmtree(root / "data")  # strangers are gone: what is left DVC can write again
+    return lines
+
+
+def before_phantoms(root: Path = Path()) -> list[str]:
+    """Do `before_import` if ``data.dvc`` imports the phantoms: before they are rewritten."""
+    if (root / "data.dvc").is_file() and _imported(root)[0] == PHANTOMS:
+        return before_import(root)
+    return []
+
+
+def _pairs(pairs: list[str], split_by_image: list[str]) -> tuple[dict[str, Path], list[str]]:
+    folders, problems = {}, []
+    for pair in pairs:
+        name, _, folder = pair.partition("=")
+        if not NAME.fullmatch(name) or not folder:
+            problems.append(f"{pair!r}: NAME=DIR is needed, with a NAME of a-z, 0-9, _ and -")
+        elif name in folders:
+            problems.append(f"{pair!r}: set {name} is named twice")
+        elif not Path(folder).expanduser().is_dir():
+            problems.append(f"{pair!r}: {folder} is not a folder")
+        folders[name] = Path(folder).expanduser()
+    for name in split_by_image:
+        if name not in folders:
+            problems.append(f"--split-by-image {name}: no such set; given are {', '.join(folders)}")
+    if not pairs:
+        problems.append("no set: NAME=DIR is needed at least once")
+    return folders, problems
+
+
+def _link(path: Path, new: Path) -> None:
+    """Hard-link a file, or copy it where that is not possible (DVC copies from there)."""
+    new.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(path.resolve(), new)
+    except OSError:
+        shutil.copyfile(path, new)
+
+
+def use(pairs: list[str], split_by_image: list[str], root: Path = Path()) -> list[str]:
+    """Make the study use these folders, ``["knee=DIR", ...]``, in place of all sets so far.
+
+    Layouts of MRNet, BraTS 2023 and MIMIC-CXR-JPG are recognised; any other folder is read by the
+    ``folder`` adapter. Every image is read once; nothing is touched before all is well.
+
+    Raises
+    ------
+    ValueError
+        All problems, one line each.
+    """
+    folders, problems = _pairs(pairs, split_by_image)
+    if problems:
+        raise ValueError("\n".join(problems))
+    params = read_params(root / "params.yaml")["data"]
+    entries: dict[str, SetEntry] = {}
+    files: dict[str, list[tuple[Path, str]]] = {}  # set: (file, where it goes in the set)
+    manifests: dict[str, str] = {}
+    for name, given in folders.items():
+        adapter, folder = recognise(given)
+        if adapter != "folder" and name in split_by_image:
+            problems.append(f"--split-by-image {name}: {given} has the split of {adapter}")
+            continue
+        split_by = "image" if name in split_by_image else "subject"
+        entries[name] = SetEntry(adapter, name, ANATOMY[adapter], split_by)
+        records, found = check(
+            name,
+            entries[name],
+            folder,
+            hr_px=params.hr_px,
+            brain_slices=params.brain_slices,
+            test_fraction=params.test_fraction,
+            seed=params.split_seed,
+        )
+        problems += found
+        paths = {path for r in records for path in (r.path, r.mask_path) if path}
+        paths |= set(folder.glob(TABLES[adapter]))
+        files[name] = [(path, path.relative_to(folder).as_posix()) for path in sorted(paths)]
+        if adapter == "folder" and not (folder / "manifest.csv").is_file():
+            text = io.StringIO()
+            rows = [(r.path.relative_to(folder).as_posix(), r.subject_id) for r in records]
+            csv.writer(text, lineterminator="\n").writerows([("file", "subject"), *rows])
+            manifests[name] = text.getvalue()
+    if problems:
+        raise ValueError("\n".join(problems))
+
+    staging = root / "assets/.own.part"
+    shutil.rmtree(staging, ignore_errors=True)
+    for name, listed in files.items():
+        for path, relative in listed:
+            _link(path, staging / name / relative)
+        if name in manifests:
+            (staging / name / "manifest.csv").write_text(manifests[name])
+    lines = before_import(root)
+    shutil.rmtree(root / OWN, ignore_errors=True)
+    staging.replace(root / OWN)
+    _switch(root, _texts(OWN, entries))
+    counts = ", ".join(f"{name} ({len(listed)} files)" for name, listed in files.items())
+    return [*lines, f"the study now uses {counts}, gathered in {OWN}; next: make repro"]
+
+
+def reset(root: Path = Path()) -> list[str]:
+    """Go back to the embedded phantoms; ``assets/own`` stays until the next `use`."""
+    lines = before_import(root)
+    _switch(root, DEFAULTS)
+    return [*lines, "the study now uses the embedded phantoms; next: make repro"]
+
+
+def status(root: Path = Path()) -> list[str]:
+    """Say which sets the study uses, where they are, and whether ``data/`` holds strangers."""
+    source, entries = read_sets(root / "sets.yaml")
+    lines = [f"source: {source} (data.dvc imports {_imported(root)[0]})"]
+    for name, entry in entries.items():
+        folder = root / "data" / entry.folder
+        there = f"{sum(1 for _ in _files(folder))} files" if folder.is_dir() else "not there yet"
+        lines.append(f"{name}: {entry.adapter}, data/{entry.folder} ({there})")
+    if found := strangers(root):
+        lines.append(f"not of the import: {len(found)} file(s) in data/, the first {found[0]}")
+    return lines

@@ -1,0 +1,107 @@
+"""One style for every figure: colours of the arms, rows of images, saving."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe & Ito's palette: apart for every common kind of colour blindness
+COLOURS = {
+    "natural-f8c4": "#D55E00",
+    "phantom-f8c4": "#E69F00",
+    "natural-f4c3": "#56B4E9",
+    "phantom-f4c3": "#0072B2",
+    "bicubic": "#777777",
+    "lanczos": "#AAAAAA",
+}
+OTHERS = ("#009E73", "#CC79A7", "#F0E442", "#000000")
+CONDITION_LABELS = {
+    "lr_latent": "LR latent\n(as released)",
+    "upsampled_latent": "latent of\nupsampled LR",
+    "lr_pixels": "LR pixels\n(controlled)",
+}
+
+
+def colour(name: str) -> str:
+    """Return the colour of an arm, the same in every figure."""
+    return COLOURS.get(name, OTHERS[sum(name.encode()) % len(OTHERS)])
+
+
+def style() -> None:
+    """Set seaborn's and matplotlib's defaults; SVG ids are fixed so that files keep their bytes."""
+    import matplotlib
+    import seaborn
+
+    seaborn.set_theme(style="ticks", context="notebook", font_scale=0.85)
+    matplotlib.rcParams.update(
+        {
+            "svg.hashsalt": "latentsr",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "figure.constrained_layout.use": True,
+            "legend.frameon": False,
+            "axes.titlelocation": "left",
+        }
+    )
+
+
+def save(figure: Figure, outputs: Path, name: str, alt: str) -> None:
+    """Write ``figures/NN/<name>.svg``, a 300-dpi ``.png`` and the alternative text ``.txt``."""
+    folder = Path(outputs) / "figures" / name[:2]
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+    figure.savefig(folder / f"{name}.png", dpi=300, metadata={"Software": None})
+    (folder / f"{name}.txt").write_text(alt + "\n")
+
+
+def image_grid(
+    rows: Mapping[str, Mapping[str, NDArray[np.float32]]], side_inch: float = 1.5
+) -> Figure:
+    """Draw images in [0, 1] with one grey scale: a row a key, a column an inner key."""
+    import matplotlib.pyplot as plt
+
+    width = max(len(row) for row in rows.values())
+    size = (width * side_inch + 0.4, len(rows) * (side_inch + 0.2))
+    figure, axes = plt.subplots(len(rows), width, figsize=size, squeeze=False)
+    for line, (label, row) in zip(axes, rows.items(), strict=True):
+        for axis in line:
+            axis.set_axis_off()
+        for axis, (title, image) in zip(line, row.items(), strict=False):
+            axis.imshow(image.astype(np.float32), cmap="gray", vmin=0, vmax=1)
+            axis.set_title(title, fontsize=8)
+        line[0].text(
+            -0.06, 0.5, label, transform=line[0].transAxes, rotation=90, ha="right", va="center"
+        )
+    return figure
+
+
+def intervals(
+    axis: Axes, x: float, mean: float, interval: tuple[float, float], name: str, label: str = ""
+) -> None:
+    """Draw one mean with its interval; without an interval (nan) the point alone, hollow."""
+    low, high = interval
+    known = bool(np.isfinite(low) and np.isfinite(high))
+    if known:
+        axis.plot([x, x], [low, high], color=colour(name), lw=2, solid_capstyle="butt")
+    face = colour(name) if known else "white"
+    axis.plot(
+        x, mean, "o", color=colour(name), markerfacecolor=face, ms=6, label=label or None, ls="none"
+    )
+
+
+def not_shown() -> Figure:
+    """Stand in for pictures of a set whose images may not be published."""
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(5, 1))
+    axis.set_axis_off()
+    axis.text(0, 0.5, "Images of this set are not shown (allow_images is not set).", va="center")
+    return figure

@@ -1,0 +1,139 @@
+"""Image scores against a reference, one float64 number an image: PSNR and multi-scale SSIM."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import correlate1d
+
+Floats = NDArray[np.float64]
+
+# Wang, Simoncelli & Bovik 2003: the exponents of the five scales, finest first.
+WANG_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+
+
+def as_pair(image: ArrayLike, reference: ArrayLike) -> tuple[Floats, Floats]:
+    """Return both as float64 ``(..., H, W)``; refuse arrays of different shapes."""
+    a, b = np.asarray(image, np.float64), np.asarray(reference, np.float64)
+    if a.shape != b.shape or a.ndim < 2:
+        raise ValueError(
+            f"image {a.shape} and reference {b.shape}: both must be (..., H, W) of one shape;"
+            " pair them by image id first"
+        )
+    return a, b
+
+
+def psnr_db(image: ArrayLike, reference: ArrayLike, data_range: float = 1.0) -> Floats:
+    r"""Peak signal-to-noise ratio of each image.
+
+    .. math:: \mathrm{PSNR} = 10 \log_{10}(R^2 / \mathrm{MSE})
+
+    with R the `data_range` and the MSE over each image's own pixels: ``(..., H, W)`` in, ``(...)``
+    out, dB; inf where both are identical. The mean over images is not the PSNR of a batch.
+
+    >>> float(psnr_db(np.full((2, 2), 0.1), np.zeros((2, 2))).round(6))
+    20.0
+    """
+    a, b = as_pair(image, reference)
+    mse = np.mean((a - b) ** 2, axis=(-2, -1))
+    with np.errstate(divide="ignore"):
+        return np.asarray(10 * np.log10(data_range**2 / mse))
+
+
+def ms_ssim_setting(side_px: int) -> tuple[int, int]:
+    """Return (scales, window_px) for the shorter side: 5 and 11 from 176 px on, else 3 and 7."""
+    return (5, 11) if side_px >= 176 else (3, 7)
+
+
+def ms_ssim_weights(scales: int) -> Floats:
+    """Return Wang's five exponents as printed, or for fewer scales the first ones, made to sum to 1.
+
+    >>> ms_ssim_weights(3).round(4).tolist()
+    [0.0711, 0.453, 0.476]
+    """
+    if not 1 <= scales <= len(WANG_WEIGHTS):
+        raise ValueError(f"scales: {scales}, but 1 to {len(WANG_WEIGHTS)} are allowed")
+    weights = np.array(WANG_WEIGHTS[:scales])
+    return weights if scales == len(WANG_WEIGHTS) else weights / weights.sum()
+
+
+def _structure(a: Floats, b: Floats, window_px: int, sigma_px: float, data_range: float) -> Floats:
+    """Return the mean contrast-structure term and the mean SSIM, stacked ``(2, ...)``."""
+    half = window_px // 2
+    taps = np.exp(-(np.arange(-half, half + 1) ** 2) / (2 * sigma_px**2))
+    taps /= taps.sum()
+
+    def blur(x: Floats) -> Floats:
+        rows = correlate1d(x, taps, axis=-2, mode="mirror")
+        return np.asarray(correlate1d(rows, taps, axis=-1, mode="mirror"))
+
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    mean_a, mean_b = blur(a), blur(b)
+    var_a = np.maximum(blur(a * a) - mean_a**2, 0)
+    var_b = np.maximum(blur(b * b) - mean_b**2, 0)
+    contrast = (2 * (blur(a * b) - mean_a * mean_b) + c2) / (var_a + var_b + c2)
+    ssim = contrast * (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+    height, width = a.shape[-2:]
+    inside = contrast[..., half : height - half, half : width - half]
+    return np.stack([inside.mean(axis=(-2, -1)), ssim.mean(axis=(-2, -1))])
+
+
+def ms_ssim(
+    image: ArrayLike,
+    reference: ArrayLike,
+    scales: int | None = None,
+    window_px: int | None = None,
+    *,
+    sigma_px: float = 1.5,
+    data_range: float = 1.0,
+) -> Floats:
+    r"""Multi-scale structural similarity of each image, with a Gaussian window.
+
+    .. math:: \prod_{j<M} c_j^{w_j} \cdot s_M^{w_M}
+
+    with :math:`c_j` the mean contrast-structure term at scale j and :math:`s_M` the mean SSIM at the
+    coarsest (negative means count as 0), w the `ms_ssim_weights`, K1 = 0.01 and K2 = 0.03. The next
+    scale averages 2x2 blocks (an odd last row or column is dropped).
+
+    Parameters
+    ----------
+    image, reference : array_like
+        ``(..., H, W)``, in units of `data_range`; the result is ``(...)`` float64, 0 to 1.
+    scales, window_px : int, optional
+        Number of scales and odd side of the window; by default `ms_ssim_setting` of the image.
+    sigma_px : float
+        SD of the window.
+
+    Notes
+    -----
+    Equals torchmetrics 1.9: contrast terms over whole windows only, the coarsest SSIM over all
+    pixels with mirrored borders. torchmetrics derives a Gaussian window's size from sigma (11 for
+    1.5) and ignores its `kernel_size`; here `window_px` is the window that is used.
+
+    >>> ramp = np.linspace(0, 1, 64 * 64).reshape(64, 64)
+    >>> float(ms_ssim(ramp, ramp).round(12)), bool(ms_ssim(ramp, ramp / 2) < 1)
+    (1.0, True)
+    """
+    a, b = as_pair(image, reference)
+    side = min(a.shape[-2:])
+    default_scales, default_window = ms_ssim_setting(side)
+    scales = default_scales if scales is None else scales
+    window_px = default_window if window_px is None else window_px
+    weights = ms_ssim_weights(scales)
+    if window_px < 1 or window_px % 2 == 0:
+        raise ValueError(f"window_px: {window_px}, but it must be odd and positive")
+    if side // 2 ** (scales - 1) < window_px:
+        raise ValueError(
+            f"image side: {side} px, but {scales} scales with a {window_px} px window need at least"
+            f" {window_px * 2 ** (scales - 1)} px; choose fewer scales or a smaller window"
+        )
+    score = np.ones(a.shape[:-2])
+    for scale, weight in enumerate(weights):
+        terms = _structure(a, b, window_px, sigma_px, data_range)
+        score = score * np.maximum(terms[int(scale == scales - 1)], 0) ** weight
+        height, width = a.shape[-2] // 2, a.shape[-1] // 2
+        blocks = (*a.shape[:-2], height, 2, width, 2)
+        a, b = (
+            x[..., : 2 * height, : 2 * width].reshape(blocks).mean(axis=(-3, -1)) for x in (a, b)
+        )
+    return score

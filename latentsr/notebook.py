@@ -1,0 +1,221 @@
+"""Running a notebook: as a pipeline stage through papermill, or by hand from JupyterLab."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from latentsr import params
+
+SCRATCH = Path(".scratch")
+RUN_KEYS = ("inputs", "outputs", "dataset", "vae")  # parameters that are not in params.yaml
+STEMS = (
+    "01_data 02_autoencoders 03_train_arm 04_vae_swap 05_wavelets 06_hallucination 07_ablations "
+    "08_statistics 09_screening 10_claims"
+).split()
+IN_STAGE = "LATENTSR_STAGE"  # set in the environment of a pipeline run
+
+
+def repository() -> Path:
+    """Return the folder that holds dvc.yaml, from here upwards."""
+    here = Path.cwd().resolve()
+    for folder in (here, *here.parents):
+        if (folder / "dvc.yaml").exists() and (folder / "notebooks").is_dir():
+            return folder
+    raise ValueError(f"{here}: not inside a clone of latentsr (no dvc.yaml here or above)")
+
+
+def block_name(stem: str) -> str:
+    """Return the block of params.yaml that belongs to a notebook: its name without the number."""
+    return stem.split("_", 1)[1]
+
+
+def parameters(path: Path) -> dict[str, Any]:
+    """Read the names and literal values of a notebook's parameters cell.
+
+    Raises
+    ------
+    ValueError
+        When there is no such cell, or a line is not ``name = literal``.
+    """
+    for cell in json.loads(path.read_text())["cells"]:
+        if "parameters" in cell["metadata"].get("tags", []):
+            tree = ast.parse("".join(cell["source"]))
+            break
+    else:
+        raise ValueError(f"{path}: no cell is tagged `parameters`")
+    found = {}
+    for line in tree.body:
+        if not (isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name)):
+            raise ValueError(f"{path}: the parameters cell holds more than `name = value`")
+        found[line.targets[0].id] = ast.literal_eval(line.value)
+    return found
+
+
+def arguments_of(stem: str, profile: Path, run: Mapping[str, str]) -> dict[str, Any]:
+    """Collect a notebook's parameters: its block of a params file and the run's own keys.
+
+    Raises
+    ------
+    ValueError
+        When they are not exactly the names of the notebook's parameters cell.
+    """
+    notebook = Path("notebooks") / f"{stem}.ipynb"
+    declared = parameters(notebook)
+    given = {**vars(params.read(profile)[block_name(stem)]), **run}
+    for key in given:
+        if key not in declared:
+            raise ValueError(f"{notebook}: parameter {key!r} is not in its parameters cell")
+    if missing := [key for key in declared if key not in given]:
+        raise ValueError(f"{notebook}: no value for parameter {', '.join(missing)}")
+    return given
+
+
+def grid(stem: str, settings: Mapping[str, Any], sets: list[str]) -> Iterator[dict[str, str]]:
+    """Yield the grid points at which a notebook is run: one a set, or one a set and arm."""
+    if stem == "02_autoencoders":
+        yield from ({"dataset": name} for name in sets)
+    elif stem == "03_train_arm":
+        arms = settings["autoencoders"].arms
+        yield from ({"dataset": name, "vae": vae} for name in sets for vae in arms)
+    else:
+        yield {}
+
+
+def label(stem: str, run: Mapping[str, str]) -> str:
+    """Name an executed notebook, for instance ``03_train_arm_knee_natural-f8c4``."""
+    return "_".join([stem, *(run[key] for key in ("dataset", "vae") if key in run)])
+
+
+def byte_stable(notebook: Any) -> Any:
+    """Drop from an executed notebook whatever differs between two equal runs."""
+    for key in ("papermill", "widgets"):
+        notebook.metadata.pop(key, None)
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number:03d}"
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        if cell.cell_type == "code":  # standard error holds progress bars and their times
+            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+    return notebook
+
+
+def execute(stem: str, run: Mapping[str, str]) -> Path:
+    """Run one notebook of the pipeline with the parameters of params.yaml.
+
+    Returns
+    -------
+    Path
+        The executed copy, ``results/<profile>/notebooks/<label>.ipynb``; it appears whole or not
+        at all. A failing copy is kept under ``.scratch/failed``.
+    """
+    import nbformat
+    import papermill
+
+    profile = params.read(Path("params.yaml"))
+    results = Path("results") / profile["profile"]
+    out = results / "notebooks" / f"{label(stem, run)}.ipynb"
+    first = stem == "01_data"
+    places = {"inputs": "data" if first else str(results), "outputs": str(results)}
+    given = arguments_of(stem, Path("params.yaml"), {**places, **run})
+    threads = str(profile["threads"])
+    os.environ.update({IN_STAGE: "1", "OMP_NUM_THREADS": threads, "MPLBACKEND": "agg"})
+    out.parent.mkdir(parents=True, exist_ok=True)
+    failed = SCRATCH / "failed" / out.name
+    failed.parent.mkdir(parents=True, exist_ok=True)
+    failed.unlink(missing_ok=True)
+    try:
+        papermill.execute_notebook(
+            Path("notebooks") / f"{stem}.ipynb",
+            failed,
+            parameters=given,
+            kernel_name="python3",
+            progress_bar=False,
+            cwd=".",
+        )
+    except papermill.PapermillExecutionError as error:
+        reason = f"{error.ename}: {error.evalue}" if error.ename != "ValueError" else error.evalue
+        raise ValueError(
+            f"{label(stem, run)}: {reason} (the notebook as it failed: {failed})"
+        ) from None
+    temporary = out.with_suffix(".tmp")
+    nbformat.write(byte_stable(nbformat.read(failed, as_version=4)), temporary)
+    failed.unlink()
+    os.replace(temporary, out)
+    return out
+
+
+def start(stem: str, namespace: MutableMapping[str, Any]) -> tuple[Path, Path]:
+    """Open a notebook: go to the repository, make sure its inputs are there, set the threads.
+
+    Called with ``globals()``. In the pipeline the parameters stand as given. By hand, with the
+    parameters as shipped, missing smoke inputs are made under ``.scratch``; with ``inputs`` set
+    to ``results/<profile>``, the parameters of that profile are taken instead, and outputs go
+    to ``.scratch/<profile>``.
+
+    Returns
+    -------
+    tuple of Path
+        Where to read and where to write.
+    """
+    os.chdir(repository())
+    if os.environ.get(IN_STAGE):
+        return Path(namespace["inputs"]), Path(namespace["outputs"])
+    inputs = Path(namespace["inputs"])
+    if inputs.parts[0] == "results":
+        if not inputs.is_dir():
+            raise ValueError(
+                f"inputs: {inputs} is not there; run `make repro PROFILE={inputs.name}`"
+            )
+        profile = params.read(Path("profiles") / f"{inputs.name}.yaml")
+        namespace.update(vars(profile[block_name(stem)]))
+        print(f"reading {inputs} with the parameters of profiles/{inputs.name}.yaml")
+        return inputs, SCRATCH / inputs.name
+    command = [sys.executable, "-m", "latentsr.scratch", stem]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+    if process.returncode:
+        raise ValueError(f"{stem}: its inputs could not be made (see the lines above)")
+    return inputs, Path(namespace["outputs"])
+
+
+def study(inputs: Path) -> dict[str, Any]:
+    """Return the parameters of the run that lies in ``inputs``, all blocks in one dict.
+
+    Later chapters need a few of earlier chapters' parameters (which arms, which conditions);
+    they come from the profile that made the files, never from a listing of them.
+    """
+    pipeline = inputs.parts[0] == "results" and os.environ.get(IN_STAGE)
+    name = "smoke" if inputs.parts[0] == SCRATCH.name else inputs.name
+    profile = params.read(Path("params.yaml" if pipeline else f"profiles/{name}.yaml"))
+    blocks = ("data", "autoencoders", "train_arm", "vae_swap")
+    return {key: value for block in blocks for key, value in vars(profile[block]).items()}
+
+
+def main() -> None:
+    """Run ``python -m latentsr.notebook NOTEBOOK [--dataset SET] [--vae VAE]``."""
+    parser = argparse.ArgumentParser(description="Run one notebook of the pipeline.")
+    parser.add_argument("stem", help="for instance 03_train_arm")
+    parser.add_argument("--dataset")
+    parser.add_argument("--vae")
+    given = parser.parse_args()
+    if given.stem not in STEMS:
+        parser.error(f"notebook {given.stem!r}; known are {', '.join(STEMS)}")
+    run = {key: value for key in ("dataset", "vae") if (value := getattr(given, key))}
+    try:
+        print(execute(given.stem, run))
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

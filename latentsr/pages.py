@@ -1,0 +1,155 @@
+"""Pages of the book written from the files of a run, so that no number is typed by hand."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from latentsr import notebook
+
+SHOWN_ROWS, SHOWN_COLUMNS = 40, 14  # a larger table is offered as a file only
+IDENTIFIERS = {"image_id", "subject_id"}
+
+
+def escaped(value: Any) -> str:
+    r"""Write a cell of a table: four significant digits, Markdown's own characters disarmed.
+
+    Examples
+    --------
+    >>> escaped(23.45678), escaped(float("nan")), escaped("a_b"), escaped(3.0)
+    ('23.46', '–', 'a\\_b', '3')
+    """
+    if isinstance(value, float):
+        return "–" if value != value else f"{value:.4g}"
+    return re.sub(r"([\\|*_$<>\[\]`{}~^#@])", r"\\\1", str(value)).replace("\n", " ")
+
+
+def markdown_table(table: pd.DataFrame) -> str:
+    """Write a table in Markdown; columns of numbers are aligned to the right."""
+    kinds = [pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes]
+    rows = [[escaped(name) for name in table.columns], ["--:" if kind else ":--" for kind in kinds]]
+    rows += [[escaped(value) for value in row] for row in table.itertuples(index=False)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows) + "\n"
+
+
+def flat(values: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of nested metrics under dotted names; null becomes nan.
+
+    Examples
+    --------
+    >>> list(flat({"gap_db": {"knee": 1.5}, "n": [3]}))
+    [('gap_db.knee', 1.5), ('n.0', 3)]
+    """
+    if isinstance(values, Mapping | list):
+        for key, value in values.items() if isinstance(values, Mapping) else enumerate(values):
+            yield from flat(value, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, float("nan") if values is None else values
+
+
+def _figure(source: Path, folder: Path) -> str:
+    """Copy a figure (SVG and 300-dpi PNG) and show it with its alternative text."""
+    alt = source.with_suffix(".txt").read_text().strip()
+    for suffix in (".svg", ".png"):
+        shutil.copy(source.with_suffix(suffix), folder)
+    png = source.with_suffix(".png").name
+    options = f":alt: {alt}\n:width: 100%\n"
+    return (
+        f"```{{figure}} {source.name}\n{options}\n{alt} {{download}}`300-dpi PNG <{png}>`\n```\n\n"
+    )
+
+
+def _table(source: Path, folder: Path, may_be_shown: bool) -> str:
+    """Offer a table as a file, and show it when it is small.
+
+    One that lists single images or subjects stays out where a set's images may not be shown.
+    """
+    table = pd.read_csv(source)
+    if IDENTIFIERS & set(table.columns) and not may_be_shown:
+        return ""
+    shutil.copy(source, folder)
+    size = f"{table.shape[0]} rows, {table.shape[1]} columns"
+    small = 0 < table.shape[0] <= SHOWN_ROWS and table.shape[1] <= SHOWN_COLUMNS
+    shown = "\n\n" + markdown_table(table) if small else "\n\n"
+    return f"{{download}}`{source.name} <{source.name}>` ({size}){shown}"
+
+
+def results_page(roots: Sequence[Path], folder: Path, may_be_shown: bool) -> str:
+    """Write the page of all figures, tables and metrics, chapter by chapter."""
+    results = roots[0]
+    page = "# Figures, tables, numbers\n\nWhat the run wrote, in the order of the chapters.\n\n"
+    for stem in notebook.STEMS:
+        number = stem[:2]
+        figures = [path for root in roots for path in (root / "figures" / number).glob("*.svg")]
+        parts = [_figure(path, folder) for path in sorted(figures, key=lambda path: path.name)]
+        tables = sorted((results / "tables").glob(f"{number}_*.csv"))
+        parts += [_table(path, folder, may_be_shown) for path in tables]
+        metrics = results / "metrics" / f"{number}.json"
+        if metrics.exists():
+            leaves = pd.DataFrame(flat(json.loads(metrics.read_text())), columns=["name", "value"])
+            shutil.copy(metrics, folder)
+            lines = markdown_table(leaves.astype({"value": object}))
+            parts.append(f"````{{dropdown}} Numbers of chapter {int(number)}\n{lines}````\n\n")
+        if number == "03" and parts:  # one or two figures an arm
+            parts = ["`````{dropdown} Figures of every arm\n", *parts, "`````\n\n"]
+        if any(parts):
+            title = notebook.block_name(stem).replace("_", " ")
+            page += f"## {int(number)} {title}\n\n{''.join(parts)}"
+    return page
+
+
+def gaps_table(results: Path) -> str:
+    """Write the gap between the main autoencoders by set (row) and LR condition (column)."""
+    gaps = pd.read_csv(results / "tables" / "04_gaps.csv").query("measure == 'psnr_db'")
+    text = [
+        f"{mean:+.2f}" + ("" if low != low else f" [{low:+.2f}, {high:+.2f}]")
+        for mean, low, high in zip(gaps.mean_difference, gaps.low, gaps.high, strict=True)
+    ]
+    wide = gaps.assign(gap=text).pivot(index="dataset", columns="lr_condition", values="gap")
+    order = [list(dict.fromkeys(gaps[key])) for key in ("dataset", "lr_condition")]
+    return markdown_table(wide.loc[order[0], order[1]].reset_index())
+
+
+def sets_table(sets: Mapping[str, Mapping[str, Any]]) -> str:
+    """Write what the sets of this run are, and how many images and subjects they have."""
+    rows = [
+        {
+            "set": name,
+            "images are": "phantoms" if facts["is_phantom"] else "the user's own",
+            "subject": facts.get("subject_word", "subject"),
+            **{
+                f"{split} {unit}": facts[f"n_{split}_{unit}"]
+                for split in ("train", "test")
+                for unit in ("subjects", "images")
+            },
+        }
+        for name, facts in sets.items()
+    ]
+    return markdown_table(pd.DataFrame(rows))
+
+
+def write(roots: Sequence[Path], sets: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
+    """Write every generated page and fragment into ``folder``.
+
+    ``roots`` are the folders of a run that hold figures; the first holds tables and metrics too.
+    """
+    results = roots[0]
+    may_be_shown = all(facts["is_phantom"] or facts["allow_images"] for facts in sets.values())
+    metrics = json.loads((results / "metrics" / "04.json").read_text())
+    first, second = metrics["main_vaes"]
+    profile = f"This copy was built from the profile **{results.name}**.\n\n{sets_table(sets)}"
+    caption = f"PSNR of `{second}` minus PSNR of `{first}`, in dB, against the true image.\n\n"
+    ledger = [
+        f"{{download}}`{path.name} <generated/{path.name}>`\n\n{markdown_table(pd.read_csv(path))}"
+        for path in sorted((results / "tables").glob("10_*.csv"))
+    ]
+    (folder / "results.md").write_text(results_page(roots, folder, may_be_shown))
+    (folder / "profile.md").write_text(profile)
+    (folder / "gaps.md").write_text(caption + gaps_table(results))
+    (folder / "claims_table.md").write_text("".join(ledger) or "No table of claims in this run.\n")

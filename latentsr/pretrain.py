@@ -1,0 +1,192 @@
+"""Training the small autoencoders that ship with the package (`make pretrain`)."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from latentsr import registry, vaes
+
+PHOTOGRAPHS = (  # files of scikit-image's data folder; medical and drawn pictures left out
+    "astronaut.png brick.png camera.png chelsea.png clock_motion.png coffee.png coins.png "
+    "grass.png gravel.png hubble_deep_field.jpg moon.png motorcycle_left.png rocket.jpg"
+).split()
+IMAGE_PX = 128  # side of a training phantom, as the mini profile prepares it
+PHANTOM_SEED = 7001  # the study's phantoms use another one
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The same for all small autoencoders; the loss is L1 + mse * MSE + kl * KL on [-1, 1]."""
+
+    steps: int = 6000
+    batch: int = 8
+    crop_px: int = 64
+    mse: float = 0.5
+    kl: float = 1.0e-6
+    max_learning_rate: float = 2.0e-3
+    weight_decay: float = 1.0e-2
+    gradient_clip: float = 1.0
+
+
+def photographs() -> list[NDArray[np.float32]]:
+    """Return the grey photographs (H, W) in [0, 1] that come inside installed packages."""
+    import skimage
+    import sklearn.datasets
+    from PIL import Image
+
+    paths = [Path(skimage.__file__).parent / "data" / name for name in PHOTOGRAPHS]
+    folder = Path(sklearn.datasets.__file__).parent / "images"
+    paths += [folder / "china.jpg", folder / "flower.jpg"]
+    return [np.asarray(Image.open(path).convert("L"), np.float32) / 255 for path in paths]
+
+
+def training_images(sources: tuple[str, ...]) -> list[NDArray[np.float32]]:
+    """Return photographs, or as many pixels of phantoms of the named anatomies."""
+    natural = photographs()
+    if sources == (registry.NATURAL,):
+        return natural
+    from latentsr import phantoms
+    from latentsr.datasets import middle_half_slices, prepare_pixels
+
+    count = math.ceil(sum(image.size for image in natural) / IMAGE_PX**2)
+    slices = middle_half_slices(155, 5)
+    images = []
+    for index in range(count):
+        anatomy, number = sources[index % len(sources)], index // len(sources)
+        if anatomy == "brain":
+            subject, view = number // len(slices), int(slices[number % len(slices)])
+        else:
+            subject, view = number, 0
+        drawn = phantoms.draw(anatomy, PHANTOM_SEED, subject, view)
+        images.append(prepare_pixels(drawn.image, anatomy, IMAGE_PX))
+    return images
+
+
+def crops(images: list[NDArray[np.float32]], recipe: Recipe, rng: np.random.Generator) -> Tensor:
+    """Draw a batch (B, 1, crop, crop) in [-1, 1]: random place, flip, quarter turn, gain, offset."""
+    areas = np.array([image.size for image in images], float)
+    batch = []
+    for index in rng.choice(len(images), recipe.batch, p=areas / areas.sum()):
+        image, side = images[index], recipe.crop_px
+        top, left = (rng.integers(0, length - side + 1) for length in image.shape)
+        crop = np.rot90(image[top : top + side, left : left + side], rng.integers(4))
+        crop = crop[:, ::-1] if rng.random() < 0.5 else crop
+        gain = rng.uniform(0.7, 1.0)
+        batch.append(gain * crop + rng.uniform(0, 1 - gain))
+    return torch.from_numpy(np.stack(batch)[:, None].astype(np.float32) * 2 - 1)
+
+
+def train(name: str, recipe: Recipe, folder: Path, save_every: int = 250) -> Path:
+    """Train one autoencoder, going on from the state in ``folder`` when there is one.
+
+    Returns the path of the finished float16 safetensors file; the state file beside it is kept,
+    so that a longer run can be compared.
+    """
+    from safetensors.torch import save_file
+    from tqdm import tqdm
+
+    entry = registry.spec(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    state_path, out = folder / f"{name}.pt", folder / f"{name}.safetensors"
+    torch.manual_seed(entry.seed)  # diffusers initialises from the global generator
+    model = vaes.build(entry.factor, entry.latent_channels)
+    model.to(memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(
+        model.parameters(), recipe.max_learning_rate, weight_decay=recipe.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, recipe.max_learning_rate, total_steps=recipe.steps, pct_start=0.1
+    )
+    noise = torch.Generator().manual_seed(1000 + entry.seed)
+    rng = np.random.default_rng([2000, entry.seed])
+    first, losses = 0, []
+    if state_path.exists():
+        state = torch.load(state_path, weights_only=True)
+        if state["recipe"] != asdict(recipe):
+            raise ValueError(f"{state_path}: made with {state['recipe']}; remove it to start anew")
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        schedule.load_state_dict(state["schedule"])
+        noise.set_state(state["noise"])
+        rng.bit_generator.state = json.loads(state["rng"])
+        first, losses = state["step"], state["losses"]
+    images = training_images(entry.trained_on)
+    bar = tqdm(range(first, recipe.steps), name, initial=first, total=recipe.steps, mininterval=30)
+    for step in bar:
+        batch = crops(images, recipe, rng).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            posterior = model.encode(batch).latent_dist
+            mean, std, logvar = (
+                t.float() for t in (posterior.mean, posterior.std, posterior.logvar)
+            )
+            latents = mean + std * torch.randn(mean.shape, generator=noise)
+            error = model.decode(latents).sample.float() - batch
+        kl = 0.5 * (mean**2 + std**2 - 1 - logvar).sum((1, 2, 3)).mean()
+        loss = error.abs().mean() + recipe.mse * (error**2).mean() + recipe.kl * kl
+        if not torch.isfinite(loss):
+            raise ValueError(f"vae {name}: loss {loss.item()} at step {step}; nothing was written")
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
+        optimiser.step()
+        schedule.step()
+        losses.append(loss.item())
+        if (step + 1) % save_every == 0 or step + 1 == recipe.steps:
+            state = {
+                "recipe": asdict(recipe),
+                "model": model.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "schedule": schedule.state_dict(),
+                "noise": noise.get_state(),
+                "rng": json.dumps(rng.bit_generator.state),
+                "step": step + 1,
+                "losses": losses,
+            }
+            torch.save(state, temporary := state_path.with_suffix(".tmp"))
+            os.replace(temporary, state_path)
+    weights = {key: value.half().contiguous() for key, value in model.state_dict().items()}
+    save_file(weights, out)
+    card = {
+        "name": name,
+        "geometry": entry.geometry,
+        "factor": entry.factor,
+        "latent_channels": entry.latent_channels,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "trained_on": list(entry.trained_on),
+        "training_pixels": int(sum(image.size for image in images)),
+        "recipe": asdict(recipe),
+        "seed": entry.seed,
+        "final_loss": float(np.mean(losses[-100:])),
+        "sha256": sha256(out.read_bytes()).hexdigest(),
+    }
+    out.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
+    return out
+
+
+def main() -> None:
+    """Run `python -m latentsr.pretrain NAME ... --out DIR [--steps N]` (all names by default)."""
+    import argparse
+
+    parser = argparse.ArgumentParser(description="Train the small autoencoders again.")
+    parser.add_argument("names", nargs="*", help="default: all")
+    parser.add_argument("--out", type=Path, default=Path(".scratch/pretrain"))
+    parser.add_argument("--steps", type=int, default=Recipe.steps)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    for name in arguments.names or list(registry.SPECS):
+        print(train(name, Recipe(steps=arguments.steps), arguments.out))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""`make repro`: put a profile in place, run the pipeline, say where the book is."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from latentsr import book, datastore, params, registry
+from latentsr.datasets import read_sets
+
+PARAMS, PROFILES = Path("params.yaml"), Path("profiles")
+EXPECTED = {  # minutes and GB of disk on 2 cores, measured with benchmarks/stages.py
+    "smoke": "3 minutes and 0.1 GB",
+    "mini": "30 minutes and 0.5 GB",
+    "paper": "a day on one GPU and 100 GB",
+}
+
+
+def profiles() -> list[str]:
+    """Return the names of the profiles."""
+    return sorted(path.stem for path in PROFILES.glob("*.yaml"))
+
+
+def use_profile(name: str) -> bool:
+    """Put a profile in place as params.yaml; return whether anything changed.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, and when params.yaml equals no profile: edits would be lost.
+    """
+    if name not in profiles():
+        raise ValueError(f"PROFILE: {name!r}; allowed are {', '.join(profiles())}")
+    now, texts = PARAMS.read_text(), {p: (PROFILES / f"{p}.yaml").read_text() for p in profiles()}
+    if now not in texts.values():
+        raise ValueError(
+            f"params.yaml: it equals no profile, so PROFILE={name} would overwrite your edits; "
+            f"keep them with `mv params.yaml mine.yaml && cp profiles/{name}.yaml params.yaml`, "
+            "or leave PROFILE out to run them"
+        )
+    if now != texts[name]:
+        shutil.copyfile(PROFILES / f"{name}.yaml", PARAMS)
+    return now != texts[name]
+
+
+def missing_for_paper() -> list[str]:
+    """Say, one line a thing, what the paper profile still needs here."""
+    import torch
+
+    lines = []
+    sets = read_sets(Path("sets.yaml"))
+    wanted = {"knee": "mrnet", "brain": "brats", "chest": "mimic_cxr"}
+    own = datastore.source() != "phantoms"
+    for name, adapter in wanted.items():
+        if not own or name not in sets or sets[name].adapter != adapter:
+            lines.append(f"{name}: real images in the layout {adapter}; "
+                         f"`latentsr data use {name}=DIR`")  # fmt: skip
+    for name, places in registry.EXTERNAL.items():
+        lines.append(f"{name}: this version reads only the shipped autoencoders ({places})")
+    if not torch.cuda.is_available():
+        lines.append("GPU: none found; the paper's sizes need one")
+    return lines
+
+
+def stages(command: list[str]) -> Iterator[tuple[str, float]]:
+    """Run DVC, passing its output on; yield each stage that ran and its minutes."""
+    name, started = "", time.monotonic()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+            if found := re.search(r"Running stage '(.+)'|Importing '(.+?)'", line):
+                if name:
+                    yield name, (time.monotonic() - started) / 60
+                name, started = found[1] or "import", time.monotonic()
+    if process.returncode:
+        raise ValueError(
+            "repro: the pipeline stopped (see above); what was computed is kept, "
+            "and the next `make repro` goes on from there"
+        )
+    if name:
+        yield name, (time.monotonic() - started) / 60
+
+
+def grouped(minutes: dict[str, float]) -> dict[str, float]:
+    """Add up the runs of one stage: ``train_arm@knee-natural-f8c4`` counts for ``train_arm``."""
+    total: dict[str, float] = {}
+    for name, value in minutes.items():
+        key = name.split("@")[0]
+        total[key] = total.get(key, 0.0) + value
+    return total
+
+
+def differs_from_commit() -> list[str]:
+    """Return which of dvc.lock and data.dvc are not as committed."""
+    command = ["git", "diff", "--name-only", "HEAD", "--", "dvc.lock", "data.dvc"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return done.stdout.split()
+
+
+def run(profile: str | None) -> None:
+    """Run the whole study and print where the book is."""
+    if profile and use_profile(profile):
+        print(f"params.yaml is now profiles/{profile}.yaml (back: make repro PROFILE=mini)")
+    settings = params.read(PARAMS)
+    name = str(settings["profile"])
+    if name == "paper" and (lines := missing_for_paper()):
+        raise ValueError("\n".join(f"missing for PROFILE=paper: {line}" for line in lines))
+    before = differs_from_commit()
+    for line in datastore.rescue_strangers():
+        print(line)
+    print(f"profile {name}: about {EXPECTED.get(name, 'an unknown time')}, less what is cached")
+    os.environ["DVC_NO_ANALYTICS"] = "1"
+    minutes = dict(stages(["dvc", "repro"]))
+    for stage, value in grouped(minutes).items():
+        print(f"  {stage}: {value:.1f} min")
+    changed = [path for path in differs_from_commit() if path not in before]
+    if changed and datastore.source() == "phantoms" and name == "mini":
+        print(f"{' and '.join(changed)}: not as committed; another type of CPU rounds differently")
+    target = book.publish(name, grouped(minutes))
+    print(f"The book is at {(target / 'index.html').resolve()}")
+
+
+def smoke(keep: Path | None = None) -> Path:
+    """Run the pipeline with the smoke profile in a throw-away copy; return its results folder."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True, check=True
+    )
+    here = Path.cwd()
+    copy = keep or Path(tempfile.mkdtemp(prefix="latentsr-smoke-"))
+    for name in listed.stdout.splitlines():
+        if (here / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(here / name, copy / name)
+    shutil.copyfile(copy / "profiles/smoke.yaml", copy / "params.yaml")
+    (copy / "dvc.lock").unlink(missing_ok=True)
+    (copy / ".dvc" / "config.local").write_text("[core]\n    no_scm = True\n")
+    os.chdir(copy)
+    try:
+        for stage, value in stages(["dvc", "repro"]):
+            print(f"  {stage}: {value * 60:.0f} s", flush=True)
+    finally:
+        os.chdir(here)
+    return copy / "results" / "smoke"

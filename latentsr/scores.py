@@ -1,0 +1,98 @@
+"""Per-image tables: their identifying columns, reading a prepared set, pairing by image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+ID_COLUMNS = "image_id subject_id dataset vae condition_vae lr_condition protocol seed".split()
+TEXT = {"image_id": str, "subject_id": str}  # "0001" must not become 1
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read an npz file whole."""
+    with np.load(path, allow_pickle=False) as archive:
+        return {key: archive[key] for key in archive.files}
+
+
+def test_images(data: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Keep the test rows of every array of a prepared set."""
+    rows = data["split"] == "test"
+    return {key: values[rows] for key, values in data.items()}
+
+
+def table(
+    test: Mapping[str, NDArray[Any]], identity: Mapping[str, Any], measures: Mapping[str, Any]
+) -> pd.DataFrame:
+    """Make the per-image table of one arm: identifying columns, then the measures.
+
+    Raises
+    ------
+    ValueError
+        When a measure is NaN: nothing unmeasured enters a mean.
+    """
+    ids = {key: test[key] for key in ("image_id", "subject_id")}
+    frame = pd.DataFrame({**ids, **identity, **measures})
+    frame = frame[[*ID_COLUMNS, *(key for key in frame if key not in ID_COLUMNS)]]
+    for name in measures:
+        if count := int(frame[name].isna().sum()):
+            raise ValueError(f"{name}: {count} of {len(frame)} values are NaN in {dict(identity)}")
+    return frame
+
+
+def read_tables(paths: Iterable[Path]) -> pd.DataFrame:
+    """Read per-image tables and stack them."""
+    return pd.concat([pd.read_csv(path, dtype=TEXT) for path in paths], ignore_index=True)
+
+
+def paired(frame: pd.DataFrame, column: str, first: str, second: str, measure: str) -> pd.DataFrame:
+    """Pair two arms' rows by image id; the result holds ``a``, ``b`` and ``subject_id``.
+
+    Raises
+    ------
+    ValueError
+        When the arms were not scored on the same images, each once.
+
+    Examples
+    --------
+    >>> rows = {"image_id": ["x", "x"], "subject_id": ["p", "p"], "vae": ["u", "v"], "psnr_db": [1, 3]}
+    >>> paired(pd.DataFrame(rows), "vae", "u", "v", "psnr_db")[["a", "b"]].values.tolist()
+    [[1, 3]]
+    """
+    sides = []
+    for value in (first, second):
+        side = frame[frame[column] == value].set_index("image_id")
+        if side.index.has_duplicates or side.empty:
+            raise ValueError(f"{column} {value}: {len(side)} rows, but one an image is needed")
+        sides.append(side)
+    a, b = sides
+    if set(a.index) != set(b.index):
+        raise ValueError(f"{first} and {second} were scored on different images")
+    b = b.loc[a.index]
+    return pd.DataFrame({"subject_id": a["subject_id"], "a": a[measure], "b": b[measure]})
+
+
+def identity(
+    dataset: str,
+    vae: str = "",
+    condition_vae: str = "",
+    lr_condition: str = "",
+    protocol: str = "",
+    seed: int | str = "",
+    **more: str,
+) -> dict[str, Any]:
+    """Return the identifying values of a table; what does not apply stays empty."""
+    named = (dataset, vae, condition_vae, lr_condition, protocol, seed)
+    keys = ("dataset", "vae", "condition_vae", "lr_condition", "protocol", "seed")
+    return {**dict(zip(keys, named, strict=True)), **more}
+
+
+def subject_mean(frame: pd.DataFrame, by: list[str], measures: list[str]) -> pd.DataFrame:
+    """Average over a subject's images first, then over subjects."""
+    subjects = frame.groupby([*by, "subject_id"], sort=False)[measures].mean()
+    return subjects.groupby(by, sort=False).mean()

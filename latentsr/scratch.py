@@ -1,0 +1,70 @@
+"""Making the smoke inputs of a notebook that is run by hand, under ``.scratch``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import redirect_stdout
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from latentsr import notebook, params, phantoms
+
+
+def run_cells(stem: str, given: Mapping[str, Any]) -> None:
+    """Run a notebook's code cells in this process, with ``given`` for its parameters cell."""
+    path = Path("notebooks") / f"{stem}.ipynb"
+    namespace: dict[str, Any] = {"__name__": "__notebook__"}
+    for cell in json.loads(path.read_text())["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        if "parameters" in cell["metadata"].get("tags", []):
+            namespace.update(given)
+        else:
+            exec(compile("".join(cell["source"]), str(path), "exec"), namespace)  # noqa: S102
+
+
+def _fingerprint(stem: str) -> str:
+    """Hash what a scratch result depends on: the notebook, the smoke profile and the package."""
+    files = [Path("notebooks") / f"{stem}.ipynb", Path("profiles/smoke.yaml")]
+    files += sorted(Path(__file__).parent.rglob("*.py"))
+    return sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def upstream(stem: str) -> None:
+    """Make what ``stem`` reads, with the smoke profile, under ``.scratch``; reuse what is there."""
+    os.environ.update({notebook.IN_STAGE: "1", "MPLBACKEND": "agg"})
+    smoke = Path("profiles/smoke.yaml")
+    settings = params.read(smoke)
+    data, done = notebook.SCRATCH / "data", notebook.SCRATCH / "done"
+    done.mkdir(parents=True, exist_ok=True)
+    sha = phantoms.parameters_sha256() + json.dumps(vars(settings["phantoms"]))
+    if not (marker := done / "phantoms").exists() or marker.read_text() != sha:
+        print("making smoke phantoms ...", flush=True)
+        phantoms.write(data, **vars(settings["phantoms"]))
+        marker.write_text(sha)
+    for earlier in notebook.STEMS[: notebook.STEMS.index(stem)]:
+        marker, sha = done / earlier, _fingerprint(earlier)
+        if marker.exists() and marker.read_text() == sha:
+            continue
+        for run in notebook.grid(earlier, settings, ["knee", "brain", "chest"]):
+            started = time.monotonic()
+            places = {"inputs": notebook.SCRATCH / "smoke", "outputs": notebook.SCRATCH / "smoke"}
+            if earlier == "01_data":
+                places["inputs"] = data
+            run = {**{key: str(path) for key, path in places.items()}, **run}
+            with redirect_stdout(open(os.devnull, "w")):
+                run_cells(earlier, notebook.arguments_of(earlier, smoke, run))
+            print(f"{notebook.label(earlier, run)}: {time.monotonic() - started:.0f} s", flush=True)
+        marker.write_text(sha)
+
+
+if __name__ == "__main__":
+    try:
+        upstream(sys.argv[1])
+    except ValueError as error:
+        sys.exit(str(error))

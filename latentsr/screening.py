@@ -1,0 +1,116 @@
+"""Does a measure that needs no diffusion training predict super-resolution quality?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from math import atanh, nan, sqrt, tanh
+
+import numpy as np
+import scipy.stats
+from numpy.typing import ArrayLike
+
+from latentsr.metrics import Floats
+from latentsr.stats import measured
+
+
+@dataclass(frozen=True)
+class Regression:
+    """What `regress` measured; errors and intercept in units of the response."""
+
+    n_points: int
+    n_groups: int
+    pearson_r: float
+    r_low: float
+    r_high: float
+    r2: float
+    spearman_rho: float
+    spearman_p: float
+    smallest_spearman_p: float
+    slope: float
+    intercept: float
+    within_slope: float
+    left_out_rmse: float
+    no_difference_rmse: float
+    r_note: str = "points of one group are not independent: the interval of r is too narrow"
+
+
+def fisher_interval(r: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the interval of a correlation of n independent points, tanh(atanh r +- z/sqrt(n-3)).
+
+    nan below 4 points; both ends are r where abs(r) = 1. Reference: Fisher 1921.
+
+    >>> low, high = fisher_interval(0.82, 6)
+    >>> round(low, 2), round(high, 2)
+    (0.03, 0.98)
+    """
+    if n < 4:
+        return nan, nan
+    if abs(r) >= 1:
+        return r, r
+    half = scipy.stats.norm.ppf((1 + confidence) / 2) / sqrt(n - 3)
+    return tanh(atanh(r) - half), tanh(atanh(r) + half)
+
+
+def spearman(x: ArrayLike, y: ArrayLike) -> tuple[float, float, float]:
+    """Return rho, two-sided p and the smallest p attainable with these ranks.
+
+    Up to 8 points both p count all n! orders; beyond, p is the t approximation, the smallest nan.
+
+    >>> spearman([1, 2, 3, 4], [1, 2, 3, 4])
+    (1.0, 0.08333333333333333, 0.08333333333333333)
+    """
+    a, b = (scipy.stats.rankdata(measured(v)) for v in (x, y))
+    rho = float(np.corrcoef(a, b)[0, 1])
+    if len(a) > 8:
+        return rho, float(scipy.stats.spearmanr(a, b).pvalue), nan
+    products = np.array(list(permutations(b - b.mean()))) @ (a - a.mean())
+    size, seen = np.abs(products), abs(np.dot(a - a.mean(), b - b.mean()))
+    p, smallest = (float(np.mean(size >= limit - 1e-9)) for limit in (seen, size.max()))
+    return rho, p, smallest
+
+
+def _slope(x: Floats, y: Floats) -> float:
+    """Return the slope through 0 of centred points; nan where all x are 0 but for rounding."""
+    return float(x @ y / (x @ x)) if np.abs(x).max(initial=0) > 1e-12 else nan
+
+
+def regress(predictor: ArrayLike, response: ArrayLike, groups: Sequence[str]) -> Regression:
+    """Regress `response` on `predictor`, over all points and within groups (data sets).
+
+    All arguments ``(n,)``, one point for each VAE x set. `within_slope` has an intercept a group
+    (fixed effect). Leave one group out: the within-group slope of the other groups predicts the
+    left-out group's differences from its own mean; `left_out_rmse` is the error over all points,
+    `no_difference_rmse` that of predicting 0. nan where no other group holds two predictors.
+
+    >>> fit = regress([1.0, 2.0, 5.0, 6.0], [1.0, 2.0, 1.0, 2.0], ["a", "a", "b", "b"])
+    >>> fit.within_slope, round(fit.slope, 4), fit.left_out_rmse, fit.no_difference_rmse
+    (1.0, 0.0588, 0.0, 0.5)
+    """
+    x, y, labels = measured(predictor), measured(response), np.asarray(groups)
+    if not x.shape == y.shape == labels.shape or x.ndim != 1 or len(x) < 3:
+        raise ValueError(f"regress: {x.shape} points; give 3 or more, each with response and group")
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        raise ValueError("regress: all predictors or all responses are equal; nothing to correlate")
+    r = float(np.corrcoef(x, y)[0, 1])
+    slope = _slope(x - x.mean(), y)
+    own = labels[:, None] == labels  # (n, n): points of the same group
+    own_x, own_y = (v - own @ v / own.sum(axis=1) for v in (x, y))
+    misses = np.empty_like(y)
+    for label in np.unique(labels):
+        out = labels == label
+        misses[out] = own_y[out] - _slope(own_x[~out], own_y[~out]) * own_x[out]
+    return Regression(
+        len(x),
+        len(np.unique(labels)),
+        r,
+        *fisher_interval(r, len(x)),
+        r**2,
+        *spearman(x, y),
+        slope,
+        float(y.mean() - slope * x.mean()),
+        _slope(own_x, own_y),
+        float(np.sqrt(np.mean(misses**2))),
+        float(np.sqrt(np.mean(own_y**2))),
+    )

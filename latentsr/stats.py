@@ -1,0 +1,241 @@
+"""Paired statistics over subjects: a measure is averaged over a subject's images first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import nan, sqrt
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+from numpy.typing import ArrayLike
+
+from latentsr.metrics import Floats
+
+MIN_SUBJECTS, MIN_BOOTSTRAP, MAX_EXACT = 6, 20, 60
+DESCRIPTIVE = "descriptive only"
+
+
+def measured(values: ArrayLike) -> Floats:
+    """Return `values` as float64; refuse NaN and infinity, which are never filled in."""
+    array = np.asarray(values, np.float64)
+    for word, bad in (("NaN", np.isnan(array)), ("infinite", np.isinf(array))):
+        if bad.any():
+            raise ValueError(f"not measured: {bad.sum()} of {array.size} values are {word}")
+    return array
+
+
+def subject_means(values: ArrayLike, subjects: Sequence[str]) -> pd.Series:
+    """Average `values` ``(N,)`` over each subject's images; a Series indexed by sorted subject.
+
+    >>> subject_means([1.0, 3.0, 5.0], ["a", "a", "b"]).tolist()
+    [2.0, 5.0]
+    """
+    array = measured(values)
+    if array.shape != (len(subjects),) or not len(subjects):
+        raise ValueError(
+            f"values {array.shape}, subjects {len(subjects)}: give one of each an image"
+        )
+    return pd.Series(array).groupby(np.asarray(subjects), sort=True).mean()
+
+
+def mean_interval(
+    differences: ArrayLike, seed: int, confidence: float = 0.95
+) -> tuple[float, float, str]:
+    """Return (low, high, method) of the mean over subjects, ``(n,)``.
+
+    BCa bootstrap (9,999 resamples) from 20 subjects on, Student t from 6, nan below: descriptive
+    only. Equal differences have no spread: both ends are the mean.
+
+    >>> low, high, method = mean_interval([1, 2, 3, 4, 5, 6], seed=0)
+    >>> round(low, 4), round(high, 4), method
+    (1.5367, 5.4633, 'Student t')
+    """
+    d = measured(differences)
+    if len(d) < MIN_SUBJECTS:
+        return nan, nan, DESCRIPTIVE
+    if np.ptp(d) == 0:
+        return float(d[0]), float(d[0]), "no spread"
+    if len(d) < MIN_BOOTSTRAP:
+        half = scipy.stats.t.ppf((1 + confidence) / 2, len(d) - 1) * scipy.stats.sem(d)
+        return float(d.mean() - half), float(d.mean() + half), "Student t"
+    ends = scipy.stats.bootstrap(
+        (d,), np.mean, confidence_level=confidence, method="BCa", rng=np.random.default_rng(seed)
+    ).confidence_interval
+    return float(ends.low), float(ends.high), "BCa"
+
+
+def cohen_d_z(differences: ArrayLike) -> float:
+    """Return mean / SD of the paired differences (n - 1); nan without spread.
+
+    >>> cohen_d_z([1.0, 2.0, 3.0])
+    2.0
+    """
+    d = measured(differences)
+    return float(d.mean() / d.std(ddof=1)) if len(d) > 1 and np.ptp(d) > 0 else nan
+
+
+def cohen_d_pooled(a: ArrayLike, b: ArrayLike) -> float:
+    """Return mean difference / sqrt((SD_a^2 + SD_b^2) / 2): unlike d_z it ignores the pairing.
+
+    >>> cohen_d_pooled([2.0, 3.0, 4.0], [1.0, 2.0, 3.0])
+    1.0
+    """
+    x, y = measured(a), measured(b)
+    if len(x) < 2 or (variance := (x.var(ddof=1) + y.var(ddof=1)) / 2) == 0:
+        return nan
+    return float((x.mean() - y.mean()) / sqrt(variance))
+
+
+def _signed_ranks(differences: ArrayLike) -> tuple[Floats, Floats]:
+    """Return the non-zero differences and the ranks of their magnitudes."""
+    d = measured(differences)
+    d = d[d != 0]
+    return d, scipy.stats.rankdata(np.abs(d))
+
+
+def rank_biserial(differences: ArrayLike) -> float:
+    """Return (R+ - R-) / (R+ + R-) of the signed ranks (Kerby 2014), zeros dropped; nan if all are.
+
+    >>> rank_biserial([3.0, 2.0, -1.0])  # (5 - 1) / 6
+    0.6666666666666666
+    """
+    d, ranks = _signed_ranks(differences)
+    return float(np.sum(np.sign(d) * ranks) / ranks.sum()) if len(d) else nan
+
+
+def wilcoxon(differences: ArrayLike) -> tuple[float, str]:
+    """Return the two-sided signed-rank p and its method; zeros are dropped (zero_method 'wilcox').
+
+    Exact for up to 60 differences without zeros or ties, else the normal approximation with tie
+    and without continuity correction. The exact tail is summed from the small side (scipy 1.17
+    takes 1 - cdf and gives 0.0 at n = 60). All-zero differences give p = 1.
+
+    >>> wilcoxon([1, 2, 3, 4, 5, 6])
+    (0.03125, 'exact')
+    """
+    d, ranks = _signed_ranks(differences)
+    ties = len(np.unique(ranks)) < len(ranks)
+    if len(d) == 0:
+        return 1.0, "exact"
+    if ties or len(d) < np.size(differences) or len(d) > MAX_EXACT:
+        return float(scipy.stats.wilcoxon(d, method="asymptotic").pvalue), "approx"
+    share = np.ones(1)  # share[w]: probability of a rank sum w
+    for rank in range(1, len(d) + 1):
+        share = (np.pad(share, (0, rank)) + np.pad(share, (rank, 0))) / 2
+    smaller = int(min(ranks[d > 0].sum(), ranks[d < 0].sum()))
+    return min(1.0, 2 * float(share[: smaller + 1].sum())), "exact"
+
+
+def smallest_wilcoxon_p(n: int, method: str) -> float:
+    """Return the two-sided p of n differences of one sign, method 'exact' or 'approx' (no ties).
+
+    >>> smallest_wilcoxon_p(12, "exact")
+    0.00048828125
+    """
+    if method not in ("exact", "approx") or n < 1:
+        raise ValueError(f"n {n}, method {method!r}: n from 1 on with exact or approx is allowed")
+    if method == "exact":
+        return min(1.0, 2.0 ** (1 - n))
+    z = (n * (n + 1) / 4) / sqrt(n * (n + 1) * (2 * n + 1) / 24)
+    return float(2 * scipy.stats.norm.sf(z))
+
+
+def equivalence_p(a: ArrayLike, b: ArrayLike, margin: float) -> float:
+    """Return the TOST p that the mean of a - b ``(n,)`` lies within +-`margin`; nan for n < 6."""
+    from statsmodels.stats.weightstats import ttost_paired
+
+    x, y = measured(a), measured(b)
+    if margin <= 0:
+        raise ValueError(f"margin: {margin}, but it must be positive, in the unit of the values")
+    return float(ttost_paired(x, y, -margin, margin)[0]) if len(x) >= MIN_SUBJECTS else nan
+
+
+def holm(p_values: ArrayLike) -> Floats:
+    """Return Holm's step-down adjusted p-values.
+
+    >>> holm([0.01, 0.04, 0.03]).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    from statsmodels.stats.multitest import multipletests
+
+    return np.asarray(multipletests(measured(p_values), method="holm")[1])
+
+
+@dataclass(frozen=True)
+class PairedSummary:
+    """What `paired_summary` measured; differences are a minus b, over subjects."""
+
+    n_subjects: int
+    n_images: int
+    mean_difference: float
+    low: float
+    high: float
+    interval_method: str
+    wilcoxon_p: float
+    wilcoxon_method: str
+    smallest_p: float
+    d_z: float
+    d_pooled: float
+    rank_biserial: float
+
+
+def paired_summary(
+    a: ArrayLike, b: ArrayLike, subjects: Sequence[str], seed: int, confidence: float = 0.95
+) -> PairedSummary:
+    """Summarise a - b; `a`, `b` and `subjects` ``(N,)`` are per image, in the same order of ids.
+
+    Intervals as in `mean_interval`; p, its method and the smallest p attainable with it as in
+    `wilcoxon` (nan below 6 subjects).
+    """
+    x, y = subject_means(a, subjects), subject_means(b, subjects)
+    # differences first: equal ones must stay tied, whatever the means' rounding
+    d = subject_means(measured(a) - measured(b), subjects).to_numpy()
+    p, method, smallest = nan, DESCRIPTIVE, nan
+    if len(d) >= MIN_SUBJECTS:
+        p, method = wilcoxon(d)
+        smallest = smallest_wilcoxon_p(int(np.count_nonzero(d)) or 1, method)
+    low, high, interval_method = mean_interval(d, seed, confidence)
+    effects = cohen_d_z(d), cohen_d_pooled(x, y), rank_biserial(d)
+    counts = len(d), len(subjects), float(d.mean())
+    return PairedSummary(*counts, low, high, interval_method, p, method, smallest, *effects)
+
+
+# Weights of (natural f8, phantom f8, natural f4, phantom f4).
+CONTRASTS = {
+    "domain": (-0.5, 0.5, -0.5, 0.5),
+    "geometry": (-0.5, -0.5, 0.5, 0.5),
+    "interaction": (1, -1, -1, 1),
+    "domain_at_f8": (-1, 1, 0, 0),
+    "domain_at_f4": (0, 0, -1, 1),
+    "geometry_at_natural": (-1, 0, 1, 0),
+    "geometry_at_phantom": (0, -1, 0, 1),
+    "gap": (-1, 0, 0, 1),
+}
+
+
+def factorial(
+    natural_f8: pd.Series,
+    phantom_f8: pd.Series,
+    natural_f4: pd.Series,
+    phantom_f4: pd.Series,
+    seed: int,
+    confidence: float = 0.95,
+) -> pd.DataFrame:
+    """Split the gap into domain and geometry, from per-subject means (`subject_means`).
+
+    Rows (see `CONTRASTS`): main effects, averaged over the other factor; interaction = domain at f4
+    minus domain at f8; the four simple effects; gap = domain + geometry = either path of simple
+    effects. Columns estimate, low, high, interval_method.
+    """
+    cells = (natural_f8, phantom_f8, natural_f4, phantom_f4)
+    if not all(cell.index.equals(natural_f8.index) for cell in cells):
+        raise ValueError("factorial: the four cells hold different subjects; use the same images")
+    table = np.stack([measured(cell) for cell in cells])  # (4, n)
+    rows = {}
+    for name, weights in CONTRASTS.items():
+        d = np.asarray(weights) @ table  # (n,)
+        rows[name] = (float(d.mean()), *mean_interval(d, seed, confidence))
+    columns = ["estimate", "low", "high", "interval_method"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)

@@ -1,0 +1,107 @@
+"""Training a denoiser: noising, loss and loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from latentsr.denoisers import Denoiser
+
+NUM_TRAIN_TIMESTEPS = 1000
+
+
+def alphas_cumprod() -> Tensor:
+    """Return the cumulative signal share of the cosine schedule, ``(1000,)``, t = 0 nearly clean."""
+    from diffusers import DDPMScheduler
+
+    return DDPMScheduler(NUM_TRAIN_TIMESTEPS, beta_schedule="squaredcos_cap_v2").alphas_cumprod
+
+
+def add_noise(clean: Tensor, noise: Tensor, signal: Tensor) -> Tensor:
+    r"""Return :math:`\sqrt{a} x_0 + \sqrt{1 - a} \epsilon` for ``signal`` a of shape ``(B,)``."""
+    share = signal[:, None, None, None]  # (B, 1, 1, 1)
+    return share.sqrt() * clean + (1 - share).sqrt() * noise
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a denoiser is trained; ``steps`` optimiser steps of one-cycle AdamW."""
+
+    steps: int
+    batch: int
+    max_learning_rate: float
+    weight_decay: float
+    gradient_clip: float
+    seed: int
+
+
+def train(
+    denoiser: Denoiser,
+    target: Tensor,
+    condition: Tensor,
+    settings: Settings,
+    *,
+    device: str = "cpu",
+    progress: Callable[[], object] | None = None,
+) -> list[float]:
+    r"""Train in place to predict x0 with the L1 loss :math:`|net(z_t, c, t) - x_0|_1`.
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+        Changed in place and left on ``device``.
+    target, condition : Tensor
+        Scaled training tensors ``(N, C, h, w)`` and ``(N, K, h, w)`` on the common grid.
+    settings : Settings
+        Optimiser and seed. Order, times and noise come from one CPU generator.
+    progress : callable, optional
+        Called after every step, for a progress bar.
+
+    Returns
+    -------
+    list of float
+        The loss of every step.
+
+    Raises
+    ------
+    ValueError
+        When the loss stops being finite.
+    """
+    from accelerate import Accelerator
+
+    accelerator = Accelerator(cpu=device == "cpu")
+    optimiser = torch.optim.AdamW(
+        denoiser.parameters(), settings.max_learning_rate, weight_decay=settings.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, settings.max_learning_rate, total_steps=settings.steps
+    )
+    net, optimiser = accelerator.prepare(denoiser, optimiser)
+    generator = torch.Generator().manual_seed(settings.seed)
+    signal = alphas_cumprod()
+    net.train()
+    losses: list[float] = []
+    for step in range(settings.steps):
+        rows = torch.randint(len(target), (settings.batch,), generator=generator)
+        times = torch.randint(NUM_TRAIN_TIMESTEPS, (settings.batch,), generator=generator)
+        noise = torch.randn(target[rows].shape, generator=generator)
+        noisy = add_noise(target[rows], noise, signal[times])
+        moved = (t.to(accelerator.device) for t in (noisy, condition[rows], times, target[rows]))
+        noisy, seen, times, clean = moved
+        loss = functional.l1_loss(net(noisy, seen, times), clean)
+        losses.append(loss.item())
+        if not torch.isfinite(loss):
+            raise ValueError(f"training: loss {losses[-1]} at step {step}; lower max_learning_rate")
+        optimiser.zero_grad()
+        accelerator.backward(loss)
+        accelerator.clip_grad_norm_(net.parameters(), settings.gradient_clip)
+        optimiser.step()
+        schedule.step()
+        if progress is not None:
+            progress()
+    net.eval()
+    return losses

@@ -1,0 +1,188 @@
+"""The book: its configuration, its pages, and a build from a small made-up run."""
+
+import json
+import re
+import shutil
+from hashlib import sha256
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+import yaml
+
+from latentsr import book, figures, notebook, pages, params
+
+REPOSITORY = Path(__file__).parents[1]
+BOOK = REPOSITORY / "book"
+CONFIG = yaml.safe_load((BOOK / "_config.yml").read_text())
+TOC = yaml.safe_load((BOOK / "_toc.yml").read_text())
+CHAPTERS = [chapter for part in TOC["parts"] for chapter in part["chapters"]]
+IDS = {"is_phantom": True, "allow_images": False, "subject_word": "exam"}
+COUNTS = {f"n_{s}_{u}": 7 for s in ("train", "test") for u in ("images", "subjects")}
+
+
+def chapter(title: str, outputs: list) -> str:
+    cells = [
+        nbformat.v4.new_markdown_cell(f"# {title}\n\nSee [the second](02_autoencoders.ipynb)."),
+        nbformat.v4.new_code_cell("1 + 1", execution_count=1, outputs=outputs),
+    ]
+    made = nbformat.v4.new_notebook(cells=cells)
+    made.metadata.kernelspec = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    return nbformat.writes(notebook.byte_stable(made))
+
+
+def fabricate(results: Path, settings: dict, sets: list[str]) -> None:
+    """Write what a run leaves: executed notebooks, a figure, tables and metrics."""
+    for folder in ("data", "notebooks", "tables", "metrics"):
+        (results / folder).mkdir(parents=True)
+    facts = {name: {**IDS, **COUNTS} for name in sets}
+    (results / "data" / "sets.json").write_text(json.dumps(facts))
+    data = {"text/plain": "<made up>", "text/html": "<table><tr><td>$x_0$</td></tr></table>"}
+    shown = [nbformat.v4.new_output("display_data", data=data)]
+    for stem in notebook.STEMS:
+        for run in notebook.grid(stem, settings, sets):
+            path = results / "notebooks" / f"{notebook.label(stem, run)}.ipynb"
+            path.write_text(chapter(stem.replace("_", " "), shown))
+    figures.style()
+    image = figures.not_shown()
+    figures.save(image, results, "04_arms", "Every arm.")
+    figures.save(image, results / "arms" / sets[0] / "natural-f8c4", "03_curve", "A loss.")
+    conditions = settings["train_arm"].lr_conditions
+    gaps = [
+        {"dataset": name, "lr_condition": kind, "measure": "psnr_db", "mean_difference": 1.25}
+        for name in sets
+        for kind in conditions
+    ]
+    gaps = pd.DataFrame(gaps).assign(low=-0.5, high=3.0)
+    gaps.loc[0, ["low", "high"]] = float("nan")
+    gaps.to_csv(results / "tables" / "04_gaps.csv", index=False)
+    scores = pd.DataFrame({"image_id": ["a|b_*"], "subject_id": ["s"], "psnr_db": [23.456]})
+    scores.to_csv(results / "tables" / "04_scores.csv", index=False)
+    ledger = pd.DataFrame({"id": ["C1"], "verdict": ["same direction"], "p": [0.00049]})
+    ledger.to_csv(results / "tables" / "10_claims.csv", index=False)
+    found = {"main_vaes": ["natural-f8c4", "phantom-f4c3"], "psnr_db": {"knee": 21.987, "x": None}}
+    (results / "metrics" / "04.json").write_text(json.dumps(found))
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    """Change into a throw-away copy of the book with a made-up smoke run."""
+    ignore = shutil.ignore_patterns("_build", "notebooks", "generated")
+    shutil.copytree(BOOK, tmp_path / "book", ignore=ignore)
+    shutil.copy(REPOSITORY / "README.md", tmp_path)
+    shutil.copy(REPOSITORY / "profiles" / "smoke.yaml", tmp_path / "params.yaml")
+    settings = params.read(tmp_path / "params.yaml")
+    fabricate(tmp_path / "results" / "smoke", settings, ["knee", "brain"])
+    monkeypatch.chdir(tmp_path)
+    return settings
+
+
+def digest(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(p.relative_to(folder)): sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def test_the_configuration_executes_nothing_and_asks_no_network():
+    assert CONFIG["execute"]["execute_notebooks"] == "off"
+    sphinx = CONFIG["sphinx"]["config"]
+    assert CONFIG["sphinx"]["recursive_update"] is True
+    assert "sphinx_thebe" not in sphinx["extensions"]
+    assert sphinx["nb_ipywidgets_js"] == {}
+    assert sphinx["html_theme_options"]["navbar_persistent"] == []
+    assert sphinx["html_static_path"] == ["static"]
+    assert (BOOK / "static" / sphinx["mathjax_path"]).is_file()
+    assert (BOOK / "static" / "mathjax" / "LICENSE").is_file()
+
+
+def test_every_page_of_the_contents_exists_or_is_made():
+    smoke = params.read(REPOSITORY / "profiles" / "smoke.yaml")
+    made = {f"notebooks/{name}" for _, name, _ in book.chapters(smoke, ["knee", "brain"])}
+    made |= {"generated/results"}
+    files = {entry["file"] for entry in CHAPTERS if "file" in entry} | {TOC["root"]}
+    assert files - made == {p.stem for p in BOOK.glob("*.md")}
+    assert {entry["glob"] for entry in CHAPTERS if "glob" in entry} == {"notebooks/02_*"}
+    assert made - files == {"notebooks/02_autoencoders", "notebooks/02_autoencoders_brain"}
+
+
+@pytest.mark.parametrize("page", ["intro.md", "claims.md"])
+def test_pages_of_results_hold_no_number_typed_by_hand(page):
+    assert re.findall(r"\d+\.\d+", (BOOK / page).read_text()) == []
+
+
+def test_every_citation_is_in_the_bibliography():
+    keys = set(re.findall(r"^@\w+\{(\w+),", (BOOK / "references.bib").read_text(), re.M))
+    cited = set()
+    for page in BOOK.glob("*.md"):
+        for group in re.findall(r"\{cite\}`([^`]+)`", page.read_text()):
+            cited |= set(group.split(","))
+    assert cited and cited <= keys
+
+
+def test_the_build_is_byte_stable_and_asks_no_network(workspace):
+    out = book.build(workspace)
+    first = digest(out)
+    assert digest(book.build(workspace)) == first
+    assert not (out / "notebooks" / "03_train_arm_knee_phantom-f4c3.html").exists()
+    outside = re.compile(
+        r"""(?:<script[^>]*\bsrc=|<link[^>]*\bhref=|<img[^>]*\bsrc=)["']?(?:https?:)?//"""
+    )
+    for page in out.rglob("*.html"):
+        assert not outside.search(page.read_text()), page
+    for sheet in out.rglob("*.css"):
+        assert not re.search(r"(?:@import|url\()\s*['\"]?(?:https?:)?//", sheet.read_text()), sheet
+    specimen = (out / "notebooks" / "03_train_arm.html").read_text()
+    assert "03 train arm (knee, natural-f8c4)" in specimen
+    intro = (out / "intro.html").read_text()
+    assert "+1.25 [-0.50, +3.00]" in intro and "<td><p>+1.25</p></td>" in intro.replace(
+        ' class="text-left"', ""
+    )
+    results = (out / "generated" / "results.html").read_text()
+    assert "a|b_*" in results and "21.99" in results
+    assert "same direction" in (out / "claims.html").read_text()
+
+
+def test_the_run_record_stands_in_the_published_copy_only(workspace):
+    out = book.build(workspace)
+    target = book.publish("smoke", {"train_arm": 17.25})
+    assert "train_arm 17.2" in (target / "intro.html").read_text()
+    assert book.PLACEHOLDER in (out / "intro.html").read_text()
+    assert set(digest(target)) == set(digest(out))
+
+
+def test_a_missing_chapter_is_named(workspace):
+    Path("results/smoke/notebooks/05_wavelets.ipynb").unlink()
+    with pytest.raises(ValueError, match=r"05_wavelets.ipynb: not there; run `make repro"):
+        book.build(workspace)
+
+
+def test_a_broken_link_stops_the_build(workspace):
+    with open("book/glossary.md", "a") as page:
+        page.write("\n\n{doc}`no_such_page`\n")
+    with pytest.raises(ValueError, match="no_such_page"):
+        book.build(workspace)
+
+
+def test_a_local_path_in_a_page_stops_the_build(workspace):
+    with open("book/glossary.md", "a") as page:
+        page.write(f"\n\nMade in {Path.cwd()}.\n")
+    with pytest.raises(ValueError, match=r"glossary.html names the folder"):
+        book.build(workspace)
+
+
+@pytest.mark.parametrize(("may_be_shown", "listed"), [(True, True), (False, False)])
+def test_single_images_of_a_closed_set_are_not_listed(workspace, tmp_path, may_be_shown, listed):
+    folder = tmp_path / "generated"
+    folder.mkdir()
+    page = pages.results_page([Path("results/smoke")], folder, may_be_shown)
+    assert ("04_scores.csv" in page) is listed
+    assert (folder / "04_scores.csv").exists() is listed
+    assert "04_gaps.csv" in page
+
+
+def test_the_book_stage_depends_on_every_page():
+    stage = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]["book"]
+    wanted = {f"book/{path.name}" for path in BOOK.glob("*.*") if path.is_file()}
+    wanted |= {"book/static", "README.md", "latentsr/book.py", "latentsr/pages.py"}
+    assert wanted <= set(stage["deps"])
+    assert not any(dep.startswith(("book/notebooks", "book/generated")) for dep in stage["deps"])

@@ -1,0 +1,218 @@
+"""The guard of `data/` and the switch to own images, in a throw-away git and DVC repository."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from latentsr import datastore
+from latentsr.datasets import read_sets
+
+REPO = Path(__file__).parents[1]
+DVC_YAML = """\
+stages:
+  phantoms:
+    cmd: echo phantoms >> log && python draw.py
+    deps: [value.txt]
+    outs:
+    - assets/phantoms:
+        persist: true
+  list:
+    cmd: echo list >> log && mkdir -p results && find data -type f | sort > results/list
+    deps: [data]
+    outs: [results/list]
+"""
+DRAW = """\
+import shutil
+from pathlib import Path
+from latentsr.datastore import before_phantoms
+print(*before_phantoms(), sep="\\n")
+value, folder = Path("value.txt").read_text(), Path("assets/phantoms/knee")
+shutil.rmtree(folder, ignore_errors=True)
+folder.mkdir(parents=True)
+for name in ("same", f"only-{value}"):
+    (folder / name).write_text(name)
+(folder / "changes").write_text(value)
+"""
+
+
+def _run(root, *command):
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(REPO)}
+    return subprocess.run(
+        command, cwd=root, capture_output=True, text=True, env=environment, check=False
+    )
+
+
+def _repro(root):
+    """Run a plain `dvc repro`; return (its process, the stages that ran)."""
+    (root / "log").write_text("")
+    done = _run(root, "dvc", "repro")
+    return done, (root / "log").read_text().split()
+
+
+def _images(folder, count=6, side_px=64):
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        image = rng.integers(0, 256, (side_px, side_px), dtype=np.uint8)
+        Image.fromarray(image).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.fixture
+def study(tmp_path):
+    root = tmp_path / "study"
+    root.mkdir()
+    (root / ".gitignore").write_text("/assets/\n/data/\n/results/\n/log\n")
+    for name, text in (("dvc.yaml", DVC_YAML), ("draw.py", DRAW), ("value.txt", "1")):
+        (root / name).write_text(text)
+    for name in ("data.dvc", "sets.yaml"):
+        (root / name).write_text(datastore.DEFAULTS[name])
+    shutil.copy(REPO / "profiles/smoke.yaml", root / "params.yaml")
+    return root
+
+
+@pytest.fixture
+def repository(study):
+    _run(study, "git", "init", "-q")
+    _run(study, "dvc", "init", "-q")
+    return study
+
+
+def _in(folder):
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def test_the_committed_files_are_the_phantom_import():
+    _, entries = read_sets(REPO / "sets.yaml")
+    assert (REPO / "sets.yaml").read_text() == datastore.DEFAULTS["sets.yaml"]
+    assert entries == datastore.PHANTOM_SETS
+    lines = (REPO / "data.dvc").read_text().splitlines()  # DVC adds hashes after the first import
+    assert all(line in lines for line in datastore.DEFAULTS["data.dvc"].splitlines())
+
+
+def test_a_plain_repro_never_loses_a_file(repository):
+    study = repository
+    (study / "data").mkdir()
+    (study / "data/early").write_text("before the first run")
+    done, ran = _repro(study)
+    assert (done.returncode, ran) == (0, ["phantoms", "list"]), done.stderr
+    assert (study / "data-rescued/1/data/early").read_text() == "before the first run"
+    assert _in(study / "data") == ["knee/changes", "knee/only-1", "knee/same"]
+    done, ran = _repro(study)
+    assert (done.returncode, ran) == (0, [])
+
+    # added and changed by hand: DVC refuses, and both are still there
+    (study / "data/knee/mine.png").write_text("mine")
+    (study / "data/knee/changes").write_text("edited")
+    done, ran = _repro(study)
+    assert done.returncode and "without a confirmation" in done.stderr
+    assert (study / "data/knee/mine.png").read_text() == "mine"
+    assert (study / "data/knee/changes").read_text() == "edited"
+    # what make repro does first: then the same results come without a stage that runs
+    (line,) = datastore.rescue_strangers(study)
+    assert "data/ held 2 file(s) not of its import" in line and "data-rescued/2" in line
+    assert (study / "data-rescued/2/data/knee/mine.png").read_text() == "mine"
+    assert (study / "data-rescued/2/data/knee/changes").read_text() == "edited"
+    done, ran = _repro(study)
+    assert (done.returncode, ran) == (0, [])
+    assert (study / "data/knee/changes").read_text() == "1"
+
+    # the same while the phantoms change: rescued by their command; nothing stale stays
+    (study / "data/knee/changes").write_text("edited again")
+    (study / "value.txt").write_text("2")
+    done, ran = _repro(study)
+    assert (done.returncode, ran) == (0, ["phantoms", "list"]) and "data-rescued/3" in done.stdout
+    assert (study / "data-rescued/3/data/knee/changes").read_text() == "edited again"
+    assert _in(study / "data") == ["knee/changes", "knee/only-2", "knee/same"]
+    (study / "value.txt").write_text("1")  # back: results from the run cache, no stale file
+    done, ran = _repro(study)
+    assert (done.returncode, ran) == (0, ["phantoms"])
+    assert _in(study / "data") == ["knee/changes", "knee/only-1", "knee/same"]
+    assert "data-rescued" not in _run(study, "git", "status", "--short").stdout
+
+
+def test_links_are_moved_and_not_followed(study, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "scan").write_text("far away")
+    (study / "data/knee").mkdir(parents=True)
+    (study / "data/knee/link").symlink_to(outside)
+    (study / "data/knee/relative").symlink_to("../../../outside/scan")
+    (study / "data/knee/loop").symlink_to("loop")
+    datastore.before_import(study)
+    assert not (study / "data").exists()
+    assert (study / "data-rescued/1/data/knee/relative").read_text() == "far away"
+    assert (study / "data-rescued/1/data/knee/loop").is_symlink()
+    assert (study / "data-rescued/1/data/knee/link/scan").read_text() == "far away"
+    (study / "data").symlink_to(outside)  # the whole folder
+    assert len(datastore.before_import(study)) == 1
+    assert not (study / "data").is_symlink() and (outside / "scan").is_file()
+    assert datastore.rescue_strangers(study) == []
+
+
+def test_use_reset_and_back(repository, tmp_path):
+    study = repository
+    own = _images(tmp_path / "own")
+    (line,) = datastore.use([f"hand_1={own}"], [], study)
+    assert "hand_1 (6 files)" in line and "make repro" in line
+    source, entries = read_sets(study / "sets.yaml")
+    assert source == "own" and list(entries) == ["hand_1"]
+    assert not entries["hand_1"].allow_images
+    done, _ = _repro(study)
+    assert done.returncode == 0, done.stderr
+    assert _in(study / "data") == [*(f"hand_1/{i}.png" for i in range(6)), "hand_1/manifest.csv"]
+    assert datastore.status(study)[1] == "hand_1: folder, data/hand_1 (7 files)"
+    assert _in(own) == [f"{i}.png" for i in range(6)]
+
+    (study / "data/late").write_text("late")
+    lines = datastore.reset(study)
+    assert (study / "data-rescued/1/data/late").is_file() and len(lines) == 2
+    done, ran = _repro(study)
+    assert done.returncode == 0 and ran[-1] == "list"
+    assert _in(study / "data") == ["knee/changes", "knee/only-1", "knee/same"]
+    assert (study / "sets.yaml").read_text() == datastore.DEFAULTS["sets.yaml"]
+
+
+def test_use_takes_images_that_were_put_into_data(study):
+    _images(study / "data/mine")
+    lines = datastore.use(["mine=" + str(study / "data/mine")], [], study)
+    assert len(lines) == 2 and len(_in(study / "assets/own/mine")) == 7
+    datastore.use(["again=" + str(study / "assets/own/mine")], ["again"], study)
+    assert len(_in(study / "assets/own/again")) == 7 and not (study / "assets/own/mine").exists()
+    assert read_sets(study / "sets.yaml")[1]["again"].split_by == "image"
+
+
+def test_use_reports_every_problem_and_touches_nothing(study, tmp_path):
+    bad = _images(tmp_path / "bad")
+    (bad / "1.png").write_text("x")
+    small = _images(tmp_path / "small", side_px=32)
+    before = {name: (study / name).read_text() for name in ("sets.yaml", "data.dvc")}
+    with pytest.raises(ValueError, match="cannot be read") as caught:
+        datastore.use([f"a={bad}", f"b={small}"], [], study)
+    assert len(str(caught.value).splitlines()) == 1 + 6
+    assert before == {name: (study / name).read_text() for name in before}
+    assert not (study / "assets").exists()
+
+
+@pytest.mark.parametrize(
+    ("pairs", "split_by_image", "message"),
+    [
+        ([], [], "no set: NAME=DIR is needed"),
+        (["Knee=."], [], "'Knee=.': NAME=DIR is needed, with a NAME of a-z"),
+        (["../a=."], [], "NAME=DIR is needed"),
+        (["knee"], [], "NAME=DIR is needed"),
+        (["knee=nowhere"], [], "nowhere is not a folder"),
+        (["a=.", "a=."], [], "set a is named twice"),
+        (["a=."], ["b"], "--split-by-image b: no such set; given are a"),
+    ],
+)
+def test_wrong_arguments_of_use(study, pairs, split_by_image, message):
+    with pytest.raises(ValueError, match=message):
+        datastore.use(pairs, split_by_image, study)

@@ -1,0 +1,96 @@
+"""Noise floor, masks and rates by hand; Cohen's h against statsmodels; the pairing rule."""
+
+import numpy as np
+import pytest
+from statsmodels.stats.proportion import proportion_effectsize
+
+from latentsr.hallucination import cohen_h, noise_floor, pairing_audit, position_rule, rates
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def test_floor_pools_the_pixels_of_all_images(rng):
+    hr = rng.random((5, 7, 6))
+    decoded = hr + rng.normal(size=hr.shape)
+    error = np.abs(decoded - hr).ravel()
+    expected = error.sum() / 210 + 2 * np.sqrt(np.mean((error - error.mean()) ** 2))
+    assert noise_floor(decoded, hr) == pytest.approx(expected, rel=1e-12)
+
+
+def test_rates_by_hand_keep_added_and_removed_apart():
+    hr = np.full((2, 2, 2), 0.5)
+    sr = np.array([[[0.9, 0.7], [0.5, 0.1]], [[0.5, 0.6], [0.5, 0.4]]])
+    table = rates(sr, hr, floor=0.15)
+    np.testing.assert_allclose(table["hallucination_rate"], [0.5, 0])
+    np.testing.assert_allclose(table["hallucination_magnitude"], [0.6 / 4, 0])
+    np.testing.assert_allclose(table["loss_rate"], [0.25, 0])
+    np.testing.assert_allclose(table["loss_magnitude"], [0.4 / 4, 0])
+
+
+def test_swapping_the_images_swaps_added_and_removed(rng):
+    a, b = rng.random((2, 4, 9, 11))
+    forth, back = rates(a, b, 0.2), rates(b, a, 0.2)
+    np.testing.assert_allclose(forth["hallucination_rate"], back["loss_rate"])
+    np.testing.assert_allclose(forth["loss_magnitude"], back["hallucination_magnitude"])
+    assert (rates(a, b, 0.4)["loss_rate"] <= forth["loss_rate"]).all()
+    assert rates(a, a, 0.0).to_numpy().sum() == 0
+
+
+def test_cohen_h_equals_statsmodels_and_cohens_table():
+    p1, p2 = np.meshgrid([0, 0.03, 0.25, 0.5, 1.0], [0.0, 0.034, 0.252, 1.0])
+    np.testing.assert_allclose(cohen_h(p1, p2), proportion_effectsize(p1, p2), atol=1e-12)
+    assert cohen_h(1.0, 0.0) == pytest.approx(np.pi)
+    assert cohen_h(0.5, 0.0) == pytest.approx(1.571, abs=5e-4)  # phi(.50), Cohen 1988, table 6.2.2
+    with pytest.raises(ValueError, match="not percent"):
+        cohen_h(25.0, 0.2)
+
+
+@pytest.mark.parametrize("n, moved", [(1, 0), (10, 0), (11, 9), (60, 58), (120, 118)])
+def test_share_moved_by_the_position_rule(n, moved):
+    given, share = position_rule([f"patient{i}" for i in range(n)])
+    assert share * n == pytest.approx(moved)
+    assert sorted(given) == sorted(f"patient{i}" for i in range(n)), "a permutation"
+
+
+def test_position_rule_equals_reading_files(tmp_path):
+    names = [f"case {i}" for i in range(23)]
+    for i in range(23):
+        (tmp_path / f"hr_{i}.npy").touch()
+    (tmp_path / "filenames.txt").write_text("\n".join(names))
+    listed = sorted(path.name for path in tmp_path.glob("hr_*"))
+    lines = (tmp_path / "filenames.txt").read_text().splitlines()
+    read = dict(zip(listed, lines, strict=True))
+    assert position_rule(names)[0] == [read[f"hr_{i}.npy"] for i in range(23)]
+    with pytest.raises(ValueError, match="2 different of 3"):
+        position_rule(["a", "b", "a"])
+
+
+def test_audit_by_id_sees_the_difference_that_position_hides(rng):
+    hr = rng.random((30, 17, 15))
+    decoded_a, decoded_b = hr + 0.02 * rng.normal(size=(2, *hr.shape))
+    near = hr + 0.03 * rng.normal(size=hr.shape)
+    far = hr + 0.10 * rng.normal(size=hr.shape)
+    table = pairing_audit(near, far, hr, decoded_a, decoded_b).set_index(["pairing", "floor"])
+    assert table.loc["id", "share_moved"].eq(0).all()
+    assert table.loc["position", "share_moved"].eq(28 / 30).all()
+    by_id = rates(near, hr, noise_floor(decoded_a, hr))["hallucination_rate"].mean()
+    assert table.loc[("id", "common"), "hallucination_rate_a"] == pytest.approx(by_id)
+    order = position_rule(range(30))[0]
+    by_position = rates(far, hr[order], noise_floor(decoded_b, hr))["loss_rate"].mean()
+    assert table.loc[("position", "own"), "loss_rate_b"] == pytest.approx(by_position)
+    # the wrong reference swamps what the arms differ in
+    for h in (table["hallucination_h"], table["loss_h"]):
+        assert h["id", "own"] < -0.5 and abs(h["position", "own"]) < 0.05
+
+
+def test_audit_floors(rng):
+    hr = rng.random((12, 8, 8))
+    decoded_a, decoded_b = hr + 0.1, hr + 0.3
+    for common, value in (("a", 0.1), ("b", 0.3)):
+        table = pairing_audit(hr, hr, hr, decoded_a, decoded_b, common).set_index("floor")
+        np.testing.assert_allclose(table.loc["common", ["floor_a", "floor_b"]], value)
+        np.testing.assert_allclose(table.loc["own", "floor_a"], 0.1)
+        np.testing.assert_allclose(table.loc["own", "floor_b"], 0.3)

@@ -1,0 +1,129 @@
+"""PSNR and MS-SSIM against scikit-image, torchmetrics and hand-worked numbers."""
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import peak_signal_noise_ratio
+from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+
+from latentsr.metrics import WANG_WEIGHTS, ms_ssim, ms_ssim_setting, ms_ssim_weights, psnr_db
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def pair(rng, height, width, noise=0.1, n=3):
+    smooth = np.cumsum(np.cumsum(rng.normal(size=(n, height, width)), axis=1), axis=2)
+    low, high = smooth.min(axis=(1, 2), keepdims=True), smooth.max(axis=(1, 2), keepdims=True)
+    reference = (smooth - low) / (high - low)
+    return np.clip(reference + noise * rng.normal(size=reference.shape), 0, 1), reference
+
+
+def by_torchmetrics(image, reference, weights, kernel_size, sigma):
+    a, b = (torch.from_numpy(x)[:, None] for x in (image, reference))
+    return multiscale_structural_similarity_index_measure(
+        a,
+        b,
+        kernel_size=kernel_size,
+        sigma=sigma,
+        data_range=1.0,
+        betas=tuple(float(w) for w in weights),
+        reduction="none",
+    ).numpy()
+
+
+@pytest.mark.parametrize("data_range", [1.0, 2.0])
+def test_psnr_equals_skimage_image_by_image(rng, data_range):
+    image, reference = pair(rng, 37, 31)
+    expected = [
+        peak_signal_noise_ratio(b, a, data_range=data_range)
+        for a, b in zip(image, reference, strict=True)
+    ]
+    np.testing.assert_allclose(psnr_db(image, reference, data_range), expected, rtol=1e-12)
+
+
+def test_psnr_keeps_leading_axes_and_identical_images_are_infinite(rng):
+    image, reference = pair(rng, 8, 9, n=6)
+    image[4] = reference[4]
+    scores = psnr_db(image.reshape(2, 3, 8, 9), reference.reshape(2, 3, 8, 9))
+    assert scores.shape == (2, 3) and scores.dtype == np.float64
+    assert np.isinf(scores[1, 1]) and np.isfinite(scores).sum() == 5
+
+
+def test_psnr_of_half_precision_is_computed_in_float64():
+    image = np.full((64, 64), 0.5, np.float16)
+    assert psnr_db(image, np.full((64, 64), 0.4)) == pytest.approx(20.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("height, width", [(176, 176), (256, 256), (183, 201)])
+def test_five_scales_equal_torchmetrics(rng, height, width):
+    image, reference = pair(rng, height, width)
+    expected = by_torchmetrics(image, reference, WANG_WEIGHTS, 11, 1.5)
+    np.testing.assert_allclose(ms_ssim(image, reference), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("height, width", [(128, 128), (64, 64), (37, 31), (45, 63)])
+def test_three_scales_seven_pixels_equal_torchmetrics(rng, height, width):
+    # torchmetrics takes a 7x7 Gaussian window only for sigmas from 0.72 to 0.99
+    image, reference = pair(rng, height, width)
+    expected = by_torchmetrics(image, reference, ms_ssim_weights(3), 7, 0.9)
+    got = ms_ssim(image, reference, sigma_px=0.9)
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kernel_size", [7, 11])
+def test_torchmetrics_ignores_the_kernel_size_of_a_gaussian_window(rng, kernel_size):
+    image, reference = pair(rng, 128, 91)
+    expected = by_torchmetrics(image, reference, ms_ssim_weights(3), kernel_size, 1.5)
+    got = ms_ssim(image, reference, scales=3, window_px=11)
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+    assert np.abs(got - ms_ssim(image, reference, scales=3, window_px=7)).min() > 1e-6
+
+
+def test_single_scale_one_pixel_window_by_hand():
+    # A 1x1 window has no variance: SSIM = (2ab + c1) / (a^2 + b^2 + c1), c1 = 1e-4
+    got = ms_ssim(np.full((2, 2), 0.5), np.full((2, 2), 0.25), scales=1, window_px=1)
+    assert got == pytest.approx((0.25 + 1e-4) / (0.3125 + 1e-4), rel=1e-12)
+
+
+def test_ms_ssim_is_symmetric_falls_with_noise_and_ignores_batching(rng):
+    image, reference = pair(rng, 61, 53)
+    scores = ms_ssim(image, reference)
+    np.testing.assert_allclose(scores, ms_ssim(reference, image), rtol=1e-12)
+    np.testing.assert_allclose(scores[1], ms_ssim(image[1], reference[1]), rtol=1e-12)
+    noisier = reference + 2 * (image - reference)
+    assert np.all(ms_ssim(noisier, reference) < scores) and np.all(scores < 1)
+
+
+def test_negative_structure_counts_as_zero():
+    stripes = np.indices((64, 64)).sum(axis=0) % 2.0
+    assert ms_ssim(stripes, 1 - stripes) == 0
+
+
+def test_settings_and_weights():
+    assert [ms_ssim_setting(side) for side in (64, 128, 175, 176)] == [(3, 7)] * 3 + [(5, 11)]
+    assert ms_ssim_weights(3).sum() == pytest.approx(1, abs=1e-15)
+    assert ms_ssim_weights(3)[1] == pytest.approx(0.2856 / 0.6305)
+    assert tuple(ms_ssim_weights(5)) == WANG_WEIGHTS
+
+
+@pytest.mark.parametrize(
+    "shape, options, message",
+    [
+        ((27, 64), {}, r"27 px, but 3 scales with a 7 px window need at least 28 px"),
+        ((128, 128), {"scales": 5, "window_px": 11}, "need at least 176 px"),
+        ((64, 64), {"window_px": 8}, "window_px: 8"),
+        ((64, 64), {"scales": 6}, "scales: 6, but 1 to 5"),
+    ],
+)
+def test_ms_ssim_refuses_in_one_line(shape, options, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        ms_ssim(np.zeros(shape), np.zeros(shape), **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_different_shapes_are_refused_not_broadcast():
+    with pytest.raises(ValueError, match="pair them by image id"):
+        psnr_db(np.zeros((3, 4, 4)), np.zeros((1, 4, 4)))

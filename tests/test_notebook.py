@@ -1,0 +1,139 @@
+"""The committed notebooks keep to one form, and the runner makes byte-stable copies."""
+
+import ast
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from latentsr import notebook
+
+ROOT = Path(__file__).parents[1]
+CHAPTERS = [ROOT / "notebooks" / f"{stem}.ipynb" for stem in notebook.STEMS]
+
+
+def cells(path, kind=None):
+    found = json.loads(path.read_text())["cells"]
+    return [cell for cell in found if kind in (None, cell["cell_type"])]
+
+
+def source(cell):
+    return "".join(cell["source"])
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_form_of_a_chapter(path):
+    content = json.loads(path.read_text())
+    nbformat.validate(nbformat.from_dict(content))
+    assert path.stat().st_size < 500_000
+    assert set(content["metadata"]) == {"kernelspec"}
+    assert len(cells(path)) <= 60
+    code, prose = cells(path, "code"), cells(path, "markdown")
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
+    lengths = [len(cell["source"]) for cell in code]
+    assert max(lengths) <= 25, f"a cell of {max(lengths)} lines"
+    assert sum(lengths) <= 200
+    assert statistics.median(lengths) <= 9
+    assert sum(len(source(cell).split()) for cell in prose) <= 1500
+    first, second, third = cells(path)[:3]
+    assert source(first).startswith("# ")
+    assert "**You will**" in source(second) and "**You need**" in source(second)
+    assert "parameters" in third["metadata"]["tags"]
+    headings = [line for cell in prose for line in source(cell).splitlines() if line.startswith("##")]
+    assert headings[-3:] == ["## What we found", "## Exercises", "## Next"]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_a_chapter_narrates(path):
+    for cell in cells(path, "code"):
+        for node in ast.walk(ast.parse(source(cell))):
+            assert not isinstance(node, ast.ClassDef)
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno < 10
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_every_parameter_is_explained(path):
+    for line in cells(path)[2]["source"]:
+        assert "#" in line, line
+
+
+def test_grid_and_labels():
+    class Settings:
+        arms = ["u", "v"]
+
+    runs = list(notebook.grid("03_train_arm", {"autoencoders": Settings}, ["knee", "brain"]))
+    assert [notebook.label("03_train_arm", run) for run in runs] == [
+        "03_train_arm_knee_u",
+        "03_train_arm_knee_v",
+        "03_train_arm_brain_u",
+        "03_train_arm_brain_v",
+    ]
+    assert list(notebook.grid("04_vae_swap", {}, ["knee"])) == [{}]
+
+
+
+
+@pytest.fixture
+def miniature(tmp_path, monkeypatch):
+    """A repository with the notebook 09 of two cells, and the parameters of the smoke profile."""
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "dvc.yaml").touch()
+    text = (ROOT / "profiles/smoke.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write_notebook(folder, code, parameters='inputs = "x"\noutputs = "x"\nconfidence = 0.5'):
+    made = nbformat.v4.new_notebook()
+    made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    made.cells = [
+        nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(code),
+    ]
+    nbformat.write(made, folder / "notebooks" / "09_screening.ipynb")
+
+
+def execute():
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "latentsr.notebook", "09_screening"]
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+
+def test_two_runs_give_the_same_bytes(miniature):
+    write_notebook(miniature, "import sys\nprint(confidence, inputs)\nprint(id(1), file=sys.stderr)")
+    copies = []
+    for _ in range(2):
+        assert (done := execute()).returncode == 0, done.stderr
+        copies.append((miniature / "results/smoke/notebooks/09_screening.ipynb").read_bytes())
+    assert copies[0] == copies[1]
+    assert b"0.95 results/smoke" in copies[0]  # the parameters of params.yaml, not the cell's
+
+
+def test_a_failing_notebook_is_one_line_and_keeps_its_copy(miniature):
+    write_notebook(miniature, "raise ValueError('set knee: too small')")
+    done = execute()
+    assert done.returncode == 1
+    assert "09_screening: set knee: too small" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (miniature / ".scratch/failed/09_screening.ipynb").exists()
+    assert not (miniature / "results/smoke/notebooks/09_screening.ipynb").exists()
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ('inputs = "x"\noutputs = "x"', "parameter 'confidence' is not in its parameters cell"),
+        ('inputs="x"\noutputs="x"\nconfidence=1.0\nmore=2', "no value for parameter more"),
+    ],
+)
+def test_a_cell_that_does_not_fit_is_refused(miniature, cell, message):
+    write_notebook(miniature, "pass", cell)
+    with pytest.raises(ValueError, match=message):
+        notebook.execute("09_screening", {})

@@ -1,0 +1,46 @@
+"""Real images, never part of the project: set LATENTSR_REAL_IMAGES to a folder that holds them.
+
+It has the folders knee, brain and cxr of grey PNG files, each with a manifest.csv (file, subject).
+"""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from latentsr.datasets import SetEntry, check, folder, load_set
+
+ROOT = os.environ.get("LATENTSR_REAL_IMAGES", "")
+pytestmark = pytest.mark.skipif(not ROOT, reason="LATENTSR_REAL_IMAGES is not set")
+LISTING = {"brain_slices": 5, "test_fraction": 0.27, "seed": 42}
+LIMITS = {"train_images": 20, "test_images": 10}
+
+
+@pytest.mark.parametrize("name", ["knee", "brain", "cxr"])
+def test_each_set_is_read(name):
+    entry = SetEntry("folder", name, "folder", "image")
+    options = {**LISTING, **LIMITS, "hr_px": 128, "lr_px": 32, "operator": "bicubic"}
+    arrays = load_set(name, entry, Path(ROOT), **options)
+    assert arrays["hr"].shape[1:] == (128, 128) and arrays["lr"].shape[1:] == (32, 32)
+    assert Counter(arrays["split"].tolist()).keys() == {"train", "test"}
+    assert 0 <= arrays["hr"].min() and arrays["hr"].max() <= 1
+    assert (arrays["hr"].std(axis=(1, 2)) > 0.02).all()  # an image in each
+
+
+def test_chest_patients_stay_on_one_side():
+    records = folder(Path(ROOT) / "cxr", split_by="subject", test_fraction=0.27, seed=42)
+    sides: dict[str, set[str]] = {}
+    for record in records:
+        sides.setdefault(record.subject_id, set()).add(record.split)
+    assert all(len(split) == 1 for split in sides.values())
+    assert len(records) > len(sides)  # some patients have two films
+    share = np.mean([split == {"test"} for split in sides.values()])
+    assert share == pytest.approx(0.27, abs=0.01)
+
+
+def test_a_set_of_one_subject_asks_for_a_split_by_image():
+    entry = SetEntry("folder", "knee", "folder")
+    _, problems = check("knee", entry, Path(ROOT) / "knee", hr_px=128, **LISTING)
+    assert problems and all("--split-by-image knee" in problem for problem in problems)

@@ -1,0 +1,103 @@
+"""The papers of the repository agree with each other."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from latentsr import pretrain
+
+REPOSITORY = Path(__file__).parents[1]
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+TITLES = (
+    "Domain-Specific Latent Representations Improve the Fidelity of Diffusion-Based Medical Image "
+    "Super-Resolution",
+    "Latent Geometry Shapes Fidelity in Diffusion-Based Medical Image Super-Resolution",
+)
+
+
+def text_of(name: str) -> str:
+    return (REPOSITORY / name).read_text()
+
+
+def pins() -> dict[str, str]:
+    lines = (line.strip() for line in text_of("constraints.txt").splitlines())
+    pairs = (line.split("==") for line in lines if line and not line.startswith("#"))
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+def test_constraints_pin_every_dependency_within_its_range():
+    pinned = pins()
+    extras = [line for lines in PROJECT["optional-dependencies"].values() for line in lines]
+    for line in PROJECT["dependencies"] + extras:
+        wanted = Requirement(line)
+        version = pinned[canonicalize_name(wanted.name)]
+        assert wanted.specifier.contains(version), f"{line}, but constraints.txt has {version}"
+
+
+def test_constraints_name_no_local_build_and_nothing_of_torchvision():
+    pinned = pins()
+    assert pinned["torch"] == "2.13.0" and "torch==2.13.0" in PROJECT["dependencies"]
+    assert not [name for name, version in pinned.items() if "+" in version]
+    assert not {"torchvision", "lpips", "latentsr"} & set(pinned)
+
+
+def test_nothing_imports_torchvision_with_the_package():
+    code = "import sys, latentsr.training, latentsr.vaes; print('torchvision' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_conda_takes_python_from_conda_and_all_else_from_pip():
+    entries = yaml.safe_load(text_of("environment.yml"))["dependencies"]
+    assert entries[-1] == {"pip": ["-c constraints.txt", "-e .[dev]"]}
+    python = next(entry for entry in entries if str(entry).startswith("python="))
+    assert Requirement(f"x{PROJECT['requires-python']}").specifier.contains(python.split("=")[1])
+    assert sorted(str(entry).split("=")[0] for entry in entries[:-1]) == ["pip", "python"]
+
+
+def test_the_makefile_installs_what_conda_installs():
+    assert "-c constraints.txt -e '.[dev]'" in text_of("Makefile")
+
+
+def test_the_citation_has_both_titles_of_the_paper():
+    citation = yaml.safe_load(text_of("CITATION.cff"))
+    assert tuple(entry["title"] for entry in citation["references"]) == TITLES
+    assert all("2604.12152" in entry["url"] for entry in citation["references"])
+    assert citation["version"] == PROJECT["version"]
+    assert citation["license"] == PROJECT["license"]
+    for name in ("README.md", "book/references.bib"):
+        assert all(title in text_of(name) for title in TITLES), name
+
+
+def test_the_notices_name_every_photograph_and_every_bundled_script():
+    notices = text_of("THIRD_PARTY_NOTICES")
+    for name in (*pretrain.PHOTOGRAPHS, "china.jpg", "flower.jpg"):
+        assert re.search(rf"^  {re.escape(name)} +\S", notices, re.M), name
+    assert notices.count("https://creativecommons.org/licenses/by/2.0/") == 1
+    for script in (REPOSITORY / "book" / "static").rglob("*.js"):
+        assert script.name in notices
+
+
+def test_the_licence_is_the_whole_apache_text():
+    licence = text_of("LICENSE")
+    assert "Version 2.0, January 2004" in licence and "END OF TERMS AND CONDITIONS" in licence
+    assert len(licence.splitlines()) > 195
+
+
+def test_hooks_use_installed_tools_only():
+    for repo in yaml.safe_load(text_of(".pre-commit-config.yaml"))["repos"]:
+        assert repo["repo"] == "local"
+        for hook in repo["hooks"]:
+            assert hook["language"] == "system"
+            assert (Path(sys.executable).parent / hook["entry"].split()[0]).exists()
+
+
+def test_the_notebook_hook_strips_what_marks_a_run():
+    hook = yaml.safe_load(text_of(".pre-commit-config.yaml"))["repos"][0]["hooks"][0]
+    assert hook["entry"] == "nbstripout --extra-keys metadata.language_info"

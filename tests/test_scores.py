@@ -1,0 +1,46 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from latentsr import scores
+
+TEST = {"image_id": np.array(["0001", "0002", "0003"]), "subject_id": np.array(["a", "a", "b"])}
+
+
+def frame(vae, values):
+    return scores.table(TEST, scores.identity("knee", vae, vae), {"psnr_db": values})
+
+
+def test_a_table_names_its_images_and_keeps_ids_as_text(tmp_path):
+    made = frame("u", [1.0, 2.0, 4.0])
+    assert list(made.columns[: len(scores.ID_COLUMNS)]) == list(scores.ID_COLUMNS)
+    made.to_csv(tmp_path / "t.csv", index=False)
+    assert scores.read_tables([tmp_path / "t.csv"])["image_id"].tolist() == ["0001", "0002", "0003"]
+
+
+def test_nan_does_not_enter_a_table():
+    with pytest.raises(ValueError, match="psnr_db: 1 of 3 values are NaN"):
+        frame("u", [1.0, np.nan, 2.0])
+
+
+def test_subjects_are_averaged_first():
+    got = scores.subject_mean(frame("u", [1.0, 3.0, 8.0]), ["vae"], ["psnr_db"])
+    assert got.loc["u", "psnr_db"] == 5.0  # (2 + 8) / 2, not 4
+
+
+def test_pairing_is_by_id_not_by_row():
+    shuffled = frame("v", [10.0, 20.0, 30.0]).iloc[::-1]
+    both = pd.concat([frame("u", [1.0, 2.0, 3.0]), shuffled])
+    pair = scores.paired(both, "vae", "u", "v", "psnr_db")
+    assert (pair["b"] == 10 * pair["a"]).all()
+
+
+def test_pairing_refuses_other_images_and_doubles():
+    u, v = frame("u", [1.0, 2, 3]), frame("v", [1.0, 2, 3])
+    other = v.assign(image_id=["0001", "0002", "0009"])
+    with pytest.raises(ValueError, match="u and v were scored on different images"):
+        scores.paired(pd.concat([u, other]), "vae", "u", "v", "psnr_db")
+    with pytest.raises(ValueError, match="vae v: 6 rows, but one an image"):
+        scores.paired(pd.concat([u, v, v]), "vae", "u", "v", "psnr_db")
+    with pytest.raises(ValueError, match="vae w: 0 rows"):
+        scores.paired(u, "vae", "u", "w", "psnr_db")

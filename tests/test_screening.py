@@ -1,0 +1,109 @@
+"""The regression of SR quality on a cheap measure, against scipy, statsmodels and the paper."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+import statsmodels.formula.api as smf
+
+from latentsr.screening import fisher_interval, regress, spearman
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def points(rng, slope=0.5, noise=0.3, n=5):
+    groups = np.repeat(["knee", "brain", "chest"], n)
+    offset = np.repeat([20.0, 27.0, 29.0], n)
+    x = offset + rng.normal(0, 2, 3 * n)
+    return x, 3 + offset + slope * (x - offset) + noise * rng.normal(size=3 * n), groups
+
+
+@pytest.mark.parametrize("r, n, low, high", [(0.82, 6, 0.03, 0.98), (0.83, 15, 0.55, 0.94)])
+def test_the_papers_own_intervals(r, n, low, high):
+    got = fisher_interval(r, n)
+    assert (round(got[0], 2), round(got[1], 2)) == (low, high)
+
+
+def test_fisher_interval_at_the_edges():
+    assert np.isnan(fisher_interval(0.5, 3)).all()
+    assert fisher_interval(-1.0, 9) == (-1.0, -1.0)
+
+
+def test_regress_equals_scipy_and_statsmodels(rng):
+    x, y, groups = points(rng)
+    got = regress(x, y, groups)
+    line = scipy.stats.linregress(x, y)
+    assert (got.n_points, got.n_groups) == (15, 3)
+    assert (got.slope, got.intercept) == pytest.approx((line.slope, line.intercept))
+    assert (got.pearson_r, got.r2) == pytest.approx((line.rvalue, line.rvalue**2))
+    interval = scipy.stats.pearsonr(x, y).confidence_interval(0.95)
+    assert (got.r_low, got.r_high) == pytest.approx(tuple(interval))
+    rank = scipy.stats.spearmanr(x, y)
+    assert (got.spearman_rho, got.spearman_p) == pytest.approx((rank.statistic, rank.pvalue))
+    fixed = smf.ols("y ~ x + C(g)", pd.DataFrame({"x": x, "y": y, "g": groups})).fit()
+    assert got.within_slope == pytest.approx(fixed.params["x"])
+
+
+def test_leave_one_group_out_equals_a_loop(rng):
+    x, y, groups = points(rng)
+    frame = pd.DataFrame({"x": x, "y": y, "g": groups})
+    squared, nothing = [], []
+    for label in frame.g.unique():
+        rest, out = frame[frame.g != label], frame[frame.g == label]
+        slope = smf.ols("y ~ x + C(g)", rest).fit().params["x"]
+        centred = out.y - out.y.mean()
+        squared += list((centred - slope * (out.x - out.x.mean())) ** 2)
+        nothing += list(centred**2)
+    got = regress(x, y, groups)
+    assert got.left_out_rmse == pytest.approx(np.sqrt(np.mean(squared)))
+    assert got.no_difference_rmse == pytest.approx(np.sqrt(np.mean(nothing)))
+    assert got.left_out_rmse < got.no_difference_rmse
+
+
+def test_difficulty_of_the_sets_alone_makes_a_high_r(rng):
+    x, y, groups = points(rng, slope=0.0, noise=0.3)
+    got = regress(x, y, groups)
+    assert got.pearson_r > 0.8 and abs(got.within_slope) < 0.2
+    assert got.left_out_rmse > 0.8 * got.no_difference_rmse
+
+
+def test_one_point_a_group_has_no_slope_within():
+    got = regress([1.0, 2.0, 4.0], [1.0, 3.0, 5.0], ["a", "b", "c"])
+    assert np.isnan([got.within_slope, got.left_out_rmse]).all() and got.no_difference_rmse == 0
+    assert np.isnan(regress([1.0, 2.0, 4.0], [1.0, 3.0, 5.0], ["a"] * 3).left_out_rmse)
+
+
+@pytest.mark.parametrize("n, printed", [(4, "0.083"), (5, "0.017"), (6, "0.0028")])
+def test_smallest_spearman_p(n, printed):
+    rho, p, smallest = spearman(range(n), [-i for i in range(n)])
+    assert rho == pytest.approx(-1) and p == smallest and f"{smallest:.2g}" == printed
+
+
+def test_exact_spearman_equals_scipys_permutation_test(rng):
+    x, y = rng.random((2, 6))
+    x[3] = x[1]  # a tie
+    expected = scipy.stats.permutation_test(
+        (x,),
+        lambda order: scipy.stats.spearmanr(order, y).statistic,
+        permutation_type="pairings",
+        n_resamples=np.inf,
+    ).pvalue
+    assert spearman(x, y)[1] == pytest.approx(expected)
+    assert np.isnan(spearman(range(9), range(9))[2])
+
+
+@pytest.mark.parametrize(
+    "x, y, groups, message",
+    [
+        ([1.0, 2.0], [1.0, 2.0], ["a", "a"], "3 or more"),
+        ([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], ["a"], "3 or more"),
+        ([1.0, 1.0, 1.0], [1.0, 2.0, 3.0], ["a"] * 3, "nothing to correlate"),
+        ([1.0, np.nan, 1.0], [1.0, 2.0, 3.0], ["a"] * 3, "not measured: 1 of 3 values are NaN"),
+    ],
+)
+def test_regress_refuses(x, y, groups, message):
+    with pytest.raises(ValueError, match=message):
+        regress(x, y, groups)

@@ -1,0 +1,213 @@
+"""Statistics against scipy, statsmodels, enumeration and published examples."""
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+from statsmodels.stats.weightstats import ttost_paired
+
+from latentsr import stats
+
+# Hollander & Wolfe's depression data (R, ?wilcox.test): V = 40, two-sided exact p 0.03906.
+HAMILTON_FIRST = [1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30]
+HAMILTON_SECOND = [0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29]
+# Student's sleep data (R, ?sleep): paired t-interval of the difference -2.4598858 to -0.7001142.
+DRUG_1 = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
+DRUG_2 = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def test_subjects_are_the_unit():
+    means = stats.subject_means([1.0, 2.0, 3.0, 10.0], ["b", "b", "b", "a"])
+    assert means.to_dict() == {"a": 10.0, "b": 2.0}
+    with pytest.raises(ValueError, match="one of each an image"):
+        stats.subject_means([1.0, 2.0], ["a"])
+
+
+@pytest.mark.parametrize("value, word", [(np.nan, "NaN"), (np.inf, "infinite")])
+def test_missing_values_are_refused(value, word):
+    values = [1.0, value, 2.0, value]
+    with pytest.raises(ValueError, match=f"^not measured: 2 of 4 values are {word}$"):
+        stats.paired_summary(values, [0.0] * 4, list("abcd"), seed=0)
+
+
+def test_wilcoxon_published_example():
+    difference = np.subtract(HAMILTON_FIRST, HAMILTON_SECOND)
+    p, method = stats.wilcoxon(difference)
+    assert (round(p, 5), method) == (0.03906, "exact")
+    assert stats.rank_biserial(difference) == pytest.approx((40 - 5) / 45)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 8])
+def test_exact_wilcoxon_equals_enumeration(n):
+    ranks = np.arange(1, n + 1)
+    sums = np.array([sum(r for r, s in zip(ranks, signs, strict=True) if s)
+                     for signs in product((0, 1), repeat=n)])  # fmt: skip
+    for signs in product((-1, 1), repeat=n):
+        plus = ranks[np.array(signs) > 0].sum()
+        tail = min(np.mean(sums <= plus), np.mean(sums >= plus))
+        assert stats.wilcoxon(ranks * signs)[0] == pytest.approx(min(1, 2 * tail))
+
+
+@pytest.mark.parametrize("n", [12, 35, 60])
+def test_exact_wilcoxon_equals_scipy(rng, n):
+    difference = rng.normal(0.1, 1, n)
+    expected = scipy.stats.wilcoxon(difference, method="exact").pvalue
+    assert stats.wilcoxon(difference) == (pytest.approx(expected, rel=1e-9), "exact")
+
+
+def test_ties_zeros_and_many_subjects_take_the_approximation(rng):
+    for difference in ([1, 1, 2, 3, -4, 5, 6], [0, 1, 2, -3, 4, 5, 6], rng.normal(0.2, 1, 61)):
+        expected = scipy.stats.wilcoxon(difference, zero_method="wilcox", method="asymptotic")
+        assert stats.wilcoxon(difference) == (pytest.approx(expected.pvalue), "approx")
+    assert stats.wilcoxon(np.zeros(7)) == (1.0, "exact")
+    assert np.isnan(stats.rank_biserial(np.zeros(7)))
+
+
+@pytest.mark.parametrize(
+    "n, method, printed",
+    [
+        (12, "exact", "4.9e-04"),
+        (60, "exact", "1.7e-18"),
+        (12, "approx", "2.2e-03"),
+        (60, "approx", "1.6e-11"),
+        (35, "approx", "2.5e-07"),
+    ],
+)
+def test_smallest_wilcoxon_p(n, method, printed):
+    smallest = stats.smallest_wilcoxon_p(n, method)
+    assert f"{smallest:.1e}" == printed
+    attained = np.arange(1, n + 1.0)
+    if method == "exact":
+        assert stats.wilcoxon(attained)[0] == pytest.approx(smallest, rel=1e-12)
+    else:
+        expected = scipy.stats.wilcoxon(attained, method="asymptotic").pvalue
+        assert smallest == pytest.approx(expected, rel=1e-9)
+
+
+def test_smallest_p_refuses_other_methods():
+    with pytest.raises(ValueError, match="exact or approx"):
+        stats.smallest_wilcoxon_p(12, "auto")
+
+
+def test_student_interval_published_example():
+    low, high, method = stats.mean_interval(np.subtract(DRUG_1, DRUG_2), seed=0)
+    assert (round(low, 7), round(high, 7), method) == (-2.4598858, -0.7001142, "Student t")
+    # t = -4.0621 with n = 10, hence d_z = t / sqrt(10)
+    d_z = stats.cohen_d_z(np.subtract(DRUG_1, DRUG_2))
+    assert d_z == pytest.approx(-4.0621 / np.sqrt(10), abs=5e-5)
+    # pooled d = two-sample t / sqrt(2/n), t = -1.8608 (R: t.test(extra ~ group, var.equal = TRUE))
+    assert stats.cohen_d_pooled(DRUG_1, DRUG_2) == pytest.approx(-1.8608 / np.sqrt(5), abs=5e-5)
+
+
+def test_interval_follows_the_number_of_subjects(rng):
+    d = rng.gamma(2, 1, 20)
+    assert stats.mean_interval(d, 1)[2] == "BCa"
+    assert stats.mean_interval(d[:19], 1)[2] == stats.mean_interval(d[:6], 1)[2] == "Student t"
+    low, high, method = stats.mean_interval(d[:5], 1)
+    assert np.isnan([low, high]).all() and method == "descriptive only"
+    assert stats.mean_interval(np.full(30, 2.0), 1) == (2.0, 2.0, "no spread")
+
+
+def test_bca_is_seeded_skewed_and_widens_with_confidence(rng):
+    d = rng.exponential(1, 40)
+    low, high, _ = stats.mean_interval(d, seed=3)
+    assert (low, high) == stats.mean_interval(d, seed=3)[:2]
+    assert (low, high) != stats.mean_interval(d, seed=4)[:2]
+    assert high - d.mean() > d.mean() - low, "a long right tail reaches further right"
+    wide = stats.mean_interval(d, seed=3, confidence=0.99)
+    assert wide[0] < low < d.mean() < high < wide[1]
+    half = 1.96 * scipy.stats.sem(d)
+    assert high - low == pytest.approx(2 * half, rel=0.15)
+
+
+def test_effects_without_spread_are_undefined():
+    assert np.isnan(stats.cohen_d_z([2.0, 2.0])) and np.isnan(stats.cohen_d_z([1.0]))
+    assert np.isnan(stats.cohen_d_pooled([2.0, 2.0], [1.0, 1.0]))
+
+
+def test_paired_summary_averages_images_within_subjects(rng):
+    subjects = np.repeat([f"s{i:02d}" for i in range(12)], 5)
+    shift = np.repeat(rng.normal(0.5, 0.2, 12), 5)
+    b = rng.normal(25, 3, 60)
+    a = b + shift
+    mixed = rng.permutation(60)
+    got = stats.paired_summary(a[mixed], b[mixed], subjects[mixed], seed=0)
+    per_subject = shift[::5]
+    assert (got.n_subjects, got.n_images) == (12, 60)
+    assert got.mean_difference == pytest.approx(per_subject.mean())
+    expected = scipy.stats.ttest_1samp(per_subject, 0).confidence_interval()
+    assert (got.low, got.high) == pytest.approx(tuple(expected))
+    assert got.wilcoxon_p == pytest.approx(scipy.stats.wilcoxon(per_subject, method="exact").pvalue)
+    assert got.smallest_p == 2.0**-11 and got.wilcoxon_method == "exact"
+    assert got.d_z == pytest.approx(per_subject.mean() / per_subject.std(ddof=1))
+    assert abs(got.d_pooled) < abs(got.d_z), "the pooled SD holds the spread between subjects"
+
+
+def test_fewer_than_six_subjects_are_described_only():
+    got = stats.paired_summary([2.0, 3, 4, 6, 9], [1.0] * 5, list("abcde"), seed=0)
+    assert got.mean_difference == pytest.approx(3.8) and got.rank_biserial == 1
+    assert got.interval_method == got.wilcoxon_method == "descriptive only"
+    assert np.isnan([got.low, got.high, got.wilcoxon_p, got.smallest_p]).all()
+
+
+def test_equivalence(rng):
+    a = rng.normal(25, 2, 30)
+    b = a + rng.normal(0.02, 0.1, 30)
+    assert stats.equivalence_p(a, b, 0.15) == pytest.approx(ttost_paired(a, b, -0.15, 0.15)[0])
+    assert stats.equivalence_p(a, b, 0.15) < 1e-4
+    assert stats.equivalence_p(a, b + 1, 0.15) > 0.5
+    one_sided = scipy.stats.ttest_1samp(a - b, -0.15, alternative="greater").pvalue
+    assert stats.equivalence_p(a, b, 0.15) == pytest.approx(
+        max(one_sided, scipy.stats.ttest_1samp(a - b, 0.15, alternative="less").pvalue)
+    )
+    assert np.isnan(stats.equivalence_p(a[:5], b[:5], 0.15))
+    with pytest.raises(ValueError, match="must be positive"):
+        stats.equivalence_p(a, b, -0.15)
+
+
+def test_holm_against_its_definition(rng):
+    p = rng.random(7) / 10
+    order = np.argsort(p)
+    expected = np.empty(7)
+    expected[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(7, 0, -1)))
+    np.testing.assert_allclose(stats.holm(p), expected)
+
+
+def cells(rng, domain, geometry, interaction, n=12):
+    index = pd.Index([f"s{i}" for i in range(n)])
+    base = rng.normal(25, 3, n)
+    means = [0, domain, geometry, domain + geometry + interaction]
+    return [pd.Series(base + m + 0.1 * rng.normal(size=n), index) for m in means]
+
+
+def test_factorial_recovers_the_effects(rng):
+    table = stats.factorial(*cells(rng, 0.5, 2.0, -0.8), seed=0)["estimate"]
+    assert table["domain_at_f8"] == pytest.approx(0.5, abs=0.15)
+    assert table["geometry_at_natural"] == pytest.approx(2.0, abs=0.15)
+    assert table["interaction"] == pytest.approx(-0.8, abs=0.2)
+    assert table["domain"] == pytest.approx((table["domain_at_f8"] + table["domain_at_f4"]) / 2)
+    assert table["interaction"] == pytest.approx(table["domain_at_f4"] - table["domain_at_f8"])
+    for whole in (
+        table["domain"] + table["geometry"],
+        table["domain_at_f8"] + table["geometry_at_phantom"],
+        table["geometry_at_natural"] + table["domain_at_f4"],
+    ):
+        assert whole == pytest.approx(table["gap"])
+
+
+def test_factorial_intervals_are_those_of_the_contrast(rng):
+    four = cells(rng, 0.5, 2.0, 0.0)
+    row = stats.factorial(*four, seed=5).loc["gap"]
+    assert tuple(row[["low", "high", "interval_method"]]) == stats.mean_interval(
+        four[3] - four[0], seed=5
+    )
+    four[2] = four[2].iloc[::-1]
+    with pytest.raises(ValueError, match="different subjects"):
+        stats.factorial(*four, seed=5)

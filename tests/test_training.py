@@ -1,0 +1,60 @@
+import pytest
+import torch
+
+from latentsr import denoisers, training
+
+SETTINGS = training.Settings(
+    steps=12, batch=4, max_learning_rate=3e-3, weight_decay=0.0, gradient_clip=1.0, seed=7
+)
+
+
+def tensors():
+    generator = torch.Generator().manual_seed(0)
+    target = torch.randn(8, 3, 8, 8, generator=generator)
+    return target, target[:, :2] * 0.5
+
+
+def trained(settings=SETTINGS):
+    net = denoisers.build(3, 2, (8, 16), seed=1)
+    return net, training.train(net, *tensors(), settings)
+
+
+def test_training_is_bit_identical_and_learns():
+    (first, losses), (second, again) = trained(), trained()
+    assert losses == again
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert sum(losses[-4:]) < sum(losses[:4])
+
+
+def test_training_leaves_the_global_generator_alone():
+    torch.manual_seed(123)
+    before = torch.get_rng_state()
+    trained()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_loss_that_is_not_finite_stops_with_one_line():
+    target, condition = tensors()
+    target[0] = float("nan")
+    net = denoisers.build(3, 2, (8, 16), seed=1)
+    with pytest.raises(ValueError, match=r"training: loss nan at step \d+"):
+        training.train(net, target[:1], condition[:1], SETTINGS)
+
+
+def test_one_network_serves_all_geometries_but_for_its_ends():
+    def inner(net):
+        ends = ("unet.conv_in", "unet.conv_out")
+        return {k: v.shape for k, v in net.state_dict().items() if not k.startswith(ends)}
+
+    assert inner(denoisers.build(4, 4, (8, 16), 0)) == inner(denoisers.build(12, 3, (8, 16), 0))
+
+
+def test_save_and_load(tmp_path):
+    net, _ = trained()
+    path = str(tmp_path / "net.safetensors")
+    denoisers.save(net, path)
+    again = denoisers.load(path, (8, 16))
+    z, condition, t = torch.randn(2, 3, 8, 8), torch.randn(2, 2, 8, 8), torch.tensor([3, 700])
+    with torch.no_grad():
+        assert torch.equal(net(z, condition, t), again.eval()(z, condition, t))
