@@ -32,11 +32,11 @@ def chapters(settings: Mapping[str, Any], sets: list[str]) -> Iterator[tuple[str
 
 
 def titled(text: str, run: str) -> str:
-    """Return a notebook whose heading names its run, for instance ``# 2 Autoencoders: knee``."""
+    """Return a notebook whose heading names its run, for instance ``# 2 Autoencoders (knee)``."""
     content = json.loads(text)
-    first = content["cells"][0]
-    heading, *rest = "".join(first["source"]).split("\n")
-    first["source"] = "\n".join([f"{heading} ({run})" if run else heading, *rest])
+    heading, *rest = "".join(content["cells"][0]["source"]).split("\n")
+    title = f"{heading} ({run})" if run else heading
+    content["cells"][0]["source"] = "\n".join([title, *rest])
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -56,9 +56,7 @@ def gather(settings: Mapping[str, Any], results: Path) -> None:
             raise ValueError(f"{source}: {mend}")
         (BOOK / "notebooks" / f"{name}.ipynb").write_text(titled(source.read_text(), run))
     roots = [results, *(results / "autoencoders" / name for name in sets)]
-    roots += [
-        results / "arms" / name / vae for name in sets for vae in settings["autoencoders"].arms
-    ]
+    roots += [results / "arms" / n / vae for n in sets for vae in settings["autoencoders"].arms]
     pages.write(roots, sets, BOOK / "generated")
 
 
@@ -77,8 +75,8 @@ def build(settings: Mapping[str, Any]) -> Path:
     tool = str(Path(sys.executable).with_name("jupyter-book"))
     command = [tool, "build", str(BOOK), "--all", "-W", "--keep-going", "--path-output", str(WORK)]
     with open(log := WORK / "build.log", "w") as lines:
-        environment = {**os.environ, "PYTHONHASHSEED": "0"}
-        code = subprocess.run(command, stdout=lines, stderr=lines, env=environment).returncode
+        fixed = {**os.environ, "PYTHONHASHSEED": "0"}
+        code = subprocess.run(command, stdout=lines, stderr=lines, env=fixed).returncode
     if code:
         text = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text())  # colours
         found = [line for line in text.splitlines() if "WARNING" in line or "ERROR" in line]
@@ -103,10 +101,10 @@ def publish(profile: str, minutes: Mapping[str, float] | None = None) -> Path:
     shutil.copytree(source, target)
     found = run_record.collect(profile, minutes or {})
     (target.parent / "run_record.json").write_text(json.dumps(found, indent=2) + "\n")
-    page = target / "intro.html"
     line = " · ".join(f"{key} {value}" for key, value in found.items())
-    text = page.read_text()
-    page.write_text(text.replace(PLACEHOLDER, f'<p class="run-record">This run: {line}.</p>'))
+    stamped = f'<p class="run-record">This run: {line}.</p>'
+    text = (source / "intro.html").read_text().replace(PLACEHOLDER, stamped)
+    (target / "intro.html").write_text(text)
     return target
 
 

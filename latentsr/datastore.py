@@ -34,7 +34,7 @@ from typing import Any
 import yaml
 
 from latentsr.datasets import SetEntry, check, read_sets, recognise
-from latentsr.datasets.sets import NAME
+from latentsr.datasets.sets import NAME, PHANTOM_SETS
 from latentsr.params import read as read_params
 
 PHANTOMS, OWN, RESCUED = "assets/phantoms", "assets/own", "data-rescued"
@@ -45,11 +45,6 @@ TABLES = {
     "folder": "manifest.csv",
 }
 ANATOMY = {"mrnet": "knee", "brats": "brain", "mimic_cxr": "chest", "folder": "folder"}
-PHANTOM_SETS = {
-    "knee": SetEntry("mrnet", "knee/MRNet-v1.0", "knee"),
-    "brain": SetEntry("brats", "brain", "brain"),
-    "chest": SetEntry("mimic_cxr", "chest", "chest"),
-}
 DATA_DVC = """\
 desc: images of the study, imported from {source}; see `latentsr data --help`
 deps:

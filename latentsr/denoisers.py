@@ -35,7 +35,7 @@ class Denoiser(nn.Module):
 
     def forward(self, noisy: Tensor, condition: Tensor, timestep: Tensor) -> Tensor:
         """Map ``(B, C, h, w)``, ``(B, K, h, w)`` and ``(B,)`` to the predicted x0 ``(B, C, h, w)``."""
-        return self.unet(torch.cat([noisy, condition], 1), timestep).sample  # type: ignore[no-any-return]
+        return self.unet(torch.cat([noisy, condition], 1), timestep).sample
 
 
 def build(

@@ -140,7 +140,7 @@ def write(roots: Sequence[Path], sets: Mapping[str, Mapping[str, Any]], folder: 
     ``roots`` are the folders of a run that hold figures; the first holds tables and metrics too.
     """
     results = roots[0]
-    may_be_shown = all(facts["is_phantom"] or facts["allow_images"] for facts in sets.values())
+    may_be_shown = all(facts["may_be_shown"] for facts in sets.values())
     metrics = json.loads((results / "metrics" / "04.json").read_text())
     first, second = metrics["main_vaes"]
     profile = f"This copy was built from the profile **{results.name}**.\n\n{sets_table(sets)}"

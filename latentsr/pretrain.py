@@ -47,7 +47,8 @@ def photographs() -> list[NDArray[np.float32]]:
     paths = [Path(skimage.__file__).parent / "data" / name for name in PHOTOGRAPHS]
     folder = Path(sklearn.datasets.__file__).parent / "images"
     paths += [folder / "china.jpg", folder / "flower.jpg"]
-    return [np.asarray(Image.open(path).convert("L"), np.float32) / 255 for path in paths]
+    grey = [np.asarray(Image.open(path).convert("L"), np.float32) for path in paths]
+    return [image / np.float32(255) for image in grey]
 
 
 def training_images(sources: tuple[str, ...]) -> list[NDArray[np.float32]]:
@@ -73,16 +74,14 @@ def training_images(sources: tuple[str, ...]) -> list[NDArray[np.float32]]:
 
 
 def crops(images: list[NDArray[np.float32]], recipe: Recipe, rng: np.random.Generator) -> Tensor:
-    """Draw a batch (B, 1, crop, crop) in [-1, 1]: random place, flip, quarter turn, gain, offset."""
+    """Draw a batch (B, 1, crop, crop) in [-1, 1]: random place, flip, quarter turn."""
     areas = np.array([image.size for image in images], float)
     batch = []
     for index in rng.choice(len(images), recipe.batch, p=areas / areas.sum()):
         image, side = images[index], recipe.crop_px
         top, left = (rng.integers(0, length - side + 1) for length in image.shape)
-        crop = np.rot90(image[top : top + side, left : left + side], rng.integers(4))
-        crop = crop[:, ::-1] if rng.random() < 0.5 else crop
-        gain = rng.uniform(0.7, 1.0)
-        batch.append(gain * crop + rng.uniform(0, 1 - gain))
+        crop = np.rot90(image[top : top + side, left : left + side], int(rng.integers(4)))
+        batch.append(crop[:, ::-1] if rng.random() < 0.5 else crop)
     return torch.from_numpy(np.stack(batch)[:, None].astype(np.float32) * 2 - 1)
 
 

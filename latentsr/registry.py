@@ -68,7 +68,9 @@ def spec(name: str) -> Spec:
     'f4c3'
     """
     if name not in SPECS:
-        raise ValueError(f"vae: unknown name {name!r}; known are {', '.join(sorted([*SPECS, *EXTERNAL]))}")
+        raise ValueError(
+            f"vae: unknown name {name!r}; known are {', '.join(sorted([*SPECS, *EXTERNAL]))}"
+        )
     return SPECS[name]
 
 

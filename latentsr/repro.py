@@ -54,11 +54,10 @@ def missing_for_paper() -> list[str]:
     import torch
 
     lines = []
-    sets = read_sets(Path("sets.yaml"))
+    source, sets = read_sets(Path("sets.yaml"))
     wanted = {"knee": "mrnet", "brain": "brats", "chest": "mimic_cxr"}
-    own = datastore.source() != "phantoms"
     for name, adapter in wanted.items():
-        if not own or name not in sets or sets[name].adapter != adapter:
+        if source != "own" or name not in sets or sets[name].adapter != adapter:
             lines.append(f"{name}: real images in the layout {adapter}; "
                          f"`latentsr data use {name}=DIR`")  # fmt: skip
     for name, places in registry.EXTERNAL.items():
@@ -120,7 +119,7 @@ def run(profile: str | None) -> None:
     for stage, value in grouped(minutes).items():
         print(f"  {stage}: {value:.1f} min")
     changed = [path for path in differs_from_commit() if path not in before]
-    if changed and datastore.source() == "phantoms" and name == "mini":
+    if changed and read_sets(Path("sets.yaml"))[0] == "phantoms" and name == "mini":
         print(f"{' and '.join(changed)}: not as committed; another type of CPU rounds differently")
     target = book.publish(name, grouped(minutes))
     print(f"The book is at {(target / 'index.html').resolve()}")

@@ -18,7 +18,7 @@ BOOK = REPOSITORY / "book"
 CONFIG = yaml.safe_load((BOOK / "_config.yml").read_text())
 TOC = yaml.safe_load((BOOK / "_toc.yml").read_text())
 CHAPTERS = [chapter for part in TOC["parts"] for chapter in part["chapters"]]
-IDS = {"is_phantom": True, "allow_images": False, "subject_word": "exam"}
+IDS = {"is_phantom": True, "may_be_shown": True, "subject_word": "exam"}
 COUNTS = {f"n_{s}_{u}": 7 for s in ("train", "test") for u in ("images", "subjects")}
 
 

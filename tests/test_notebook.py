@@ -44,7 +44,9 @@ def test_form_of_a_chapter(path):
     assert source(first).startswith("# ")
     assert "**You will**" in source(second) and "**You need**" in source(second)
     assert "parameters" in third["metadata"]["tags"]
-    headings = [line for cell in prose for line in source(cell).splitlines() if line.startswith("##")]
+    headings = [
+        line for cell in prose for line in source(cell).splitlines() if line.startswith("##")
+    ]
     assert headings[-3:] == ["## What we found", "## Exercises", "## Next"]
 
 
@@ -77,8 +79,6 @@ def test_grid_and_labels():
     assert list(notebook.grid("04_vae_swap", {}, ["knee"])) == [{}]
 
 
-
-
 @pytest.fixture
 def miniature(tmp_path, monkeypatch):
     """A repository with the notebook 09 of two cells, and the parameters of the smoke profile."""
@@ -92,7 +92,11 @@ def miniature(tmp_path, monkeypatch):
 
 def write_notebook(folder, code, parameters='inputs = "x"\noutputs = "x"\nconfidence = 0.5'):
     made = nbformat.v4.new_notebook()
-    made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    made.metadata["kernelspec"] = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
     made.cells = [
         nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}),
         nbformat.v4.new_code_cell(code),
@@ -107,7 +111,9 @@ def execute():
 
 
 def test_two_runs_give_the_same_bytes(miniature):
-    write_notebook(miniature, "import sys\nprint(confidence, inputs)\nprint(id(1), file=sys.stderr)")
+    write_notebook(
+        miniature, "import sys\nprint(confidence, inputs)\nprint(id(1), file=sys.stderr)"
+    )
     copies = []
     for _ in range(2):
         assert (done := execute()).returncode == 0, done.stderr

@@ -45,7 +45,11 @@ BAD = [
     ("screening", {}, "screening: missing parameter confidence"),
     ("screening", {"confidence": "high"}, "screening.confidence: 'high', but float is needed"),
     ("autoencoders", {"vaes": ["sdvae"], "arms": [], "batch": 1}, "vae: unknown name 'sdvae'"),
-    ("autoencoders", {"vaes": "all", "arms": [], "batch": 1}, "autoencoders.vaes: 'all', but a list"),
+    (
+        "autoencoders",
+        {"vaes": "all", "arms": [], "batch": 1},
+        "autoencoders.vaes: 'all', but a list",
+    ),
     ("autoencoders", {"vaes": [], "arms": [], "batch": 0}, "autoencoders.batch: 0, but at least 1"),
 ]
 

@@ -50,7 +50,9 @@ def test_a_chapter_lists_every_module_it_reaches(name):
     code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
     listed = {dep for dep in stage["deps"] if dep.startswith("latentsr")}
     needed = {str(path) for path in reached(code)} - {"latentsr/__init__.py"}
-    covered = {path for path in needed if any(path == d or path.startswith(d + "/") for d in listed)}
+    covered = {
+        path for path in needed if any(path == d or path.startswith(d + "/") for d in listed)
+    }
     assert needed == covered
     useless = {d for d in listed if d.endswith(".py") and d not in needed}
     assert not useless
@@ -62,7 +64,9 @@ def test_a_chapter_lists_its_block_and_writes_its_page(name):
     stem = notebook_of(stage).stem
     assert stem.split("_", 1)[1] in stage["params"]
     assert {"profile", "threads"} <= {p for p in stage["params"] if isinstance(p, str)}
-    assert any(str(out).startswith(f"results/${{profile}}/notebooks/{stem}") for out in stage["outs"])
+    assert any(
+        str(out).startswith(f"results/${{profile}}/notebooks/{stem}") for out in stage["outs"]
+    )
 
 
 def test_no_computing_stage_reads_an_executed_notebook():

@@ -96,7 +96,9 @@ def test_missing_and_unexpected_keys_stop(tmp_path, monkeypatch):
 
     name = shipped_copy(tmp_path, monkeypatch, change)
     try:
-        with pytest.raises(ValueError, match=r"missing keys \['quant_conv.bias'\], unexpected.*extra"):
+        with pytest.raises(
+            ValueError, match=r"missing keys \['quant_conv.bias'\], unexpected.*extra"
+        ):
             vaes.load(name)
     finally:
         vaes.card.cache_clear()

@@ -3,7 +3,7 @@
 from latentsr.datasets.adapters import Record, brats, folder, mimic_cxr, mrnet
 from latentsr.datasets.load import check, load_set, recognise, summary
 from latentsr.datasets.pixels import middle_half_slices, prepare_mask, prepare_pixels
-from latentsr.datasets.sets import SetEntry, read_sets
+from latentsr.datasets.sets import SetEntry, read_sets, study_sets
 
 __all__ = [
     "Record",
@@ -19,5 +19,6 @@ __all__ = [
     "prepare_pixels",
     "read_sets",
     "recognise",
+    "study_sets",
     "summary",
 ]

@@ -220,4 +220,9 @@ def summary(entry: SetEntry, arrays: dict[str, Array], *, is_phantom: bool) -> d
         rows = arrays["split"] == split
         counts[f"n_{split}_images"] = int(rows.sum())
         counts[f"n_{split}_subjects"] = len(set(arrays["subject_id"][rows].tolist()))
+    note = [f"a subject is an {entry.subject_word}"] if entry.subject_word == "exam" else []
+    if entry.split_by == "image":
+        note.append("test images share a subject with training images: read no claim from them")
+    counts["note"] = "; ".join(["phantoms" if is_phantom else "own images", *note])
+    counts["may_be_shown"] = is_phantom or entry.allow_images
     return counts

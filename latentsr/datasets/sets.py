@@ -78,3 +78,17 @@ def read_sets(path: Path) -> tuple[str, dict[str, SetEntry]]:
             raise ValueError(f"{path}: names: unknown set name {name!r}; sets has {known}")
         entries[name] = set_entry(f"{path}: sets.{name}", raw["sets"][name] or {})
     return raw["source"], entries
+
+
+PHANTOM_SETS = {
+    "knee": SetEntry("mrnet", "knee/MRNet-v1.0", "knee"),
+    "brain": SetEntry("brats", "brain", "brain"),
+    "chest": SetEntry("mimic_cxr", "chest", "chest"),
+}
+
+
+def study_sets(inputs: Path) -> tuple[str, dict[str, SetEntry]]:
+    """Return source and sets of the study; scratch folders always hold the embedded phantoms."""
+    if inputs.parts[0] == ".scratch":
+        return "phantoms", PHANTOM_SETS
+    return read_sets(Path("sets.yaml"))

@@ -1,0 +1,77 @@
+"""The whole pipeline with the smoke profile, in a throw-away copy of the repository."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from latentsr import registry, repro
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    os.chdir(Path(__file__).parents[1])
+    return repro.smoke(tmp_path_factory.mktemp("smoke"))
+
+
+def test_every_out_is_there(results):
+    lock = yaml.safe_load((results.parents[1] / "dvc.lock").read_text())
+    stages = yaml.safe_load((results.parents[1] / "dvc.yaml").read_text())["stages"]
+    assert {name.split("@")[0] for name in lock["stages"]} == set(stages)
+    for stage in lock["stages"].values():
+        for out in stage["outs"]:
+            assert (results.parents[1] / out["path"]).exists()
+
+
+def test_scores_are_measured_once_an_image_and_arm(results):
+    scored = pd.read_csv(results / "tables" / "04_scores.csv", dtype={"image_id": str})
+    assert set(scored["dataset"]) == {"knee", "brain", "chest"}
+    assert set(scored["vae"]) == {"natural-f8c4", "phantom-f4c3"} <= set(registry.SPECS)
+    counts = scored.groupby(["dataset", "vae", "lr_condition"])["image_id"].agg(["size", "nunique"])
+    assert (counts == 8).all(axis=None)
+    assert scored["psnr_db"].between(5, 60).all()
+
+
+def test_nothing_changed_runs_no_stage(results):
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("dvc")), "repro"],
+        cwd=results.parents[1],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Running stage" not in done.stdout + done.stderr
+    assert "Importing" not in done.stdout + done.stderr
+
+
+def test_outputs_hold_no_time_host_or_folder(results):
+    root = str(results.parents[1])
+    for path in results.rglob("*"):
+        if path.suffix in {".json", ".csv", ".ipynb", ".html", ".svg", ".txt"}:
+            assert root not in path.read_text(), path
+
+
+def test_metrics_are_numbers(results):
+    for path in (results / "metrics").glob("*.json"):
+        text = path.read_text()
+        assert "NaN" not in text and "Infinity" not in text, path
+        assert json.loads(text)
+
+
+def test_claims_of_smoke_say_what_two_autoencoders_can_say(results):
+    table = pd.read_csv(results / "tables" / "10_claims.csv")
+    assert {"C0", "C1", "C3", "C5", "C6", "B1", "R2"} <= set(table["id"])
+    assert not table["verdict"].isin(["reproduced", "deviates"]).any()
+
+
+def test_the_book_has_a_page_a_chapter(results):
+    pages = {path.name for path in (results / "book" / "notebooks").glob("*.html")}
+    assert {"01_data.html", "03_train_arm.html", "04_vae_swap.html", "10_claims.html"} <= pages
