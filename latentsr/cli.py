@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+STARTED_IN = Path.cwd()
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 data_app = typer.Typer(no_args_is_help=True, help="Which images the study uses.")
 vaes_app = typer.Typer(no_args_is_help=True, help="The autoencoders.")
@@ -26,7 +27,9 @@ def data_use(
     """Use your own images: every set named here, and only those."""
     from latentsr import datastore
 
-    for line in datastore.use(pairs, split_by_image):
+    places = (pair.partition("=") for pair in pairs)  # DIR is meant from where one stands
+    there = [f"{name}{sign}{STARTED_IN / where if where else ''}" for name, sign, where in places]
+    for line in datastore.use(there, split_by_image):
         print(line)
 
 

@@ -140,6 +140,7 @@ def execute(stem: str, run: Mapping[str, str]) -> Path:
             kernel_name="python3",
             progress_bar=False,
             cwd=".",
+            extra_arguments=["--log-level=40"],  # errors only
         )
     except papermill.PapermillExecutionError as error:
         reason = f"{error.ename}: {error.evalue}" if error.ename != "ValueError" else error.evalue

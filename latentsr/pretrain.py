@@ -22,6 +22,7 @@ PHOTOGRAPHS = (  # files of scikit-image's data folder; medical and drawn pictur
 ).split()
 IMAGE_PX = 128  # side of a training phantom, as the mini profile prepares it
 PHANTOM_SEED = 7001  # the study's phantoms use another one
+CEILING_SEED, CEILING_IMAGES = 7002, 24  # phantoms on which a card's ceilings are measured
 
 
 @dataclass(frozen=True)
@@ -51,26 +52,49 @@ def photographs() -> list[NDArray[np.float32]]:
     return [image / np.float32(255) for image in grey]
 
 
+def drawn(anatomy: str, number: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the phantom of one number, prepared, with its noise-free twin."""
+    from latentsr import phantoms
+    from latentsr.datasets import middle_half_slices, prepare_pixels
+
+    subject, view = number, 0
+    if anatomy == "brain":
+        slices = middle_half_slices(155, 5)
+        subject, view = number // len(slices), int(slices[number % len(slices)])
+    phantom = phantoms.draw(anatomy, seed, subject, view)
+    image = prepare_pixels(phantom.image, anatomy, IMAGE_PX)
+    scale = phantom.image.max() if anatomy == "brain" else 1.0  # a brain slice is min-max scaled
+    return image, prepare_pixels(phantom.noise_free / scale, "folder", IMAGE_PX)
+
+
 def training_images(sources: tuple[str, ...]) -> list[NDArray[np.float32]]:
     """Return photographs, or as many pixels of phantoms of the named anatomies."""
     natural = photographs()
     if sources == (registry.NATURAL,):
         return natural
-    from latentsr import phantoms
-    from latentsr.datasets import middle_half_slices, prepare_pixels
-
     count = math.ceil(sum(image.size for image in natural) / IMAGE_PX**2)
-    slices = middle_half_slices(155, 5)
-    images = []
-    for index in range(count):
-        anatomy, number = sources[index % len(sources)], index // len(sources)
-        if anatomy == "brain":
-            subject, view = number // len(slices), int(slices[number % len(slices)])
-        else:
-            subject, view = number, 0
-        drawn = phantoms.draw(anatomy, PHANTOM_SEED, subject, view)
-        images.append(prepare_pixels(drawn.image, anatomy, IMAGE_PX))
-    return images
+    places = [(sources[i % len(sources)], i // len(sources)) for i in range(count)]
+    return [drawn(anatomy, number, PHANTOM_SEED)[0] for anatomy, number in places]
+
+
+def ceilings(vae: vaes.Autoencoder) -> dict[str, dict[str, float]]:
+    """Measure PSNR in dB of the reconstruction on phantoms of a third seed, for each anatomy.
+
+    ``psnr_db`` is against the noisy image that was encoded, ``noise_free_psnr_db`` against its
+    twin without noise.
+    """
+    from latentsr import latents, metrics
+
+    found = {}
+    for anatomy in registry.ANATOMIES:
+        pairs = [drawn(anatomy, number, CEILING_SEED) for number in range(CEILING_IMAGES)]
+        images, clean = (np.stack(side) for side in zip(*pairs, strict=True))
+        decoded = latents.decode_all(vae, latents.encode_all(vae, images, 16), 16)
+        found[anatomy] = {
+            "psnr_db": float(metrics.psnr_db(decoded, images).mean()),
+            "noise_free_psnr_db": float(metrics.psnr_db(decoded, clean).mean()),
+        }
+    return found
 
 
 def crops(images: list[NDArray[np.float32]], recipe: Recipe, rng: np.random.Generator) -> Tensor:
@@ -155,6 +179,9 @@ def train(name: str, recipe: Recipe, folder: Path, save_every: int = 250) -> Pat
             os.replace(temporary, state_path)
     weights = {key: value.half().contiguous() for key, value in model.state_dict().items()}
     save_file(weights, out)
+    out.chmod(0o644)
+    model.load_state_dict({key: value.float() for key, value in weights.items()})
+    shipped = vaes.Autoencoder(name, model, entry.factor)
     card = {
         "name": name,
         "geometry": entry.geometry,
@@ -167,6 +194,7 @@ def train(name: str, recipe: Recipe, folder: Path, save_every: int = 250) -> Pat
         "seed": entry.seed,
         "final_loss": float(np.mean(losses[-100:])),
         "sha256": sha256(out.read_bytes()).hexdigest(),
+        "ceilings": ceilings(shipped),
     }
     out.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
     return out

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from latentsr import book, datastore, params, registry
 from latentsr.datasets import read_sets
 
 PARAMS, PROFILES = Path("params.yaml"), Path("profiles")
-EXPECTED = {  # minutes and GB of disk on 2 cores, measured with benchmarks/stages.py
+EXPECTED = {  # on 2 cores, as the stage times that a run prints add up
     "smoke": "3 minutes and 0.1 GB",
     "mini": "30 minutes and 0.5 GB",
     "paper": "a day on one GPU and 100 GB",
@@ -70,7 +71,9 @@ def missing_for_paper() -> list[str]:
 def stages(command: list[str]) -> Iterator[tuple[str, float]]:
     """Run DVC, passing its output on; yield each stage that ran and its minutes."""
     name, started = "", time.monotonic()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # DVC runs commands by name
+    environment = {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         for line in process.stdout or ():
             print(line, end="", flush=True)
             if found := re.search(r"Running stage '(.+)'|Importing '(.+?)'", line):
@@ -114,7 +117,6 @@ def run(profile: str | None) -> None:
     for line in datastore.rescue_strangers():
         print(line)
     print(f"profile {name}: about {EXPECTED.get(name, 'an unknown time')}, less what is cached")
-    os.environ["DVC_NO_ANALYTICS"] = "1"
     minutes = dict(stages(["dvc", "repro"]))
     for stage, value in grouped(minutes).items():
         print(f"  {stage}: {value:.1f} min")

@@ -38,7 +38,7 @@ def table(path: Path) -> list[dict[str, str]]:
 def test_the_generator_is_frozen() -> None:
     assert parameters_sha256() == FROZEN, (
         "The phantoms changed: every training and every result has to be run again, and the"
-        " change is listed with its reason in DESIGN before FROZEN is renewed."
+        " change is listed with its reason in CONTRIBUTING.md before FROZEN is renewed."
     )
 
 

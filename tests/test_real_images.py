@@ -3,13 +3,17 @@
 It has the folders knee, brain and cxr of grey PNG files, each with a manifest.csv (file, subject).
 """
 
+import json
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from latentsr import datastore, notebook, params, scratch
 from latentsr.datasets import SetEntry, check, folder, load_set
 
 ROOT = os.environ.get("LATENTSR_REAL_IMAGES", "")
@@ -44,3 +48,31 @@ def test_a_set_of_one_subject_asks_for_a_split_by_image():
     entry = SetEntry("folder", "knee", "folder")
     _, problems = check("knee", entry, Path(ROOT) / "knee", hr_px=128, **LISTING)
     assert problems and all("--split-by-image knee" in problem for problem in problems)
+
+
+@pytest.mark.slow
+def test_the_study_runs_on_real_chest_images(tmp_path, monkeypatch):
+    """One set, from `data use` to the scores of both main autoencoders, with the smoke profile."""
+    for name in ("profiles", "notebooks"):
+        shutil.copytree(name, tmp_path / name)
+    for name in ("sets.yaml", "data.dvc", "dvc.yaml"):
+        shutil.copy(name, tmp_path)
+    shutil.copy("profiles/smoke.yaml", tmp_path / "params.yaml")
+    (tmp_path / ".dvc").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(notebook.IN_STAGE, "1")
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    datastore.use([f"chest={ROOT}/cxr"], [])
+    Path("data").symlink_to("assets/own")  # what `dvc repro` would import
+    settings = params.read(Path("params.yaml"))
+    for stem in notebook.STEMS[:4]:
+        for run in notebook.grid(stem, settings, ["chest"]):
+            places = {"inputs": "results/smoke", "outputs": "results/smoke"}
+            places["inputs"] = "data" if stem == "01_data" else places["inputs"]
+            given = notebook.arguments_of(stem, Path("params.yaml"), {**places, **run})
+            scratch.run_cells(stem, given)
+    facts = json.loads(Path("results/smoke/data/sets.json").read_text())["chest"]
+    assert not facts["is_phantom"] and not facts["may_be_shown"]
+    scored = pd.read_csv("results/smoke/tables/04_scores.csv")
+    assert scored.groupby(["vae", "lr_condition"]).size().eq(8).all()
+    assert scored["psnr_db"].between(5, 60).all()

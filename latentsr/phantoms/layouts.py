@@ -13,9 +13,9 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from latentsr.datasets import middle_half_slices
 from latentsr.phantoms import brain, chest, knee
 from latentsr.phantoms.fields import Field
 
@@ -33,10 +33,6 @@ FINDINGS = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Enlarged C
             "Fracture", "Lung Lesion", "Lung Opacity", "No Finding", "Pleural Effusion",
             "Pleural Other", "Pneumonia", "Pneumothorax", "Support Devices")  # fmt: skip
 Rows = list[tuple[object, ...]]
-
-
-def _slices(depth: int, count: int) -> NDArray[np.int_]:
-    return np.linspace(depth * 0.25, depth * 0.75 - 1, count).round().astype(int)
 
 
 def _save(path: Path, content: bytes) -> None:
@@ -80,7 +76,7 @@ def _brain_scan(root: Path, seed: int, subject: int, visit: int, count: int) -> 
     size, depth = brain.PARAMETERS["size_px"], brain.PARAMETERS["depth"]
     scanner_unit = np.random.default_rng([seed, brain.INDEX, subject, 3, visit]).uniform(600, 1800)
     t2w, seg = np.zeros((size, size, depth), np.int16), np.zeros((size, size, depth), np.uint8)
-    for z in _slices(depth, count):
+    for z in middle_half_slices(depth, count):
         phantom = brain.draw(seed, subject, int(z), visit)
         t2w[..., z] = np.rint(phantom.image.T * scanner_unit)
         seg[..., z] = 0 if phantom.mask is None else phantom.mask.T

@@ -1,0 +1,183 @@
+"""The paper's claims, row by row, beside what a run measured, with a verdict a row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isnan, nan
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from latentsr.stats import MIN_SUBJECTS
+
+PAPER_SETS, PAPER_VAES = ("knee", "brain", "chest"), ["sd-vae-ft-ema", "medvae-4-3"]
+CHAPTERS = ("04", "05", "06", "08", "09")
+COLUMNS = "claim part dataset lr_condition paper measured low high n_subjects verdict".split()
+DESCRIPTIVE = "inconclusive (descriptive only)"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One testable part of a claim; the keys are explained at the head of claims.yaml."""
+
+    id: str
+    claim: str
+    part: str
+    rule: str
+    note: str = ""
+    source: str = ""
+    why: str = ""
+    absent: str = "not in this run"
+    exact: bool = True
+    tolerance: float = nan
+    threshold: float = nan
+    paper: Mapping[str, float] = field(default_factory=dict)
+    fields: Sequence[str] = ("mean", "low", "high")
+    sign_by: Sequence[str] = ()
+
+
+def ledger() -> list[Part]:
+    """Read claims.yaml, one entry a part."""
+    rows = yaml.safe_load((Path(__file__).parent / "claims.yaml").read_text())
+    keys = ("id", "claim", "note")
+    return [
+        Part(**{k: row[k] for k in keys if k in row}, **p) for row in rows for p in row["parts"]
+    ]
+
+
+def measured(part: Part, metrics: Mapping[str, Any], **place: str) -> dict[str, float] | None:
+    """Look up a part's record in the metrics of all chapters; None where it was not measured.
+
+    Returns value, low and high; below and above, the interval that decides the direction; p,
+    smallest_p, within_slope and n_subjects; nan for what the record does not hold.
+
+    >>> part = Part("C", "", "", "difference", source="05/gap/{dataset}")
+    >>> record = {"mean": 1, "low": 0.5, "high": 1.5}
+    >>> measured(part, {"05": {"gap": {"knee": record}}}, dataset="knee")["below"]
+    0.5
+    """
+    found: Any = metrics
+    for key in part.source.format(**place).split("/"):
+        found = (found or {}).get(key)
+    if not found or found.get(part.fields[0]) is None:
+        return None
+    more = ("p", "smallest_p", "within_slope", "n_subjects")
+    names = {
+        **dict(zip(("value", "low", "high"), part.fields, strict=True)),
+        **{k: k for k in more},
+    }
+    names |= dict(zip(("below", "above"), part.sign_by or part.fields[1:], strict=True))
+    values = {name: found.get(key) for name, key in names.items()}
+    return {name: nan if value is None else float(value) for name, value in values.items()}
+
+
+def direction(part: Part, figure: float, found: Mapping[str, float]) -> str:
+    """Give the verdict on a claim's direction, for runs that are not the paper's own."""
+    if part.rule in ("independence", "significance"):
+        p = found["p" if part.rule == "independence" else "value"]
+        if isnan(p):
+            return DESCRIPTIVE
+        if found["smallest_p"] > part.threshold:
+            return "not attainable"
+        if p >= part.threshold:
+            return "inconclusive"
+        refuted = part.rule == "independence" or found["above"] < 0
+        return "opposite" if refuted else "same direction"
+    low, high = found["below"], found["above"]
+    if isnan(low):
+        return DESCRIPTIVE
+    if part.rule == "equivalence":
+        inside = -part.tolerance < low and high < part.tolerance
+        outside = low > part.tolerance or high < -part.tolerance
+    else:
+        inside, outside = (low > 0, high < 0) if figure > 0 else (high < 0, low > 0)
+    if part.rule == "association" and not found["within_slope"] * figure > 0:
+        inside = False  # harder sets alone can make a correlation over sets
+    return "same direction" if inside else "opposite" if outside else "inconclusive"
+
+
+def reproduction(part: Part, figure: float, found: Mapping[str, float], half_width: float) -> str:
+    """Give the verdict on a claim's figure, for the paper's own data and autoencoders only."""
+    if not part.exact or part.rule == "significance":
+        word, names = direction(part, figure, found), {"same direction": "reproduced"}
+        return {**names, "opposite": "deviates"}.get(word, word) if part.exact else word
+    low, high = found["low"], found["high"]
+    if isnan(low):
+        return "inconclusive (no interval)"
+    if part.rule == "equivalence":
+        if max(abs(low - figure), abs(high - figure)) < part.tolerance:
+            return "reproduced"
+        apart = low > figure + part.tolerance or high < figure - part.tolerance
+        return "deviates" if apart else "inconclusive"
+    if not low <= figure <= high:
+        return "deviates"
+    return "reproduced" if (high - low) / 2 <= half_width * abs(figure) else "inconclusive"
+
+
+def verdict(
+    part: Part,
+    found: Mapping[str, float] | None,
+    name: str,
+    metrics: Mapping[str, Any],
+    width: float,
+) -> str:
+    """Give a row's verdict: why it was not tested, or the words its kind of run allows."""
+    sets = [name] if name in metrics["sets"] else list(metrics["sets"])
+    facts = [metrics["sets"][one] for one in sets]
+    if any(fact["split_by"] == "image" for fact in facts):
+        return "not tested (test images share a subject with training images)"
+    if found is None:
+        return f"not tested ({part.absent})"
+    if name not in part.paper or not set(sets) <= set(PAPER_SETS):
+        return "no counterpart in the paper"
+    if min(fact["n_test_subjects"] for fact in facts) < MIN_SUBJECTS:
+        return DESCRIPTIVE
+    if metrics["04"]["main_vaes"] != PAPER_VAES or any(fact["is_phantom"] for fact in facts):
+        return direction(part, part.paper[name], found)
+    return reproduction(part, part.paper[name], found, width)
+
+
+def rows(metrics: Mapping[str, Any], half_width: float) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the ledger from the sets and the metrics of all chapters."""
+    first, second = metrics["04"]["main_vaes"]
+    for part in ledger():
+        head = {"claim": part.id, "part": part.part, "dataset": "all", "lr_condition": "all"}
+        if part.why:
+            yield head | {"verdict": f"not tested ({part.why})"}
+            continue
+        sets = [s for s in metrics["sets"] if s in part.paper or s not in PAPER_SETS]
+        kinds = metrics["04"]["lr_conditions"] if "{lr_condition}" in part.source else ["all"]
+        for name in sets if "{dataset}" in part.source else ["all"]:
+            for kind in kinds:
+                place = {"dataset": name, "lr_condition": kind}
+                found = measured(part, metrics, first=first, second=second, **place)
+                seen = {key: value for key, value in (found or {}).items() if key in COLUMNS}
+                seen |= {"measured": found["value"]} if found else {}
+                word = verdict(part, found, name, metrics, half_width)
+                yield (
+                    head
+                    | place
+                    | seen
+                    | {"paper": part.paper.get(name) if part.exact else None, "verdict": word}
+                )
+
+
+def table(results: Path, reproduced_half_width: float = 0.25) -> pd.DataFrame:
+    """Return the ledger of a run: a row a part of a claim, a set and an LR condition.
+
+    Raises
+    ------
+    ValueError
+        When a chapter that the ledger draws on has not been run.
+    """
+    paths = {chapter: results / "metrics" / f"{chapter}.json" for chapter in CHAPTERS}
+    paths["sets"] = results / "data" / "sets.json"
+    for path in paths.values():
+        if not path.exists():
+            raise ValueError(f"{path}: not there; run `make repro PROFILE={results.name}` first")
+    metrics = {key: json.loads(path.read_text()) for key, path in paths.items()}
+    return pd.DataFrame(rows(metrics, reproduced_half_width), columns=COLUMNS)

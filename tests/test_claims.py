@@ -1,0 +1,220 @@
+"""The ledger of claims: complete, and its verdicts by hand-worked cases."""
+
+import json
+from dataclasses import replace
+from math import isnan, nan
+
+import pandas as pd
+import pytest
+
+from latentsr import claims
+from latentsr.claims import Part
+
+RULES = "difference equivalence association independence significance share text".split()
+IDS = "C0 C1 C2 C3 C4 C5 C5b C6 P1 P2 B1 R1 R2 R3 R4 R5 R6 R7 R8".split()
+KINDS = ["lr_latent", "lr_pixels"]
+DESCRIPTIVE = "inconclusive (descriptive only)"
+
+
+def part(rule, **more):
+    return Part("X", "a claim", "a part", rule, **more)
+
+
+def found(low, high, value=None, **more):
+    middle = (low + high) / 2 if value is None else value
+    record = {"value": middle, "low": low, "high": high, "below": low, "above": high}
+    return {**record, "smallest_p": nan, "p": nan, "within_slope": nan, "n_subjects": 30, **more}
+
+
+def test_the_ledger_has_every_row_of_the_paper_once():
+    assert list(dict.fromkeys(p.id for p in claims.ledger())) == IDS
+    assert len({(p.id, p.part) for p in claims.ledger()}) == len(claims.ledger())
+
+
+@pytest.mark.parametrize("row", claims.ledger(), ids=lambda row: f"{row.id} {row.part}")
+def test_a_row_is_tested_or_says_why_not(row):
+    assert row.rule in RULES
+    assert bool(row.source) != bool(row.why)
+    if row.source:
+        assert row.rule not in ("share", "text")
+        assert set(row.paper) == {"all"} or set(row.paper) <= set(claims.PAPER_SETS)
+        assert ("{dataset}" in row.source) == (set(row.paper) != {"all"})
+        assert (row.rule == "equivalence") == (not isnan(row.tolerance))
+        assert (row.rule in ("significance", "independence")) == (not isnan(row.threshold))
+        assert len(row.fields) == 3 and len(row.sign_by) in (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("figure", "low", "high", "word"),
+    [
+        (2.9, 0.1, 5.0, "same direction"),
+        (2.9, -0.1, 5.0, "inconclusive"),
+        (2.9, -5.0, -0.1, "opposite"),
+        (-1.5, -5.0, -0.1, "same direction"),
+        (-1.5, 0.1, 0.2, "opposite"),
+        (2.9, nan, nan, DESCRIPTIVE),
+    ],
+)
+def test_direction_of_a_difference(figure, low, high, word):
+    assert claims.direction(part("difference"), figure, found(low, high, 1.0)) == word
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [
+        (-0.14, 0.14, "same direction"),
+        (0.05, 0.10, "same direction"),  # not zero, and still within the margin
+        (-0.20, 0.20, "inconclusive"),  # not significant, and no equivalence
+        (0.10, 0.20, "inconclusive"),
+        (0.16, 0.20, "opposite"),
+        (-0.30, -0.16, "opposite"),
+    ],
+)
+def test_an_equivalence_takes_the_whole_interval(low, high, word):
+    assert claims.direction(part("equivalence", tolerance=0.15), 0.0, found(low, high)) == word
+
+
+@pytest.mark.parametrize(
+    ("p", "smallest", "low", "word"),
+    [
+        (1e-21, 1e-30, 1.0, "same direction"),
+        (1e-21, 1e-30, -2.0, "opposite"),
+        (1e-19, 1e-30, 1.0, "inconclusive"),
+        (1.7e-18, 1.7e-18, 1.0, "not attainable"),  # 60 subjects, all of one sign
+        (4.9e-4, 4.9e-4, 1.0, "not attainable"),  # 12 subjects
+    ],
+)
+def test_a_p_value_is_read_beside_the_smallest_attainable(p, smallest, low, word):
+    measured = found(low, low + 0.5, p, smallest_p=smallest)
+    assert claims.direction(part("significance", threshold=1e-20), 1e-20, measured) == word
+
+
+@pytest.mark.parametrize(
+    ("p", "smallest", "word"),
+    [(0.083, 0.083, "not attainable"), (0.5, 0.017, "inconclusive"), (0.017, 0.017, "opposite")],
+)
+def test_independence_is_refuted_or_left_open(p, smallest, word):
+    measured = found(nan, nan, 0.9, p=p, smallest_p=smallest)
+    assert claims.direction(part("independence", threshold=0.05), 0.0, measured) == word
+
+
+def test_a_correlation_that_only_harder_sets_make_is_inconclusive():
+    row = part("association")
+    assert claims.direction(row, 0.8, found(0.1, 0.9, within_slope=0.2)) == "same direction"
+    assert claims.direction(row, 0.8, found(0.1, 0.9, within_slope=-0.2)) == "inconclusive"
+    assert claims.direction(row, 0.8, found(0.1, 0.9)) == "inconclusive"
+    assert claims.direction(row, 0.8, found(-0.9, -0.1, within_slope=-0.2)) == "opposite"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [
+        (2.5, 3.5, "reproduced"),  # half-width 0.5 of 2.91 is 17%
+        (2.0, 3.6, "inconclusive"),  # half-width 0.8 is 27%
+        (0.5, 2.5, "deviates"),
+        (nan, nan, "inconclusive (no interval)"),
+    ],
+)
+def test_reproduction_needs_the_figure_in_a_narrow_interval(low, high, word):
+    assert claims.reproduction(part("difference"), 2.91, found(low, high, 3.0), 0.25) == word
+
+
+def test_reproduction_of_rows_near_zero_and_of_directions():
+    near = part("equivalence", tolerance=0.15)
+    for low, high, word in ((0.0, 0.28, "reproduced"), (0.1, 0.4, "inconclusive")):
+        assert claims.reproduction(near, 0.14, found(low, high), 0.25) == word
+    assert claims.reproduction(near, 0.14, found(0.3, 0.4), 0.25) == "deviates"
+    compass = part("difference", exact=False)
+    assert claims.reproduction(compass, 1, found(0.1, 0.2), 0.25) == "same direction"
+    test = part("significance", threshold=1e-20)
+    tiny = found(1.0, 2.0, 1e-22, smallest_p=1e-30)
+    assert claims.reproduction(test, 1e-20, tiny, 0.25) == "reproduced"
+    assert claims.reproduction(test, 1e-20, {**tiny, "smallest_p": 1e-11}, 0.25) == "not attainable"
+
+
+def fact(**more):
+    return {"split_by": "subject", "is_phantom": True, "n_test_subjects": 30, **more}
+
+
+def fabricated(sets, main):
+    """Metrics in which every source of the ledger holds the same made-up record."""
+    metrics = {"sets": sets, "04": {"main_vaes": main, "lr_conditions": KINDS}}
+    for row in claims.ledger():
+        record = dict.fromkeys([*row.fields, *row.sign_by], 1.0)
+        record |= {"p": 0.5, "smallest_p": 1e-30, "within_slope": 1.0, "n_subjects": 30}
+        for name in sets if row.source else ():
+            for kind in KINDS:
+                place = {"dataset": name, "lr_condition": kind}
+                *keys, last = row.source.format(first=main[0], second=main[1], **place).split("/")
+                node = metrics
+                for key in keys:
+                    node = node.setdefault(key, {})
+                node[last] = {**node.get(last, {}), **record}
+    return metrics
+
+
+def test_every_row_runs_on_fabricated_metrics():
+    sets = {name: fact() for name in claims.PAPER_SETS}
+    rows = pd.DataFrame(claims.rows(fabricated(sets, ["natural-f8c4", "phantom-f4c3"]), 0.25))
+    assert list(rows["claim"].drop_duplicates()) == IDS
+    assert not rows["verdict"].str.contains("reproduced|deviates").any()
+    for row in claims.ledger():
+        own = rows[(rows.claim == row.id) & (rows.part == row.part)]
+        assert own["verdict"].str.startswith("not tested").all() == bool(row.why)
+        sizes = (len(row.paper) if "{dataset}" in row.source else 1, "{lr_condition}" in row.source)
+        assert len(own) == sizes[0] * (len(KINDS) if sizes[1] else 1)
+    seen = rows[rows.lr_condition == "lr_pixels"].groupby(["claim", "dataset"])["verdict"]
+    assert seen.get_group(("C1", "knee")).tolist() == ["same direction"]
+    assert seen.get_group(("R2", "chest")).tolist() == ["same direction", "opposite"]
+    gap, p_value, d_z = seen.get_group(("R7", "brain"))
+    assert (gap, p_value, d_z) == ("same direction", "inconclusive", "same direction")
+
+
+def test_what_a_set_is_comes_before_what_was_measured():
+    c1 = next(row for row in claims.ledger() if row.id == "C1")
+    sets = {"knee": fact(), "mine": fact(), "few": fact(n_test_subjects=5)}
+    sets |= {"brain": fact(n_test_subjects=5), "chest": fact(split_by="image")}
+    metrics = {"sets": sets, "04": {"main_vaes": ["u", "v"]}}
+    words = {name: claims.verdict(c1, found(0.5, 1.5), name, metrics, 0.25) for name in sets}
+    assert words["knee"] == "same direction"
+    assert words["mine"] == words["few"] == "no counterpart in the paper"
+    assert words["brain"] == DESCRIPTIVE
+    assert words["chest"] == "not tested (test images share a subject with training images)"
+    absent = replace(c1, absent="needs more")
+    assert claims.verdict(absent, None, "knee", metrics, 0.25) == "not tested (needs more)"
+
+
+def test_the_papers_words_are_for_its_data_and_its_autoencoders():
+    c1 = next(row for row in claims.ledger() if row.id == "C1")
+    for phantom, main, word in (
+        (False, claims.PAPER_VAES, "reproduced"),
+        (True, claims.PAPER_VAES, "same direction"),
+        (False, ["natural-f8c4", "phantom-f4c3"], "same direction"),
+    ):
+        metrics = {"sets": {"knee": fact(is_phantom=phantom)}, "04": {"main_vaes": main}}
+        assert claims.verdict(c1, found(2.5, 3.5), "knee", metrics, 0.25) == word
+
+
+def test_null_and_absent_records():
+    row = part("difference", source="05/gap/{dataset}")
+    for metrics in ({}, {"05": None}, {"05": {"gap": {"knee": {"mean": None}}}}):
+        assert claims.measured(row, metrics, dataset="knee") is None
+    seen = claims.measured(row, {"05": {"gap": {"knee": {"mean": 1, "low": None}}}}, dataset="knee")
+    assert seen["value"] == 1 and isnan(seen["low"]) and isnan(seen["above"])
+
+
+def test_a_table_of_a_run_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(ValueError, match=r"04\.json: not there; run `make repro PROFILE="):
+        claims.table(tmp_path)
+
+
+def test_a_table_is_read_from_the_files_of_a_run(tmp_path):
+    metrics = fabricated({name: fact() for name in claims.PAPER_SETS}, ["u", "v"])
+    for folder in ("metrics", "data"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "data" / "sets.json").write_text(json.dumps(metrics.pop("sets")))
+    for chapter in claims.CHAPTERS:
+        (tmp_path / "metrics" / f"{chapter}.json").write_text(json.dumps(metrics[chapter]))
+    table = claims.table(tmp_path)
+    assert list(table.columns) == claims.COLUMNS
+    assert set(table["claim"]) == set(IDS)

@@ -1,0 +1,50 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LATENTSR = str(Path(sys.executable).with_name("latentsr"))
+
+
+def call(*words, cwd="."):
+    environment = {**os.environ, "TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "100"}
+    return subprocess.run(
+        [LATENTSR, *words], capture_output=True, text=True, cwd=cwd, env=environment
+    )
+
+
+def test_help_names_the_commands():
+    done = call("--help")
+    assert done.returncode == 0
+    for word in ("data", "vaes", "repro", "smoke", "claims"):
+        assert word in done.stdout
+
+
+def test_vaes_list():
+    done = call("vaes", "list")
+    assert done.returncode == 0
+    assert "phantom-f4c3-without-knee" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["data", "use", "knee=/nowhere/at/all"], "/nowhere/at/all"),
+        (["data", "use", "knee"], "knee"),
+        (["data", "use", "Kn ee=."], "Kn ee"),
+        (["repro", "--profile", "huge"], "PROFILE: 'huge'; allowed are"),
+    ],
+)
+def test_what_a_user_can_mend_is_told_without_a_traceback(words, message):
+    done = call(*words)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_outside_a_clone(tmp_path):
+    done = call("vaes", "list", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "not inside a clone of latentsr" in done.stderr
