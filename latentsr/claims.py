@@ -17,7 +17,9 @@ from latentsr.stats import MIN_SUBJECTS
 PAPER_SETS, PAPER_VAES = ("knee", "brain", "chest"), ["sd-vae-ft-ema", "medvae-4-3"]
 CHAPTERS = ("04", "05", "06", "08", "09")
 COLUMNS = "claim part dataset lr_condition paper measured low high n_subjects verdict".split()
+MORE = ("p", "smallest_p", "within_slope", "n_subjects")
 DESCRIPTIVE = "inconclusive (descriptive only)"
+Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,10 @@ class Part:
 def ledger() -> list[Part]:
     """Read claims.yaml, one entry a part."""
     rows = yaml.safe_load((Path(__file__).parent / "claims.yaml").read_text())
-    keys = ("id", "claim", "note")
-    return [
-        Part(**{k: row[k] for k in keys if k in row}, **p) for row in rows for p in row["parts"]
-    ]
+    return [Part(**{**row, **part}) for row in rows for part in row.pop("parts")]
 
 
-def measured(part: Part, metrics: Mapping[str, Any], **place: str) -> dict[str, float] | None:
+def measured(part: Part, metrics: Record, **place: str) -> dict[str, float] | None:
     """Look up a part's record in the metrics of all chapters; None where it was not measured.
 
     Returns value, low and high; below and above, the interval that decides the direction; p,
@@ -65,17 +64,13 @@ def measured(part: Part, metrics: Mapping[str, Any], **place: str) -> dict[str, 
         found = (found or {}).get(key)
     if not found or found.get(part.fields[0]) is None:
         return None
-    more = ("p", "smallest_p", "within_slope", "n_subjects")
-    names = {
-        **dict(zip(("value", "low", "high"), part.fields, strict=True)),
-        **{k: k for k in more},
-    }
-    names |= dict(zip(("below", "above"), part.sign_by or part.fields[1:], strict=True))
-    values = {name: found.get(key) for name, key in names.items()}
+    names = ("value", "low", "high", "below", "above", *MORE)
+    keys = (*part.fields, *(part.sign_by or part.fields[1:]), *MORE)
+    values = {name: found.get(key) for name, key in zip(names, keys, strict=True)}
     return {name: nan if value is None else float(value) for name, value in values.items()}
 
 
-def direction(part: Part, figure: float, found: Mapping[str, float]) -> str:
+def direction(part: Part, figure: float, found: Record) -> str:
     """Give the verdict on a claim's direction, for runs that are not the paper's own."""
     if part.rule in ("independence", "significance"):
         p = found["p" if part.rule == "independence" else "value"]
@@ -100,11 +95,12 @@ def direction(part: Part, figure: float, found: Mapping[str, float]) -> str:
     return "same direction" if inside else "opposite" if outside else "inconclusive"
 
 
-def reproduction(part: Part, figure: float, found: Mapping[str, float], half_width: float) -> str:
+def reproduction(part: Part, figure: float, found: Record, half_width: float) -> str:
     """Give the verdict on a claim's figure, for the paper's own data and autoencoders only."""
     if not part.exact or part.rule == "significance":
-        word, names = direction(part, figure, found), {"same direction": "reproduced"}
-        return {**names, "opposite": "deviates"}.get(word, word) if part.exact else word
+        word = direction(part, figure, found)
+        names = {"same direction": "reproduced", "opposite": "deviates"}
+        return names.get(word, word) if part.exact else word
     low, high = found["low"], found["high"]
     if isnan(low):
         return "inconclusive (no interval)"
@@ -118,13 +114,7 @@ def reproduction(part: Part, figure: float, found: Mapping[str, float], half_wid
     return "reproduced" if (high - low) / 2 <= half_width * abs(figure) else "inconclusive"
 
 
-def verdict(
-    part: Part,
-    found: Mapping[str, float] | None,
-    name: str,
-    metrics: Mapping[str, Any],
-    width: float,
-) -> str:
+def verdict(part: Part, found: Record | None, name: str, metrics: Record, width: float) -> str:
     """Give a row's verdict: why it was not tested, or the words its kind of run allows."""
     sets = [name] if name in metrics["sets"] else list(metrics["sets"])
     facts = [metrics["sets"][one] for one in sets]
@@ -141,7 +131,7 @@ def verdict(
     return reproduction(part, part.paper[name], found, width)
 
 
-def rows(metrics: Mapping[str, Any], half_width: float) -> Iterator[dict[str, Any]]:
+def rows(metrics: Record, half_width: float) -> Iterator[dict[str, Any]]:
     """Yield the rows of the ledger from the sets and the metrics of all chapters."""
     first, second = metrics["04"]["main_vaes"]
     for part in ledger():

@@ -4,7 +4,7 @@ of how images are paired and whose floor is the threshold."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -15,14 +15,14 @@ from latentsr.metrics import Floats, as_pair
 Name = TypeVar("Name")
 
 
-def noise_floor(decoded: ArrayLike, hr: ArrayLike) -> float:
-    """Return mean + 2 SD of ``|decode(encode(HR)) - HR|`` over all pixels of all test images ``(N, H, W)``.
+def noise_floor(decoded: ArrayLike, hr: ArrayLike, floor_sd: float = 2.0) -> float:
+    """Return mean + floor_sd * SD of ``|decode(encode(HR)) - HR|`` over all pixels ``(N, H, W)``.
 
     >>> noise_floor([[0.1, 0.3]], [[0.0, 0.0]])  # mean 0.2, SD 0.1
     0.4
     """
     error = np.abs(np.subtract(*as_pair(decoded, hr)))
-    return float(error.mean() + 2 * error.std())
+    return float(error.mean() + floor_sd * error.std())
 
 
 def rates(sr: ArrayLike, hr: ArrayLike, floor: float) -> pd.DataFrame:
@@ -82,50 +82,3 @@ def position_rule(names: Sequence[Name]) -> tuple[list[Name], float]:
     given = dict(zip(listing, names, strict=True))  # k-th file listed <- line k
     moved = sum(given[i] != name for i, name in enumerate(names))
     return [given[i] for i in range(len(names))], moved / len(names)
-
-
-def pairing_audit(
-    sr_a: ArrayLike,
-    sr_b: ArrayLike,
-    hr: ArrayLike,
-    decoded_a: ArrayLike,
-    decoded_b: ArrayLike,
-    common: Literal["a", "b"] = "a",
-) -> pd.DataFrame:
-    """Compare two arms' rates under {by id, by position} pairing x {common, own} floor.
-
-    It shows what `position_rule` does to these images and proves nothing about figures made
-    elsewhere.
-
-    Parameters
-    ----------
-    sr_a, sr_b, hr, decoded_a, decoded_b : array_like
-        ``(N, H, W)``, all in the order of the ids: each arm's super-resolved images, the true ones,
-        and each arm's autoencoder reconstructions of `hr`. The floors always come from correctly
-        paired reconstructions.
-    common : "a" or "b"
-        Whose floor is the common one.
-
-    Returns
-    -------
-    DataFrame
-        Four rows with pairing, floor, share_moved, floor_a, floor_b and, for hallucination and
-        loss, ``*_rate_a``, ``*_rate_b`` (mean share of pixels) and ``*_h`` (Cohen's h, a minus b).
-    """
-    true = np.asarray(hr, np.float64)
-    index, share = position_rule(range(len(true)))
-    floors = {"a": noise_floor(decoded_a, true), "b": noise_floor(decoded_b, true)}
-    rows = []
-    for pairing, reference, moved in (("id", true, 0.0), ("position", true[index], share)):
-        for kind in ("common", "own"):
-            floor_a, floor_b = (floors[common if kind == "common" else arm] for arm in ("a", "b"))
-            mean_a = rates(sr_a, reference, floor_a).mean()
-            mean_b = rates(sr_b, reference, floor_b).mean()
-            row = {"pairing": pairing, "floor": kind, "share_moved": moved}
-            row |= {"floor_a": floor_a, "floor_b": floor_b}
-            for name in ("hallucination", "loss"):
-                p_a, p_b = mean_a[f"{name}_rate"], mean_b[f"{name}_rate"]
-                row |= {f"{name}_rate_a": p_a, f"{name}_rate_b": p_b}
-                row[f"{name}_h"] = float(cohen_h(p_a, p_b))
-            rows.append(row)
-    return pd.DataFrame(rows)

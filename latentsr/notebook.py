@@ -104,7 +104,14 @@ def byte_stable(notebook: Any) -> Any:
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
         if cell.cell_type == "code":  # standard error holds progress bars and their times
-            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+            kept = [out for out in cell.outputs if out.get("name") != "stderr"]
+            cell.outputs = kept[:1]
+            for out in kept[1:]:  # where a stream is cut in pieces depends on timing
+                last = cell.outputs[-1]
+                if out.output_type == last.output_type == "stream":
+                    last.text += out.text
+                else:
+                    cell.outputs.append(out)
     return notebook
 
 
@@ -127,7 +134,8 @@ def execute(stem: str, run: Mapping[str, str]) -> Path:
     places = {"inputs": "data" if first else str(results), "outputs": str(results)}
     given = arguments_of(stem, Path("params.yaml"), {**places, **run})
     threads = str(profile["threads"])
-    os.environ.update({IN_STAGE: "1", "OMP_NUM_THREADS": threads, "MPLBACKEND": "agg"})
+    inline = "module://matplotlib_inline.backend_inline"
+    os.environ.update({IN_STAGE: "1", "OMP_NUM_THREADS": threads, "MPLBACKEND": inline})
     out.parent.mkdir(parents=True, exist_ok=True)
     failed = SCRATCH / "failed" / out.name
     failed.parent.mkdir(parents=True, exist_ok=True)

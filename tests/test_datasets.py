@@ -263,7 +263,7 @@ def test_load_set_makes_the_arrays_of_a_study(tmp_path):
     assert summary(entry, arrays, is_phantom=False) == {
         "adapter": "brats", "split_by": "subject", "is_phantom": False, "allow_images": False,
         "subject_word": "patient", "n_train_images": 7, "n_train_subjects": 5,
-        "n_test_images": 6, "n_test_subjects": 3,
+        "n_test_images": 6, "n_test_subjects": 3, "note": "own images", "may_be_shown": False,
     }  # fmt: skip
 
     twin = arrays["image_id"][-1]
