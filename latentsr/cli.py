@@ -111,7 +111,7 @@ def claims(
         return
     table = Table(*map(str, found.columns))
     for row in found.itertuples(index=False):
-        table.add_row(*("" if value != value else str(value) for value in row))
+        table.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row))
     Console().print(table)
 
 

@@ -29,7 +29,7 @@ CEILING_SEED, CEILING_IMAGES = 7002, 24  # phantoms on which a card's ceilings a
 class Recipe:
     """The same for all small autoencoders; the loss is L1 + mse * MSE + kl * KL on [-1, 1]."""
 
-    steps: int = 6000
+    steps: int = 2400
     batch: int = 8
     crop_px: int = 64
     mse: float = 0.5
