@@ -6,9 +6,18 @@ from pathlib import Path
 
 from latentsr import datastore, params, phantoms
 
-if __name__ == "__main__":
+
+def main(folder: Path) -> None:
+    """Draw the phantoms of params.yaml into a folder, anew."""
+    counts = vars(params.read(Path("params.yaml"))["phantoms"])
     for line in datastore.before_phantoms():  # what somebody put into data/ is moved, not lost
         print(line)
-    folder = Path(sys.argv[1])
     shutil.rmtree(folder, ignore_errors=True)
-    phantoms.write(folder, **vars(params.read(Path("params.yaml"))["phantoms"]))
+    phantoms.write(folder, **counts)
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]))
+    except ValueError as error:
+        sys.exit(str(error))
