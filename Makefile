@@ -4,7 +4,6 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
-export OMP_WAIT_POLICY := PASSIVE
 # TORCH=cpu asks for the CPU build where the package index would give the CUDA one
 INDEX := $(if $(filter cpu,$(TORCH)),--extra-index-url https://download.pytorch.org/whl/cpu,)
 PROFILE ?=
@@ -25,7 +24,7 @@ repro: setup ## regenerate every figure, table and the book (PROFILE=smoke|mini|
 	@latentsr repro $(if $(PROFILE),--profile $(PROFILE),)
 
 test: setup lint ## run the tests, the smoke pipeline among them
-	@OMP_NUM_THREADS=1 pytest -n 2 --dist worksteal
+	@OMP_NUM_THREADS=1 pytest -n 2 --dist loadgroup
 
 lint: setup ## check style, format and types
 	@ruff check . && ruff format --check . && mypy

@@ -18,3 +18,8 @@ def _one_thread():
     import torch
 
     torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items):
+    """Start the longest test first, so that the other process fills the time beside it."""
+    items.sort(key=lambda item: "test_smoke" not in item.nodeid)

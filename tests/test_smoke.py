@@ -12,7 +12,7 @@ import yaml
 
 from latentsr import registry, repro
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("smoke")]  # one run for all
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_metrics_are_numbers(results):
 
 def test_claims_of_smoke_say_what_two_autoencoders_can_say(results):
     table = pd.read_csv(results / "tables" / "10_claims.csv")
-    assert {"C0", "C1", "C3", "C5", "C6", "B1", "R2"} <= set(table["id"])
+    assert {"C0", "C1", "C3", "C5", "C6", "B1", "R2"} <= set(table["claim"])
     assert not table["verdict"].isin(["reproduced", "deviates"]).any()
 
 
