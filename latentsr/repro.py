@@ -90,7 +90,7 @@ def arms_side_by_side(jobs: int) -> dict[str, float]:
 
     def train(name: str) -> tuple[str, float]:
         started = time.monotonic()
-        command = ["dvc", "repro", "--wait-for-lock", "--single-item", name]
+        command = ["dvc", "--wait-for-lock", "repro", "--single-item", name]
         done = subprocess.run(command, capture_output=True, text=True, env=_environment())
         print(done.stdout, end="", flush=True)
         if done.returncode:
