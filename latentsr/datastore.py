@@ -46,7 +46,7 @@ TABLES = {
 }
 ANATOMY = {"mrnet": "knee", "brats": "brain", "mimic_cxr": "chest", "folder": "folder"}
 DATA_DVC = """\
-desc: images of the study, imported from {source}; see `latentsr data --help`
+desc: images of the study; see `latentsr data --help`
 deps:
 - path: {source}
 outs:
