@@ -116,6 +116,37 @@ def gaps_table(results: Path) -> str:
     return markdown_table(wide.loc[order[0], order[1]].reset_index())
 
 
+def _figure_and_verdict(row: Any) -> str:
+    """Write one cell of the ledger: what was measured, its interval, the verdict."""
+    if row.measured != row.measured:
+        return str(row.verdict)
+    interval = "" if row.low != row.low else f" [{row.low:.3g}, {row.high:.3g}]"
+    return f"{row.measured:.3g}{interval}: {row.verdict}"
+
+
+def claims_tables(path: Path) -> str:
+    """Write the ledger with the LR conditions side by side, then the rows without one."""
+    ledger = pd.read_csv(path)
+    ledger["found"] = [_figure_and_verdict(row) for row in ledger.itertuples()]
+    ledger["paper"] = [escaped(value) for value in ledger["paper"]]
+    keys = ["claim", "part", "dataset", "paper"]
+    general = ledger[ledger.lr_condition == "all"]
+    tested = general[general.measured.notna()].rename(columns={"found": "measured here"})
+    untested = general[general.measured.isna()].drop_duplicates(["claim", "part", "verdict"])
+    several = ledger[ledger.lr_condition != "all"]
+    wide = several.pivot(index=keys, columns="lr_condition", values="found")
+    order = list(dict.fromkeys(map(tuple, several[keys].values.tolist())))
+    wide = wide.loc[order, list(dict.fromkeys(several.lr_condition))].reset_index()
+    parts = [
+        wide,
+        tested.drop(columns="measured")[[*keys, "measured here"]] if len(tested) else None,
+    ]
+    shown = [markdown_table(part) for part in parts if part is not None]
+    if len(untested):
+        shown.append(markdown_table(untested[["claim", "part", "verdict"]]))
+    return "\n".join(shown)
+
+
 def sets_table(sets: Mapping[str, Mapping[str, Any]]) -> str:
     """Write what the sets of this run are, and how many images and subjects they have."""
     rows = [
@@ -146,7 +177,7 @@ def write(roots: Sequence[Path], sets: Mapping[str, Mapping[str, Any]], folder: 
     profile = f"This copy was built from the profile **{results.name}**.\n\n{sets_table(sets)}"
     caption = f"PSNR of `{second}` minus PSNR of `{first}`, in dB, against the true image.\n\n"
     ledger = [
-        f"{{download}}`{path.name} <generated/{path.name}>`\n\n{markdown_table(pd.read_csv(path))}"
+        f"{{download}}`{path.name} <generated/{path.name}>`\n\n{claims_tables(path)}"
         for path in sorted((results / "tables").glob("10_*.csv"))
     ]
     (folder / "results.md").write_text(results_page(roots, folder, may_be_shown))

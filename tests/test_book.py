@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from hashlib import sha256
+from math import nan
 from pathlib import Path
 
 import nbformat
@@ -59,7 +60,11 @@ def fabricate(results: Path, settings: dict, sets: list[str]) -> None:
     gaps.to_csv(results / "tables" / "04_gaps.csv", index=False)
     scores = pd.DataFrame({"image_id": ["a|b_*"], "subject_id": ["s"], "psnr_db": [23.456]})
     scores.to_csv(results / "tables" / "04_scores.csv", index=False)
-    ledger = pd.DataFrame({"id": ["C1"], "verdict": ["same direction"], "p": [0.00049]})
+    ledger = pd.DataFrame(
+        [("C1", "gap, dB", "knee", kind, 2.91, 1.0, 0.5, "same direction") for kind in conditions]
+        + [("C0", "dominance", "all", "all", nan, nan, nan, "not tested (why)")],
+        columns=["claim", "part", "dataset", "lr_condition", "paper", "measured", "low", "verdict"],
+    ).assign(high=1.5)
     ledger.to_csv(results / "tables" / "10_claims.csv", index=False)
     found = {"main_vaes": ["natural-f8c4", "phantom-f4c3"], "psnr_db": {"knee": 21.987, "x": None}}
     (results / "metrics" / "04.json").write_text(json.dumps(found))
@@ -186,3 +191,19 @@ def test_the_book_stage_depends_on_every_page():
     wanted |= {"book/static", "README.md", "latentsr/book.py", "latentsr/pages.py"}
     assert wanted <= set(stage["deps"])
     assert not any(dep.startswith(("book/notebooks", "book/generated")) for dep in stage["deps"])
+
+
+def test_the_ledger_shows_the_lr_conditions_side_by_side(tmp_path):
+    columns = ["claim", "part", "dataset", "lr_condition", "paper", "measured", "low", "high"]
+    rows = [
+        ("C1", "gap, dB", "knee", "lr_latent", 2.91, 1.0, 0.5, 1.5, "same direction"),
+        ("C1", "gap, dB", "knee", "lr_pixels", 2.91, -0.2, nan, nan, "opposite"),
+        ("C0", "dominance", "all", "all", nan, nan, nan, nan, "not tested (no alternative)"),
+    ]
+    path = tmp_path / "10_claims.csv"
+    pd.DataFrame(rows, columns=[*columns, "verdict"]).to_csv(path, index=False)
+    text = pages.claims_tables(path)
+    assert (
+        r"| C1 | gap, dB | knee | 2.91 | 1 \[0.5, 1.5\]: same direction | -0.2: opposite |" in text
+    )
+    assert "| C0 | dominance | not tested (no alternative) |" in text
