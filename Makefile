@@ -48,7 +48,10 @@ realism: setup ## measure the phantoms (and REAL=DIR, real images beside them)
 	@python benchmarks/phantom_realism.py $(if $(REAL),--real $(REAL),)
 
 clean: ## remove results and scratch files; the cache keeps what was computed
-	rm -rf results assets/phantoms data .scratch book/_build book/notebooks book/generated
+	@if [ -d data ] && ! $(BIN)/latentsr data rescue; then \
+		echo "data/ is kept: run make setup, then make clean again"; \
+	else rm -rf data; fi
+	rm -rf results assets/phantoms .scratch book/_build book/notebooks book/generated
 
 clean-all: clean ## also empty the cache and remove .venv; your own staged images (assets/own) stay
 	rm -rf .dvc/cache .dvc/tmp $(VENV)

@@ -42,6 +42,15 @@ def data_reset() -> None:
         print(line)
 
 
+@data_app.command("rescue")
+def data_rescue() -> None:
+    """Move files that somebody put into data/ by hand to data-rescued/."""
+    from latentsr import datastore
+
+    for line in datastore.rescue_strangers():
+        print(line)
+
+
 @data_app.command("status")
 def data_status() -> None:
     """Say which images the study uses."""
