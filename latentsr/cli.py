@@ -10,7 +10,11 @@ from typing import Annotated
 import typer
 
 STARTED_IN = Path.cwd()
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="The companion's commands; run them inside a clone.",
+)
 data_app = typer.Typer(no_args_is_help=True, help="Which images the study uses.")
 vaes_app = typer.Typer(no_args_is_help=True, help="The autoencoders.")
 app.add_typer(data_app, name="data")
@@ -69,6 +73,7 @@ def vaes_list() -> None:
     from latentsr import registry, vaes
 
     table = Table("name", "geometry", "trained on", "seed", "here")
+    table.columns[0].no_wrap = True
     here = vaes.shipped()
     for name, spec in registry.SPECS.items():
         where = "yes" if name in here else "no: make pretrain"

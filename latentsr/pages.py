@@ -147,6 +147,25 @@ def claims_tables(path: Path) -> str:
     return "\n".join(shown)
 
 
+def limits(results: Path) -> str:
+    """Say what besides the autoencoder may decide the gaps: ceilings, short training, steps."""
+    table = pd.read_csv(results / "tables" / "04_headline.csv")
+    conditions = table.columns[2:-2]
+    below = int((table[conditions].lt(table["bicubic"], axis=0)).to_numpy().sum())
+    sunk = table[table.ceiling < table.bicubic]
+    names = ", ".join(f"`{row.vae}` on {row.dataset}" for row in sunk.itertuples()) or "none"
+    found = json.loads((results / "metrics" / "07.json").read_text())
+    spaced = {int(t): gap["mean"] for t, gap in found["gap_by_steps"]["spaced"].items()}
+    steps = ", ".join(f"{spaced[t]:+.2f} dB with {t} network calls" for t in sorted(spaced))
+    again = found["retrained"]
+    return (
+        f"- {below} of {table[conditions].size} arms stay below bicubic interpolation; "
+        f"autoencoders whose ceiling alone lies below it: {names}.\n"
+        f"- On {found['dataset']} under `{found['lr_condition']}` the gap is {steps}; "
+        f"after a training of {again['steps']} steps it is {again['gap_db']:+.2f} dB.\n"
+    )
+
+
 def sets_table(sets: Mapping[str, Mapping[str, Any]]) -> str:
     """Write what the sets of this run are, and how many images and subjects they have."""
     rows = [
@@ -180,7 +199,10 @@ def write(roots: Sequence[Path], sets: Mapping[str, Mapping[str, Any]], folder: 
         f"{{download}}`{path.name} <generated/{path.name}>`\n\n{claims_tables(path)}"
         for path in sorted((results / "tables").glob("10_*.csv"))
     ]
-    (folder / "results.md").write_text(results_page(roots, folder, may_be_shown))
+    page = results_page(roots, folder, may_be_shown)
+    head, _, rest = page.partition("\n\n")
+    (folder / "results.md").write_text(f"{head}\n\n{sets_table(sets)}{rest}")
     (folder / "profile.md").write_text(profile)
+    (folder / "limits.md").write_text(limits(results))
     (folder / "gaps.md").write_text(caption + gaps_table(results))
     (folder / "claims_table.md").write_text("".join(ledger) or "No table of claims in this run.\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -211,8 +212,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    for name in arguments.names or list(registry.SPECS):
-        print(train(name, Recipe(steps=arguments.steps), arguments.out))
+    try:
+        for name in arguments.names or list(registry.SPECS):
+            print(train(name, Recipe(steps=arguments.steps), arguments.out))
+    except ValueError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def _fingerprint(stem: str) -> str:
 
 def upstream(stem: str) -> None:
     """Make what ``stem`` reads, with the smoke profile, under ``.scratch``; reuse what is there."""
-    os.environ.update({notebook.IN_STAGE: "1", "MPLBACKEND": "agg"})
+    os.environ.update({notebook.IN_STAGE: "1", "MPLBACKEND": "agg", "TQDM_DISABLE": "1"})
     smoke = Path("profiles/smoke.yaml")
     settings = params.read(smoke)
     data, done = notebook.SCRATCH / "data", notebook.SCRATCH / "done"
