@@ -141,7 +141,11 @@ def claims_tables(path: Path) -> str:
         wide,
         tested.drop(columns="measured")[[*keys, "measured here"]] if len(tested) else None,
     ]
-    shown = [markdown_table(part) for part in parts if part is not None]
+    shown = [
+        f"````{{div}} full-width\n{markdown_table(part)}````\n"
+        for part in parts
+        if part is not None
+    ]
     if len(untested):
         shown.append(markdown_table(untested[["claim", "part", "verdict"]]))
     return "\n".join(shown)
