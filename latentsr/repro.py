@@ -10,12 +10,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from latentsr import book, datastore, params, registry
+import yaml
+
+from latentsr import book, datastore, params, registry, vaes
 from latentsr.datasets import read_sets
 
 PARAMS, PROFILES = Path("params.yaml"), Path("profiles")
@@ -101,6 +103,49 @@ def arms_side_by_side(jobs: int) -> dict[str, float]:
         return dict(pool.map(train, arms))
 
 
+def check_study(settings: dict[str, Any], sets: list[str]) -> None:
+    """Refuse, before anything runs, values that a late chapter would only stumble over.
+
+    Raises
+    ------
+    ValueError
+        One line naming the key, the value found and what is allowed.
+    """
+    import pywt
+
+    from latentsr.degrade import OPERATORS
+
+    coders, arm, late = (settings[key] for key in ("autoencoders", "train_arm", "ablations"))
+    here = vaes.shipped()
+    choices: list[tuple[str, list[Any], Collection[Any]]] = [
+        ("autoencoders.vaes", coders.vaes, here),
+        ("autoencoders.arms", coders.arms, coders.vaes),
+        ("vae_swap.main_vaes", settings["vae_swap"].main_vaes, coders.arms),
+        ("ablations.ablation_condition", [late.ablation_condition], arm.lr_conditions),
+        ("ablations.ablation_set", [late.ablation_set], ["first", *sets]),
+        ("wavelets.wavelet", [settings["wavelets"].wavelet], pywt.wavelist(kind="discrete")),
+        ("data.operator", [settings["data"].operator], list(OPERATORS)),
+        ("train_arm.grid_factor", [arm.grid_factor], [8]),
+    ]
+    for key, values, allowed in choices:
+        for value in values:
+            if value not in allowed:
+                shown = ", ".join(map(str, allowed))[:300]
+                raise ValueError(f"{key}: {value!r}; allowed here are {shown}")
+    if len(settings["vae_swap"].main_vaes) != 2:
+        raise ValueError(f"vae_swap.main_vaes: {settings['vae_swap'].main_vaes}; two are needed")
+    shares = {
+        f"{block}.confidence": settings[block].confidence
+        for block in ("vae_swap", "wavelets", "hallucination", "statistics", "screening")
+    }
+    shares["data.test_fraction"] = settings["data"].test_fraction
+    for key, share in shares.items():
+        if not 0 < share < 1:
+            raise ValueError(f"{key}: {share}, but a share between 0 and 1 is needed")
+    if type(settings["threads"]) is not int or settings["threads"] < 1:
+        raise ValueError(f"threads: {settings['threads']!r}, but a whole number from 1 is needed")
+
+
 def stages(command: list[str]) -> Iterator[tuple[str, float]]:
     """Run DVC, passing its output on; yield each stage that ran and its minutes."""
     name, started = "", time.monotonic()
@@ -155,10 +200,16 @@ def run(profile: str | None) -> None:
     """Run the whole study and print where the book is."""
     if profile and use_profile(profile):
         print(f"params.yaml is now profiles/{profile}.yaml (back: make repro PROFILE=mini)")
-    settings = params.read(PARAMS)
+    try:
+        settings = params.read(PARAMS)
+    except yaml.YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        where = f"line {place.line + 1}" if place else "unknown line"
+        raise ValueError(f"{PARAMS}: {where} is not YAML; mend that line") from None
     name = str(settings["profile"])
     if name == "paper" and (lines := missing_for_paper()):
         raise ValueError("\n".join(f"missing for PROFILE=paper: {line}" for line in lines))
+    check_study(settings, list(read_sets(Path("sets.yaml"))[1]))
     before = differs_from_commit()
     for line in datastore.rescue_strangers():
         print(line)
