@@ -17,7 +17,7 @@ from latentsr.stats import MIN_SUBJECTS
 PAPER_SETS, PAPER_VAES = ("knee", "brain", "chest"), ["sd-vae-ft-ema", "medvae-4-3"]
 CHAPTERS = ("04", "05", "06", "08", "09")
 COLUMNS = "claim part dataset lr_condition paper measured low high n_subjects verdict".split()
-MORE = ("p", "smallest_p", "within_slope", "n_subjects")
+MORE = "p smallest_p within_slope left_out_rmse no_difference_rmse n_subjects".split()
 DESCRIPTIVE = "inconclusive (descriptive only)"
 Record = Mapping[str, Any]
 
@@ -52,7 +52,7 @@ def measured(part: Part, metrics: Record, **place: str) -> dict[str, float] | No
     """Look up a part's record in the metrics of all chapters; None where it was not measured.
 
     Returns value, low and high; below and above, the interval that decides the direction; p,
-    smallest_p, within_slope and n_subjects; nan for what the record does not hold.
+    and the rest of `MORE`; nan for what the record does not hold.
 
     >>> part = Part("C", "", "", "difference", source="05/gap/{dataset}")
     >>> record = {"mean": 1, "low": 0.5, "high": 1.5}
@@ -90,8 +90,9 @@ def direction(part: Part, figure: float, found: Record) -> str:
         outside = low > part.tolerance or high < -part.tolerance
     else:
         inside, outside = (low > 0, high < 0) if figure > 0 else (high < 0, low > 0)
-    if part.rule == "association" and not found["within_slope"] * figure > 0:
-        inside = False  # harder sets alone can make a correlation over sets
+    if part.rule == "association":  # harder sets alone can make a correlation over sets
+        foretells = found["left_out_rmse"] < found["no_difference_rmse"]
+        inside = inside and foretells and found["within_slope"] * figure > 0
     return "same direction" if inside else "opposite" if outside else "inconclusive"
 
 

@@ -76,7 +76,7 @@ def vaes_list() -> None:
     table.columns[0].no_wrap = True
     here = vaes.shipped()
     for name, spec in registry.SPECS.items():
-        where = "yes" if name in here else "no: make pretrain"
+        where = "yes" if name in here else "no; `make pretrain`"
         table.add_row(name, spec.geometry, ", ".join(spec.trained_on), str(spec.seed), where)
     Console().print(table)
 

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Okabe & Ito's palette: apart for every common kind of colour blindness
@@ -81,20 +80,6 @@ def image_grid(
             -0.06, 0.5, label, transform=line[0].transAxes, rotation=90, ha="right", va="center"
         )
     return figure
-
-
-def intervals(
-    axis: Axes, x: float, mean: float, interval: tuple[float, float], name: str, label: str = ""
-) -> None:
-    """Draw one mean with its interval; without an interval (nan) the point alone, hollow."""
-    low, high = interval
-    known = bool(np.isfinite(low) and np.isfinite(high))
-    if known:
-        axis.plot([x, x], [low, high], color=colour(name), lw=2, solid_capstyle="butt")
-    face = colour(name) if known else "white"
-    axis.plot(
-        x, mean, "o", color=colour(name), markerfacecolor=face, ms=6, label=label or None, ls="none"
-    )
 
 
 def not_shown() -> Figure:

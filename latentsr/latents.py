@@ -28,10 +28,9 @@ def decode_all(vae: Autoencoder, latents: Tensor, batch: int) -> Images:
     return torch.cat(pieces)[:, 0].numpy()
 
 
-def of_set(vae: Autoencoder, hr: Images, lr: Images, batch: int) -> dict[str, Images]:
-    """Return the three latents an arm needs: of HR, of LR and of the upsampled LR images."""
-    upsampled = upsample(lr, hr.shape[-1])
-    images = {"hr": hr, "lr": lr, "upsampled": upsampled}
+def of_lr(vae: Autoencoder, lr: Images, hr_px: int, batch: int) -> dict[str, Images]:
+    """Return the latents of LR images ``(N, h, w)``, at their own size and enlarged to HR size."""
+    images = {"lr": lr, "upsampled": upsample(lr, hr_px)}
     return {key: encode_all(vae, value, batch).numpy() for key, value in images.items()}
 
 

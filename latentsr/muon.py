@@ -49,7 +49,8 @@ class Muon(torch.optim.AdamW):
     """
 
     def __init__(self, network: nn.Module, muon_rate: float, adamw_rate: float, decay: float):
-        inner, other = [], []
+        inner: list[nn.Parameter] = []
+        other: list[nn.Parameter] = []
         for name, parameter in network.named_parameters():
             by_muon = parameter.ndim > 1 and not name.endswith(ENDS)
             (inner if by_muon else other).append(parameter)
@@ -65,7 +66,7 @@ class Muon(torch.optim.AdamW):
         return [float(group["lr"]) for group in self.param_groups]
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+    def step(self, closure: Callable[[], float] | None = None) -> None:
         """Move every parameter; gradients of Muon's weights are used up."""
         inner = self.param_groups[0]
         for weight in inner["params"]:

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from latentsr import params
 
 SCRATCH = Path(".scratch")
@@ -221,6 +223,12 @@ def main() -> None:
         parser.error(f"notebook {given.stem!r}; known are {', '.join(STEMS)}")
     run = {key: value for key in ("dataset", "vae") if (value := getattr(given, key))}
     try:
+        sets = yaml.safe_load(Path("sets.yaml").read_text())["names"]
+        allowed = list(grid(given.stem, params.read(Path("params.yaml")), sets))
+        if run not in allowed:
+            points = (" ".join(f"--{k} {v}" for k, v in point.items()) for point in allowed)
+            listed = "; ".join(filter(None, points)) or "no options"
+            raise ValueError(f"{given.stem}: {run}; allowed are {listed}")
         print(execute(given.stem, run))
     except (ValueError, FileNotFoundError) as error:
         sys.exit(str(error))

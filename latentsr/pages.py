@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from latentsr import notebook
+from latentsr import claims, notebook
 
 SHOWN_ROWS, SHOWN_COLUMNS = 40, 14  # a larger table is offered as a file only
 IDENTIFIERS = {"image_id", "subject_id"}
@@ -124,31 +124,34 @@ def _figure_and_verdict(row: Any) -> str:
     return f"{row.measured:.3g}{interval}: {row.verdict}"
 
 
-def claims_tables(path: Path) -> str:
-    """Write the ledger with the LR conditions side by side, then the rows without one."""
-    ledger = pd.read_csv(path)
-    ledger["found"] = [_figure_and_verdict(row) for row in ledger.itertuples()]
-    ledger["paper"] = [escaped(value) for value in ledger["paper"]]
-    keys = ["claim", "part", "dataset", "paper"]
-    general = ledger[ledger.lr_condition == "all"]
-    tested = general[general.measured.notna()].rename(columns={"found": "measured here"})
-    untested = general[general.measured.isna()].drop_duplicates(["claim", "part", "verdict"])
-    several = ledger[ledger.lr_condition != "all"]
-    wide = several.pivot(index=keys, columns="lr_condition", values="found")
-    order = list(dict.fromkeys(map(tuple, several[keys].values.tolist())))
-    wide = wide.loc[order, list(dict.fromkeys(several.lr_condition))].reset_index()
-    parts = [
-        wide,
-        tested.drop(columns="measured")[[*keys, "measured here"]] if len(tested) else None,
-    ]
-    shown = [
-        f"````{{div}} full-width\n{markdown_table(part)}````\n"
-        for part in parts
-        if part is not None
-    ]
-    if len(untested):
-        shown.append(markdown_table(untested[["claim", "part", "verdict"]]))
-    return "\n".join(shown)
+def _claim(rows: pd.DataFrame) -> str:
+    """Write what was measured for one claim: its LR conditions side by side, then the rest."""
+    rows = rows.assign(found=[_figure_and_verdict(row) for row in rows.itertuples()])
+    rows["paper"] = [escaped(value) for value in rows["paper"]]
+    keys = ["part", "dataset", "paper"]
+    silent = rows.measured.isna() & (rows.lr_condition == "all")
+    shown = []
+    if len(several := rows[rows.lr_condition != "all"]):
+        wide = several.pivot(index=keys, columns="lr_condition", values="found")
+        order = list(dict.fromkeys(map(tuple, several[keys].values.tolist())))
+        shown.append(wide.loc[order, list(dict.fromkeys(several.lr_condition))].reset_index())
+    if len(general := rows[(rows.lr_condition == "all") & ~silent]):
+        shown.append(general.rename(columns={"found": "here"})[[*keys, "here"]])
+    text = "".join(f"````{{div}} full-width\n{markdown_table(part)}````\n\n" for part in shown)
+    told = rows[silent].drop_duplicates(["part", "verdict"]).itertuples()
+    return text + "".join(f"{row.part}: {row.verdict}.\n\n" for row in told)
+
+
+def claims_sections(path: Path) -> str:
+    """Write a section a claim: what the paper says, what to keep in mind, what was measured."""
+    said = {part.id: part for part in claims.ledger()}
+    text = ""
+    for name, rows in pd.read_csv(path).groupby("claim", sort=False):
+        part = said[str(name)]
+        text += f"## {name}. {escaped(part.claim)}\n\n"
+        text += f"{escaped(part.note)}\n\n" if part.note else ""
+        text += _claim(rows)
+    return text
 
 
 def limits(results: Path) -> str:
@@ -200,7 +203,7 @@ def write(roots: Sequence[Path], sets: Mapping[str, Mapping[str, Any]], folder: 
     profile = f"This copy was built from the profile **{results.name}**.\n\n{sets_table(sets)}"
     caption = f"PSNR of `{second}` minus PSNR of `{first}`, in dB, against the true image.\n\n"
     ledger = [
-        f"{{download}}`{path.name} <generated/{path.name}>`\n\n{claims_tables(path)}"
+        f"{{download}}`{path.name} <generated/{path.name}>`\n\n{claims_sections(path)}"
         for path in sorted((results / "tables").glob("10_*.csv"))
     ]
     page = results_page(roots, folder, may_be_shown)

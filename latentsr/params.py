@@ -1,12 +1,11 @@
-"""Typed parameters: one frozen dataclass a block of params.yaml."""
+"""Typed parameters: what each block of params.yaml holds, and which values are allowed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, make_dataclass
 from pathlib import Path
-from types import GenericAlias
-from typing import Any, get_type_hints
+from typing import Any
 
 import yaml
 
@@ -14,135 +13,113 @@ from latentsr import registry
 
 LR_CONDITIONS = ("lr_latent", "upsampled_latent", "lr_pixels")
 WALKS = ("spaced", "first")
+OPERATORS = ("bicubic", "lanczos")
 
 
 @dataclass(frozen=True)
-class Phantoms:
-    seed: int
-    knee_train: int
-    knee_test: int
-    brain_train: int
-    brain_test: int
-    brain_slices: int
-    chest_train: int
-    chest_test: int
+class Key:
+    """The type of a value, and its range in code and in words; ``many`` makes it a list."""
+
+    kind: type
+    needed: str = ""
+    allows: Callable[[Any], bool] = lambda value: True
+    many: bool = False
+
+    def check(self, where: str, value: Any) -> Any:
+        """Return the value, an int as float where a float is wanted; else one line of error."""
+        if self.many:
+            if not isinstance(value, list) or not value:
+                raise ValueError(f"{where}: {value!r}, but a list of one or more is needed")
+            one = Key(self.kind, self.needed, self.allows)
+            return [one.check(where, item) for item in value]
+        if self.kind is float and type(value) is int:
+            value = float(value)
+        if type(value) is not self.kind:
+            raise ValueError(f"{where}: {value!r}, but {self.kind.__name__} is needed")
+        if not self.allows(value):
+            raise ValueError(f"{where}: {value!r}, but {self.needed} is needed")
+        return value
 
 
-@dataclass(frozen=True)
-class Data:
-    hr_px: int
-    lr_px: int
-    train_images: int
-    test_images: int
-    brain_slices: int
-    test_fraction: float
-    operator: str
-    split_seed: int
+def one_of(*names: str, many: bool = False) -> Key:
+    """Make a key whose value is one of the names, or with ``many`` a list of them."""
+    return Key(str, f"one of {', '.join(names)}", names.__contains__, many)
 
 
-@dataclass(frozen=True)
-class Autoencoders:
-    vaes: list[str]
-    arms: list[str]
-    batch: int
+def _is_wavelet(name: str) -> bool:
+    import pywt
+
+    return name in pywt.wavelist(kind="discrete")
 
 
-@dataclass(frozen=True)
-class TrainArm:
-    lr_conditions: list[str]
-    grid_factor: int
-    unet_channels: list[int]
-    steps: int
-    batch: int
-    max_learning_rate: float
-    weight_decay: float
-    gradient_clip: float
-    sampling_steps: int
-    seed: int
+NUMBER, RATE = Key(int, "at least 0", lambda v: v >= 0), Key(float, "above 0", lambda v: v > 0)
+COUNT, COUNTS = (Key(int, "at least 1", lambda v: v >= 1, many) for many in (False, True))
+SHARE = Key(float, "a share between 0 and 1", lambda v: 0 < v < 1)
+VAES = Key(str, "one of " + ", ".join(registry.NAMES), registry.NAMES.__contains__, many=True)
+INTERVAL = {"confidence": SHARE, "bootstrap_seed": NUMBER}
 
-
-@dataclass(frozen=True)
-class VaeSwap:
-    main_vaes: list[str]
-    bootstrap_seed: int
-    confidence: float
-
-
-@dataclass(frozen=True)
-class Wavelets:
-    wavelet: str
-    levels: int
-    confidence: float
-    bootstrap_seed: int
-
-
-@dataclass(frozen=True)
-class Hallucination:
-    floor_sd: float
-    confidence: float
-    bootstrap_seed: int
-
-
-@dataclass(frozen=True)
-class Ablations:
-    ablation_set: str
-    ablation_condition: str
-    steps_grid: list[int]
-    long_steps: int
-    long_images: int
-    walks: list[str]
-    retrain_factor: int
-    seed: int
-
-
-@dataclass(frozen=True)
-class Statistics:
-    confidence: float
-    equivalence_db: float
-    bootstrap_seed: int
-
-
-@dataclass(frozen=True)
-class Screening:
-    confidence: float
-
-
-@dataclass(frozen=True)
-class Claims:
-    reproduced_half_width: float
-
-
-BLOCKS: dict[str, type] = {
-    "phantoms": Phantoms,
-    "data": Data,
-    "autoencoders": Autoencoders,
-    "train_arm": TrainArm,
-    "vae_swap": VaeSwap,
-    "wavelets": Wavelets,
-    "hallucination": Hallucination,
-    "ablations": Ablations,
-    "statistics": Statistics,
-    "screening": Screening,
-    "claims": Claims,
+SCHEMA: dict[str, dict[str, Key]] = {
+    "phantoms": {
+        "seed": NUMBER,
+        **dict.fromkeys(("knee_train", "knee_test", "brain_train", "brain_test"), COUNT),
+        **dict.fromkeys(("brain_slices", "chest_train", "chest_test"), COUNT),
+    },
+    "data": {
+        "hr_px": Key(int, "a multiple of 64", lambda v: v > 0 and v % 64 == 0),
+        **dict.fromkeys(("lr_px", "train_images", "test_images", "brain_slices"), COUNT),
+        "test_fraction": SHARE,
+        "operator": one_of(*OPERATORS),
+        "split_seed": NUMBER,
+    },
+    "autoencoders": {"vaes": VAES, "arms": VAES, "batch": COUNT},
+    "train_arm": {
+        "lr_conditions": one_of(*LR_CONDITIONS, many=True),
+        "grid_factor": Key(int, "8", lambda v: v == 8),
+        "unet_channels": Key(int, "a multiple of 8", lambda v: v > 0 and v % 8 == 0, many=True),
+        **dict.fromkeys(("steps", "batch"), COUNT),
+        "max_learning_rate": RATE,
+        "weight_decay": Key(float, "at least 0", lambda v: v >= 0),
+        "gradient_clip": RATE,
+        "sampling_steps": COUNT,
+        "seed": NUMBER,
+    },
+    "vae_swap": {"main_vaes": VAES, **INTERVAL},
+    "wavelets": {
+        "wavelet": Key(str, "a discrete wavelet of PyWavelets", _is_wavelet),
+        "levels": Key(int, "1 to 5", lambda v: 1 <= v <= 5),
+        **INTERVAL,
+    },
+    "hallucination": {"floor_sd": RATE, **INTERVAL},
+    "ablations": {
+        "ablation_set": Key(str),
+        "ablation_condition": one_of(*LR_CONDITIONS),
+        "steps_grid": COUNTS,
+        **dict.fromkeys(("long_steps", "long_images"), COUNT),
+        "walks": one_of(*WALKS, many=True),
+        "retrain_factor": COUNT,
+        "seed": NUMBER,
+    },
+    "statistics": {"equivalence_db": RATE, "schedule_from": COUNT, **INTERVAL},
+    "screening": {"confidence": SHARE},
+    "claims": {"reproduced_half_width": SHARE},
 }
-SCALARS = ("profile", "threads")
+SCALARS = {"profile": Key(str), "threads": COUNT}
+BLOCKS = {
+    name: make_dataclass(name.title().replace("_", ""), list(keys), frozen=True)
+    for name, keys in SCHEMA.items()
+}
 
 
-def _typed(where: str, value: Any, wanted: Any) -> Any:
-    """Return ``value`` when it has the wanted type (an int may stand for a float)."""
-    if isinstance(wanted, GenericAlias):
-        if not isinstance(value, list):
-            raise ValueError(f"{where}: {value!r}, but a list is needed")
-        return [_typed(where, item, wanted.__args__[0]) for item in value]
-    if wanted is float and type(value) is int:
-        return float(value)
-    if type(value) is not wanted:
-        raise ValueError(f"{where}: {value!r}, but {wanted.__name__} is needed")
-    return value
+def _same_keys(where: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    for key in found:
+        if key not in wanted:
+            raise ValueError(f"{where}{key}: unknown parameter; allowed are {', '.join(wanted)}")
+    if missing := [key for key in wanted if key not in found]:
+        raise ValueError(f"{where}{missing[0]}: missing parameter")
 
 
 def block(name: str, values: Mapping[str, Any]) -> Any:
-    """Build one block's dataclass; a missing, unknown or wrongly typed key is an error.
+    """Build one block's frozen dataclass; a missing, unknown or wrong key is an error.
 
     Raises
     ------
@@ -154,48 +131,48 @@ def block(name: str, values: Mapping[str, Any]) -> Any:
     >>> block("screening", {"confidence": 0.95})
     Screening(confidence=0.95)
     """
-    kind = BLOCKS[name]
-    allowed = [field.name for field in fields(kind)]
-    for key in values:
-        if key not in allowed:
-            raise ValueError(f"{name}.{key}: unknown parameter; allowed are {', '.join(allowed)}")
-    if missing := [key for key in allowed if key not in values]:
-        raise ValueError(f"{name}: missing parameter {', '.join(missing)}")
-    hints = get_type_hints(kind)
-    built = kind(**{key: _typed(f"{name}.{key}", values[key], hints[key]) for key in allowed})
-    _check(name, built)
-    return built
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{name}: {values!r}, but a block of parameters is needed")
+    keys = SCHEMA[name]
+    _same_keys(f"{name}.", values, keys)
+    return BLOCKS[name](**{key: keys[key].check(f"{name}.{key}", values[key]) for key in keys})
 
 
-def _check(name: str, built: Any) -> None:
-    """Check values whose allowed range is known without looking at any data."""
-    for key in ("vaes", "arms", "main_vaes"):
-        for vae in getattr(built, key, []):
-            registry.known(vae)
-    choices = {"lr_conditions": LR_CONDITIONS, "walks": WALKS}
-    for key, allowed in choices.items():
-        for value in getattr(built, key, []):
-            if value not in allowed:
-                raise ValueError(f"{name}.{key}: {value!r}; allowed are {', '.join(allowed)}")
-    for key in ("steps", "batch", "hr_px", "lr_px", "sampling_steps", "train_images"):
-        if (value := getattr(built, key, 1)) < 1:
-            raise ValueError(f"{name}.{key}: {value}, but at least 1 is needed")
-    if name == "data" and built.hr_px % (8 * 8):
-        raise ValueError(f"data.hr_px: {built.hr_px}, but a multiple of 64 is needed")
-    if name == "data" and built.hr_px != 4 * built.lr_px:
-        raise ValueError(
-            f"data.lr_px: {built.lr_px}, but a quarter of hr_px {built.hr_px} is needed"
-        )
+def _agree(settings: Mapping[str, Any]) -> None:
+    """Check values that only make sense beside one another."""
+    data, coders, swap = (settings[name] for name in ("data", "autoencoders", "vae_swap"))
+    condition, arm = settings["ablations"].ablation_condition, settings["train_arm"]
+    if data.hr_px != 4 * data.lr_px:
+        raise ValueError(f"data.lr_px: {data.lr_px}; a quarter of hr_px {data.hr_px} is needed")
+    if len(swap.main_vaes) != 2:
+        raise ValueError(f"vae_swap.main_vaes: {swap.main_vaes}; two are needed")
+    for key, names, allowed in (
+        ("autoencoders.arms", coders.arms, coders.vaes),
+        ("vae_swap.main_vaes", swap.main_vaes, coders.arms),
+        ("ablations.ablation_condition", [condition], arm.lr_conditions),
+    ):
+        if strange := [name for name in names if name not in allowed]:
+            raise ValueError(f"{key}: {strange[0]!r}; allowed here are {', '.join(allowed)}")
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read a params file: ``profile``, ``threads`` and one dataclass a block."""
-    raw = yaml.safe_load(path.read_text())
-    for key in raw:
-        if key not in BLOCKS and key not in SCALARS:
-            known = ", ".join([*SCALARS, *BLOCKS])
-            raise ValueError(f"{path}: unknown key {key!r}; allowed are {known}")
-    for key in (*SCALARS, *BLOCKS):
-        if key not in raw:
-            raise ValueError(f"{path}: missing key {key!r}")
-    return {key: block(key, raw[key]) if key in BLOCKS else raw[key] for key in raw}
+    """Read a params file: ``profile``, ``threads`` and one dataclass a block.
+
+    Raises
+    ------
+    ValueError
+        One line naming the key or line, the value found and what is allowed.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        place = getattr(error, "problem_mark", None)
+        where = f"line {place.line + 1}" if place else "some line"
+        raise ValueError(f"{path}: {where} is not YAML; mend that line") from None
+    if not isinstance(raw, dict):
+        raise ValueError(f"{path}: {raw!r}, but blocks of parameters are needed")
+    _same_keys(f"{path}: ", raw, {**SCALARS, **SCHEMA})
+    settings = {key: SCALARS[key].check(key, raw[key]) for key in SCALARS}
+    settings |= {name: block(name, raw[name]) for name in SCHEMA}
+    _agree(settings)
+    return settings

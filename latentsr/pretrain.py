@@ -22,6 +22,7 @@ PHOTOGRAPHS = (  # of scikit-image's data folder; not medical, not drawn, terms 
     "astronaut.png brick.png camera.png chelsea.png clock_motion.png coffee.png coins.png "
     "grass.png gravel.png hubble_deep_field.jpg rocket.jpg"
 ).split()
+OUT = Path("pretrained")  # ignored by git, and not removed by make clean
 IMAGE_PX = 128  # side of a training phantom, as the mini profile prepares it
 PHANTOM_SEED = 7001  # the study's phantoms use another one
 CEILING_SEED, CEILING_IMAGES = 7002, 24  # phantoms on which a card's ceilings are measured
@@ -203,7 +204,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description="Train the small autoencoders again.")
     parser.add_argument("names", nargs="*", help="default: all")
-    parser.add_argument("--out", type=Path, default=Path(".scratch/pretrain"))
+    parser.add_argument("--out", type=Path, default=OUT, help=f"default: {OUT}")
     parser.add_argument("--steps", type=int, default=Recipe.steps)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
@@ -211,6 +212,9 @@ def main() -> None:
     try:
         for name in arguments.names or list(registry.SPECS):
             print(train(name, Recipe(steps=arguments.steps), arguments.out))
+        print(
+            f"to ship them: cp {arguments.out}/*.safetensors {arguments.out}/*.json {vaes.WEIGHTS}"
+        )
     except ValueError as error:
         sys.exit(str(error))
 

@@ -51,6 +51,7 @@ EXTERNAL = {  # the paper's own autoencoders, and where they are published
     "medvae-4-3": "Hugging Face stanfordmimi/MedVAE",
     "medvae-4-4": "Hugging Face stanfordmimi/MedVAE",
 }
+NAMES = (*SPECS, *EXTERNAL)  # what parameters may hold
 CORNERS = ("natural-f8c4", "phantom-f8c4", "natural-f4c3", "phantom-f4c3")
 
 
@@ -68,12 +69,5 @@ def spec(name: str) -> Spec:
     'f4c3'
     """
     if name not in SPECS:
-        raise ValueError(
-            f"vae: unknown name {name!r}; known are {', '.join(sorted([*SPECS, *EXTERNAL]))}"
-        )
+        raise ValueError(f"vae: unknown name {name!r}; known are {', '.join(sorted(NAMES))}")
     return SPECS[name]
-
-
-def known(name: str) -> str:
-    """Return a name that parameters may hold: a shipped autoencoder or one of the paper's."""
-    return name if name in EXTERNAL else spec(name).name

@@ -124,7 +124,9 @@ def load(name: str, device: str = "cpu") -> Autoencoder:
     entry = spec(name)
     path = WEIGHTS / f"{name}.safetensors"
     if not path.exists():
-        raise ValueError(f"vae {name}: no weights at {path}; `make pretrain` makes them")
+        raise ValueError(
+            f"vae {name}: no weights at {path}; `make pretrain` makes them, then copy them there"
+        )
     raw = path.read_bytes()
     if (found := sha256(raw).hexdigest()) != card(name)["sha256"]:
         raise ValueError(f"vae {name}: {path} has sha256 {found}, its card {card(name)['sha256']}")

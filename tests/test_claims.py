@@ -23,7 +23,7 @@ def part(rule, **more):
 def found(low, high, value=None, **more):
     middle = (low + high) / 2 if value is None else value
     record = {"value": middle, "low": low, "high": high, "below": low, "above": high}
-    return {**record, "smallest_p": nan, "p": nan, "within_slope": nan, "n_subjects": 30, **more}
+    return {**record, **dict.fromkeys(claims.MORE, nan), "n_subjects": 30, **more}
 
 
 def test_the_ledger_has_every_row_of_the_paper_once():
@@ -100,10 +100,17 @@ def test_independence_is_refuted_or_left_open(p, smallest, word):
 
 def test_a_correlation_that_only_harder_sets_make_is_inconclusive():
     row = part("association")
-    assert claims.direction(row, 0.8, found(0.1, 0.9, within_slope=0.2)) == "same direction"
-    assert claims.direction(row, 0.8, found(0.1, 0.9, within_slope=-0.2)) == "inconclusive"
-    assert claims.direction(row, 0.8, found(0.1, 0.9)) == "inconclusive"
-    assert claims.direction(row, 0.8, found(-0.9, -0.1, within_slope=-0.2)) == "opposite"
+    foretold = {"left_out_rmse": 1.0, "no_difference_rmse": 2.0}
+    for low, high, slope, errors, word in (
+        (0.1, 0.9, 0.2, foretold, "same direction"),
+        (0.1, 0.9, -0.2, foretold, "inconclusive"),
+        (0.1, 0.9, 0.2, {"left_out_rmse": 2.0, "no_difference_rmse": 1.0}, "inconclusive"),
+        (0.1, 0.9, 0.2, {}, "inconclusive"),
+        (0.1, 0.9, nan, foretold, "inconclusive"),
+        (-0.9, -0.1, -0.2, foretold, "opposite"),
+    ):
+        given = found(low, high, within_slope=slope, **errors)
+        assert claims.direction(row, 0.8, given) == word
 
 
 @pytest.mark.parametrize(

@@ -311,7 +311,7 @@ BAD = {
     "duplicate ids": (lambda root: _png(root / "3.tif"), "image id 3 is there twice"),
     "listed twice": (
         lambda root: _manifest(root, *[(f"{i % 7}.png", f"s{i}") for i in range(8)]),
-        "image id 0 is there twice",
+        r"manifest\.csv: line 9: file '0\.png' is listed twice; keep one",
     ),
     "two splits": (_two_splits, "subject s0 is in test and in train"),
     "absent file": (

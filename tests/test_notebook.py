@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -86,6 +87,7 @@ def miniature(tmp_path, monkeypatch):
     (tmp_path / "dvc.yaml").touch()
     text = (ROOT / "profiles/smoke.yaml").read_text()
     (tmp_path / "params.yaml").write_text(text)
+    shutil.copy(ROOT / "sets.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -104,9 +106,9 @@ def write_notebook(folder, code, parameters='inputs = "x"\noutputs = "x"\nconfid
     nbformat.write(made, folder / "notebooks" / "09_screening.ipynb")
 
 
-def execute():
+def execute(*options):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "latentsr.notebook", "09_screening"]
+    command = [sys.executable, "-m", "latentsr.notebook", "09_screening", *options]
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
@@ -143,3 +145,10 @@ def test_a_cell_that_does_not_fit_is_refused(miniature, cell, message):
     write_notebook(miniature, "pass", cell)
     with pytest.raises(ValueError, match=message):
         notebook.execute("09_screening", {})
+
+
+def test_a_grid_point_that_is_not_in_the_study_is_one_line(miniature):
+    write_notebook(miniature, "pass")
+    done = execute("--dataset", "liver")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "09_screening: {'dataset': 'liver'}; allowed are no options" in done.stderr

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from latentsr import params
+from latentsr import degrade, params
 from latentsr.notebook import RUN_KEYS, STEMS, block_name, parameters
 
 PROFILES = sorted(Path("profiles").glob("*.yaml"))
@@ -40,46 +40,68 @@ def test_no_float_is_written_so_that_yaml_reads_text():
         assert not re.search(r"(?<![\d.])\d+e-?\d", path.read_text()), "write 1.0e-4, not 1e-4"
 
 
-BAD = [
-    ("screening", {"confidence": 0.9, "confidnce": 1}, "screening.confidnce: unknown parameter"),
-    ("screening", {}, "screening: missing parameter confidence"),
-    ("screening", {"confidence": "high"}, "screening.confidence: 'high', but float is needed"),
-    ("autoencoders", {"vaes": ["sdvae"], "arms": [], "batch": 1}, "vae: unknown name 'sdvae'"),
-    (
-        "autoencoders",
-        {"vaes": "all", "arms": [], "batch": 1},
-        "autoencoders.vaes: 'all', but a list",
-    ),
-    ("autoencoders", {"vaes": [], "arms": [], "batch": 0}, "autoencoders.batch: 0, but at least 1"),
-]
+def changed(name, **values):
+    return {**raw("profiles/mini.yaml")[name], **values}
 
 
-@pytest.mark.parametrize(("name", "values", "message"), BAD)
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("screening", {"confidence": 0.9, "confidnce": 1}, "screening.confidnce: unknown parameter"),
+        ("screening", {}, "screening.confidence: missing parameter"),
+        ("screening", None, "screening: None, but a block of parameters is needed"),
+        ("screening", {"confidence": "high"}, "screening.confidence: 'high', but float is needed"),
+        ("screening", {"confidence": 95}, "screening.confidence: 95.0, but a share between 0 and 1"),
+        ("autoencoders", {"vaes": ["sdvae"]}, "autoencoders.vaes: 'sdvae', but one of natural-f8c4"),
+        ("autoencoders", {"vaes": "all"}, "autoencoders.vaes: 'all', but a list of one or more"),
+        ("autoencoders", {"arms": []}, "autoencoders.arms: [], but a list of one or more"),
+        ("autoencoders", {"batch": 0}, "autoencoders.batch: 0, but at least 1 is needed"),
+        ("data", {"hr_px": 100}, "data.hr_px: 100, but a multiple of 64 is needed"),
+        ("data", {"operator": "box"}, "data.operator: 'box', but one of bicubic, lanczos"),
+        ("data", {"test_fraction": 2}, "data.test_fraction: 2.0, but a share between 0 and 1"),
+        ("wavelets", {"wavelet": "haarr"}, "wavelets.wavelet: 'haarr', but a discrete wavelet"),
+        ("wavelets", {"levels": 0}, "wavelets.levels: 0, but 1 to 5 is needed"),
+        ("train_arm", {"lr_conditions": ["none"]}, "lr_conditions: 'none', but one of lr_latent"),
+        ("train_arm", {"unet_channels": [32, 20]}, "unet_channels: 20, but a multiple of 8"),
+        ("train_arm", {"grid_factor": 7}, "train_arm.grid_factor: 7, but 8 is needed"),
+        ("ablations", {"walks": ["last"]}, "ablations.walks: 'last', but one of spaced, first"),
+    ],
+)  # fmt: skip
 def test_a_bad_block_is_one_line(name, values, message):
+    given = values if name == "screening" else changed(name, **values)
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
-        params.block(name, values)
+        params.block(name, given)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "message"),
-    [("hr_px", 100, "multiple of 64"), ("lr_px", 30, "a quarter of hr_px 128")],
+    ("old", "new", "message"),
+    [
+        ("lr_px: 32", "lr_px: 30", "data.lr_px: 30; a quarter of hr_px 128 is needed"),
+        ("arms: [natural-f8c4,", "arms: [kl-f4,", "autoencoders.arms: 'kl-f4'; allowed here are"),
+        ("main_vaes: [natural-f8c4,", "main_vaes: [kl-f4,", "vae_swap.main_vaes: 'kl-f4'; allowed"),
+        ("main_vaes: [natural-f8c4,", "main_vaes: [", "vae_swap.main_vaes: .*; two are needed"),
+        (
+            "lr_conditions: [lr_latent,",
+            "lr_conditions: [",
+            "ablation_condition: 'lr_latent'; allow",
+        ),
+        ("threads: 1", "threads: zero", "threads: 'zero', but int is needed"),
+        ("threads: 1", "threads: 0", "threads: 0, but at least 1 is needed"),
+        ("threads: 1", "threads: [1", "params.yaml: line \\d+ is not YAML; mend that line"),
+        ("claims:", "extra: {}\nclaims:", "extra: unknown parameter; allowed are profile, threads"),
+        ("profile: mini", "", "profile: missing parameter"),
+    ],
 )
-def test_bad_sizes(key, value, message):
-    with pytest.raises(ValueError, match=message):
-        params.block("data", {**raw("profiles/mini.yaml")["data"], key: value})
-
-
-def test_unknown_condition_and_walk():
-    mini = raw("profiles/mini.yaml")
-    with pytest.raises(ValueError, match="train_arm.lr_conditions: 'none'; allowed are lr_latent"):
-        params.block("train_arm", {**mini["train_arm"], "lr_conditions": ["none"]})
-    with pytest.raises(ValueError, match="ablations.walks: 'last'; allowed are spaced, first"):
-        params.block("ablations", {**mini["ablations"], "walks": ["last"]})
-
-
-def test_unknown_block(tmp_path):
+def test_a_bad_file_is_one_line(tmp_path, old, new, message):
+    text = Path("profiles/mini.yaml").read_text()
+    assert text.count(old) == 1
     path = tmp_path / "params.yaml"
-    path.write_text(Path("profiles/mini.yaml").read_text() + "\nextra: {}\n")
-    with pytest.raises(ValueError, match="unknown key 'extra'; allowed are profile, threads"):
+    path.write_text(text.replace(old, new))
+    with pytest.raises(ValueError, match=message) as caught:
         params.read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_operator_there_is_may_be_asked_for():
+    assert tuple(degrade.OPERATORS) == params.OPERATORS

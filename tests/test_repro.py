@@ -58,44 +58,22 @@ def test_stages_are_timed_by_their_lines():
     assert found["a"] * 60 > 0.15
 
 
-BAD = [
-    ("autoencoders", "vaes", ["natural-f4c1"], "autoencoders.vaes: 'natural-f4c1'; allowed here"),
-    ("autoencoders", "arms", ["natural-f8c4-s1"], "autoencoders.arms: 'natural-f8c4-s1'; allowed"),
-    ("vae_swap", "main_vaes", ["natural-f8c4"], "vae_swap.main_vaes: .*; two are needed"),
-    (
-        "ablations",
-        "ablation_set",
-        "liver",
-        "ablations.ablation_set: 'liver'; allowed here are first",
-    ),
-    (
-        "ablations",
-        "ablation_condition",
-        "x",
-        "ablations.ablation_condition: 'x'; allowed here are lr_",
-    ),
-    ("wavelets", "wavelet", "haarr", "wavelets.wavelet: 'haarr'; allowed here are bior1.1"),
-    ("data", "operator", "box", "data.operator: 'box'; allowed here are bicubic"),
-    ("data", "test_fraction", 2.0, "data.test_fraction: 2.0, but a share between 0 and 1"),
-    ("statistics", "confidence", 95.0, "statistics.confidence: 95.0, but a share"),
-    ("train_arm", "grid_factor", 7, "train_arm.grid_factor: 7; allowed here are 8"),
-]
-
-
-@pytest.mark.parametrize(("block", "key", "value", "message"), BAD)
-def test_late_mistakes_are_found_before_anything_runs(block, key, value, message):
+@pytest.mark.parametrize(
+    ("block", "key", "value", "message"),
+    [
+        ("autoencoders", "vaes", ["kl-f4"], "autoencoders.vaes: 'kl-f4'; allowed here are natural"),
+        (
+            "ablations",
+            "ablation_set",
+            "liver",
+            "ablation_set: 'liver'; allowed here are first, knee",
+        ),
+    ],
+)
+def test_what_the_study_does_not_have_is_found_before_anything_runs(block, key, value, message):
     settings = params.read(Path("profiles/mini.yaml"))
     repro.check_study(settings, ["knee"])
     settings[block] = replace(settings[block], **{key: value})
     with pytest.raises(ValueError, match=message) as caught:
         repro.check_study(settings, ["knee"])
     assert "\n" not in str(caught.value)
-
-
-def test_threads_and_broken_yaml_are_one_line(clone):
-    settings = params.read(Path("params.yaml")) | {"threads": "zero"}
-    with pytest.raises(ValueError, match="threads: 'zero', but a whole number"):
-        repro.check_study(settings, ["knee"])
-    Path("params.yaml").write_text("profile: mini\n  threads: 1\n")
-    with pytest.raises(ValueError, match="params.yaml: line 2 is not YAML"):
-        repro.run(None)

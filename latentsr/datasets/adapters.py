@@ -178,7 +178,7 @@ def mimic_cxr(root: Path) -> list[Record]:
 
 def _manifest(root: Path, manifest: Path) -> list[tuple[str, str, str]]:
     """Rows (file, subject, split or "") of a manifest, each file checked to be in the folder."""
-    listed = []
+    listed: list[tuple[str, str, str]] = []
     for line, row in enumerate(_table(manifest, ("file", "subject")), start=2):
         name, subject, split = row["file"], row.get("subject", ""), row.get("split", "")
         where = f"{manifest}: line {line}"
@@ -193,6 +193,8 @@ def _manifest(root: Path, manifest: Path) -> list[tuple[str, str, str]]:
             raise ValueError(f"{where}: no subject for {name!r}; every file needs one")
         if split not in ("", "train", "test"):
             raise ValueError(f"{where}: split {split!r}; allowed are train, test")
+        if relative.as_posix() in (row[0] for row in listed):
+            raise ValueError(f"{where}: file {name!r} is listed twice; keep one of the lines")
         listed.append((relative.as_posix(), subject, split))
     if 0 < sum(not split for *_, split in listed) < len(listed):
         raise ValueError(f"{manifest}: split is filled in some lines only; fill all or none")
