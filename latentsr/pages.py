@@ -65,23 +65,27 @@ def _figure(source: Path, folder: Path) -> str:
     )
 
 
-def _table(source: Path, folder: Path, may_be_shown: bool) -> str:
+def _table(source: Path, folder: Path, may_be_shown: bool, warning: str) -> str:
     """Offer a table as a file, and show it when it is small.
 
     One that lists single images or subjects stays out where a set's images may not be shown.
+    ``warning`` names sets whose test images share a subject with training.
     """
     table = pd.read_csv(source)
     if IDENTIFIERS & set(table.columns) and not may_be_shown:
         return ""
     shutil.copy(source, folder)
-    size = f"{table.shape[0]} rows, {table.shape[1]} columns"
+    size = f"{table.shape[0]} rows, {table.shape[1]} columns{warning}"
     small = 0 < table.shape[0] <= SHOWN_ROWS and table.shape[1] <= SHOWN_COLUMNS
     shown = "\n\n" + markdown_table(table) if small else "\n\n"
     return f"{{download}}`{source.name} <{source.name}>` ({size}){shown}"
 
 
-def results_page(roots: Sequence[Path], folder: Path, may_be_shown: bool) -> str:
+def results_page(roots: Sequence[Path], folder: Path, sets: Mapping[str, Any]) -> str:
     """Write the page of all figures, tables and metrics, chapter by chapter."""
+    may_be_shown = all(facts["may_be_shown"] for facts in sets.values())
+    shared = [name for name, facts in sets.items() if facts.get("split_by") == "image"]
+    warning = f"; test and training share subjects in {', '.join(shared)}" if shared else ""
     results = roots[0]
     page = "# Figures, tables, numbers\n\nWhat the run wrote, in the order of the chapters.\n\n"
     for stem in notebook.STEMS:
@@ -89,7 +93,7 @@ def results_page(roots: Sequence[Path], folder: Path, may_be_shown: bool) -> str
         figures = [path for root in roots for path in (root / "figures" / number).glob("*.svg")]
         parts = [_figure(path, folder) for path in sorted(figures, key=lambda path: path.name)]
         tables = sorted((results / "tables").glob(f"{number}_*.csv"))
-        parts += [_table(path, folder, may_be_shown) for path in tables]
+        parts += [_table(path, folder, may_be_shown, warning) for path in tables]
         metrics = results / "metrics" / f"{number}.json"
         if metrics.exists():
             leaves = pd.DataFrame(flat(json.loads(metrics.read_text())), columns=["name", "value"])
@@ -185,6 +189,7 @@ def sets_table(sets: Mapping[str, Mapping[str, Any]]) -> str:
                 for split in ("train", "test")
                 for unit in ("subjects", "images")
             },
+            "note": facts.get("note", ""),
         }
         for name, facts in sets.items()
     ]
@@ -197,7 +202,6 @@ def write(roots: Sequence[Path], sets: Mapping[str, Mapping[str, Any]], folder: 
     ``roots`` are the folders of a run that hold figures; the first holds tables and metrics too.
     """
     results = roots[0]
-    may_be_shown = all(facts["may_be_shown"] for facts in sets.values())
     metrics = json.loads((results / "metrics" / "04.json").read_text())
     first, second = metrics["main_vaes"]
     profile = f"This copy was built from the profile **{results.name}**.\n\n{sets_table(sets)}"
@@ -206,7 +210,7 @@ def write(roots: Sequence[Path], sets: Mapping[str, Mapping[str, Any]], folder: 
         f"{{download}}`{path.name} <generated/{path.name}>`\n\n{claims_sections(path)}"
         for path in sorted((results / "tables").glob("10_*.csv"))
     ]
-    page = results_page(roots, folder, may_be_shown)
+    page = results_page(roots, folder, sets)
     head, _, rest = page.partition("\n\n")
     (folder / "results.md").write_text(f"{head}\n\n{sets_table(sets)}{rest}")
     (folder / "profile.md").write_text(profile)

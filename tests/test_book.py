@@ -185,14 +185,22 @@ def test_a_local_path_in_a_page_stops_the_build(workspace):
         book.build(workspace)
 
 
-@pytest.mark.parametrize(("may_be_shown", "listed"), [(True, True), (False, False)])
-def test_single_images_of_a_closed_set_are_not_listed(workspace, tmp_path, may_be_shown, listed):
+@pytest.mark.parametrize("may_be_shown", [True, False])
+def test_single_images_of_a_closed_set_are_not_listed(workspace, tmp_path, may_be_shown):
     folder = tmp_path / "generated"
     folder.mkdir()
-    page = pages.results_page([Path("results/smoke")], folder, may_be_shown)
-    assert ("04_scores.csv" in page) is listed
-    assert (folder / "04_scores.csv").exists() is listed
-    assert "04_gaps.csv" in page
+    sets = {"knee": {"may_be_shown": True}, "mine": {"may_be_shown": may_be_shown}}
+    page = pages.results_page([Path("results/smoke")], folder, sets)
+    assert ("04_scores.csv" in page) is may_be_shown
+    assert (folder / "04_scores.csv").exists() is may_be_shown
+    assert "04_gaps.csv" in page and "share subjects" not in page
+
+
+def test_every_table_says_where_test_images_share_subjects_with_training(workspace, tmp_path):
+    sets = {"knee": {"may_be_shown": True, "split_by": "image"}}
+    page = pages.results_page([Path("results/smoke")], tmp_path, sets)
+    offered = [line for line in page.splitlines() if ".csv>" in line]
+    assert offered and all("share subjects in knee" in line for line in offered)
 
 
 def test_the_book_stage_depends_on_every_page():
