@@ -1,4 +1,4 @@
-"""The last stage: executed notebooks, figures and tables become a book;"""
+"""The last stage: executed notebooks, figures and tables become a book."""
 
 from __future__ import annotations
 

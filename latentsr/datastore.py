@@ -34,17 +34,10 @@ from typing import Any
 import yaml
 
 from latentsr.datasets import SetEntry, check, read_sets, recognise
-from latentsr.datasets.sets import NAME, PHANTOM_SETS
+from latentsr.datasets.sets import LAYOUTS, NAME, PHANTOM_SETS
 from latentsr.params import read as read_params
 
 PHANTOMS, OWN, RESCUED = "assets/phantoms", "assets/own", "data-rescued"
-TABLES = {
-    "mrnet": "*-abnormal.csv",
-    "brats": "no-table",
-    "mimic_cxr": "mimic-cxr-2.0.0-*.csv*",
-    "folder": "manifest.csv",
-}
-ANATOMY = {"mrnet": "knee", "brats": "brain", "mimic_cxr": "chest", "folder": "folder"}
 DATA_DVC = """\
 desc: images of the study; see `latentsr data --help`
 deps:
@@ -217,7 +210,7 @@ def use(pairs: list[str], split_by_image: list[str], root: Path = Path()) -> lis
             problems.append(f"--split-by-image {name}: {given} has the split of {adapter}")
             continue
         split_by = "image" if name in split_by_image else "subject"
-        entries[name] = SetEntry(adapter, name, ANATOMY[adapter], split_by)
+        entries[name] = SetEntry(adapter, name, LAYOUTS[adapter].anatomy, split_by)
         records, found = check(
             name,
             entries[name],
@@ -229,7 +222,8 @@ def use(pairs: list[str], split_by_image: list[str], root: Path = Path()) -> lis
         )
         problems += found
         paths = {path for r in records for path in (r.path, r.mask_path) if path}
-        paths |= set(folder.glob(TABLES[adapter]))
+        if LAYOUTS[adapter].tables:
+            paths |= set(folder.glob(LAYOUTS[adapter].tables))
         files[name] = [(path, path.relative_to(folder).as_posix()) for path in sorted(paths)]
         if adapter == "folder" and not (folder / "manifest.csv").is_file():
             text = io.StringIO()

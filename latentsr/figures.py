@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ COLOURS = {
 }
 OTHERS = ("#009E73", "#CC79A7", "#F0E442", "#000000")
 CONDITION_LABELS = {
-    "lr_latent": "LR latent\n(as released)",
+    "lr_latent": "LR latent\n(the released way)",
     "upsampled_latent": "latent of\nupsampled LR",
     "lr_pixels": "LR pixels\n(controlled)",
 }
@@ -32,6 +32,20 @@ CONDITION_LABELS = {
 def colour(name: str) -> str:
     """Return the colour of an arm, the same in every figure."""
     return COLOURS.get(name, OTHERS[sum(name.encode()) % len(OTHERS)])
+
+
+def kind(name: str, fact: Mapping[str, Any]) -> str:
+    """Name a set in a figure, so that a downloaded figure still says what its images are."""
+    return f"{name} phantoms" if fact["is_phantom"] else name
+
+
+def heading(name: str, fact: Mapping[str, Any]) -> str:
+    """Name a set and how many test subjects stand behind a panel.
+
+    >>> heading("knee", {"is_phantom": True, "n_test_subjects": 60, "subject_word": "exam"})
+    'knee phantoms (60 exams)'
+    """
+    return f"{kind(name, fact)} ({fact['n_test_subjects']} {fact['subject_word']}s)"
 
 
 def style() -> None:

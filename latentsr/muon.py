@@ -1,4 +1,4 @@
-"""Muon: small networks learn in a quarter of the steps that AdamW takes."""
+"""Muon, an optimiser under which the small autoencoders need fewer steps than under AdamW."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def orthogonalised(matrix: Tensor) -> Tensor:
 
     With :math:`X_0 = M / \|M\|_F` and :math:`A = X X^T`, an iteration is
     :math:`X \leftarrow a X + (b A + c A^2) X`. It keeps the matrix's precision; `torch.optim.Muon`
-    goes through bfloat16, which is fourteen times slower on a CPU that has no such instructions.
+    goes through bfloat16, which is many times slower on a CPU that has no such instructions.
 
     References
     ----------

@@ -167,12 +167,12 @@ def limits(results: Path) -> str:
     names = ", ".join(f"`{row.vae}` on {row.dataset}" for row in sunk.itertuples()) or "none"
     found = json.loads((results / "metrics" / "07.json").read_text())
     spaced = {int(t): gap["mean"] for t, gap in found["gap_by_steps"]["spaced"].items()}
-    steps = ", ".join(f"{spaced[t]:+.2f} dB with {t} network calls" for t in sorted(spaced))
+    steps = ", ".join(f"{spaced[t]:+.2f} dB at T = {t}" for t in sorted(spaced))
     again = found["retrained"]
     return (
         f"- {below} of {table[conditions].size} arms stay below bicubic interpolation; "
         f"autoencoders whose ceiling alone lies below it: {names}.\n"
-        f"- On {found['dataset']} under `{found['lr_condition']}` the gap is {steps}; "
+        f"- On {found['dataset']} under `{found['lr_condition']}` the gap is, with T network calls, {steps}; "
         f"after a training of {again['steps']} steps it is {again['gap_db']:+.2f} dB.\n"
     )
 

@@ -57,7 +57,8 @@ def train(
     target, condition : Tensor
         Scaled training tensors ``(N, C, h, w)`` and ``(N, K, h, w)`` on the common grid.
     settings : Settings
-        Optimiser and seed. Order, times and noise come from one CPU generator.
+        Optimiser and seed. Order and times come from one CPU generator, noise from another: arms of
+        one seed see the same images and times, whatever the shape of their targets.
     progress : callable, optional
         Called after every step, for a progress bar.
 
@@ -81,14 +82,14 @@ def train(
         optimiser, settings.max_learning_rate, total_steps=settings.steps
     )
     net, optimiser = accelerator.prepare(denoiser, optimiser)
-    generator = torch.Generator().manual_seed(settings.seed)
+    order, noises = (torch.Generator().manual_seed(settings.seed + k) for k in (0, 1))
     signal = alphas_cumprod()
     net.train()
     losses: list[float] = []
     for step in range(settings.steps):
-        rows = torch.randint(len(target), (settings.batch,), generator=generator)
-        times = torch.randint(NUM_TRAIN_TIMESTEPS, (settings.batch,), generator=generator)
-        noise = torch.randn(target[rows].shape, generator=generator)
+        rows = torch.randint(len(target), (settings.batch,), generator=order)
+        times = torch.randint(NUM_TRAIN_TIMESTEPS, (settings.batch,), generator=order)
+        noise = torch.randn(target[rows].shape, generator=noises)
         noisy = add_noise(target[rows], noise, signal[times])
         moved = (t.to(accelerator.device) for t in (noisy, condition[rows], times, target[rows]))
         noisy, seen, times, clean = moved

@@ -58,3 +58,23 @@ def test_save_and_load(tmp_path):
     z, condition, t = torch.randn(2, 3, 8, 8), torch.randn(2, 2, 8, 8), torch.tensor([3, 700])
     with torch.no_grad():
         assert torch.equal(net(z, condition, t), again.eval()(z, condition, t))
+
+
+def test_arms_of_one_seed_see_the_same_images_and_times():
+    """Whatever the shape of the target, so that geometries are trained on the same draws."""
+    seen = {}
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bias = torch.nn.Parameter(torch.zeros(()))
+
+        def forward(self, noisy, condition, times):
+            seen.setdefault(noisy.shape[1], []).append((condition[:, 0, 0, 0].clone(), times))
+            return noisy + self.bias
+
+    condition = torch.arange(8.0)[:, None, None, None]
+    for channels in (4, 12):
+        training.train(Net(), torch.zeros(8, channels, 2, 2), condition, SETTINGS)
+    pairs = zip(seen[4], seen[12], strict=True)
+    assert all(torch.equal(a, c) and torch.equal(b, d) for (a, b), (c, d) in pairs)

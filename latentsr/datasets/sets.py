@@ -14,9 +14,25 @@ from latentsr.datasets.pixels import ANATOMIES
 
 NAME = re.compile(r"[a-z0-9_-]+")
 SOURCES = ("phantoms", "own")
-SUBJECT_WORDS = {"mrnet": "exam", "brats": "patient", "mimic_cxr": "patient", "folder": "subject"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A layout on disk: its word for a subject, its anatomy, which files besides images it needs."""
+
+    subject_word: str
+    anatomy: str
+    tables: str = ""  # a glob
+
+
+LAYOUTS = {  # one row an adapter
+    "mrnet": Layout("exam", "knee", "*-abnormal.csv"),
+    "brats": Layout("patient", "brain"),
+    "mimic_cxr": Layout("patient", "chest", "mimic-cxr-2.0.0-*.csv*"),
+    "folder": Layout("subject", "folder", "manifest.csv"),
+}
 CHOICES: dict[str, tuple[object, ...]] = {
-    "adapter": tuple(SUBJECT_WORDS),
+    "adapter": tuple(LAYOUTS),
     "anatomy": ANATOMIES,
     "split_by": ("subject", "image"),
     "allow_images": (True, False),
@@ -35,7 +51,7 @@ class SetEntry:
 
     @property
     def subject_word(self) -> str:
-        return "image" if self.split_by == "image" else SUBJECT_WORDS[self.adapter]
+        return "image" if self.split_by == "image" else LAYOUTS[self.adapter].subject_word
 
 
 def set_entry(where: str, values: Mapping[str, Any]) -> SetEntry:
