@@ -112,8 +112,8 @@ def main() -> None:
     """Run ``python -m latentsr.book``: build the book of the profile in params.yaml."""
     try:
         print(build(params.read(Path("params.yaml"))))
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(str(error))
+    except (ValueError, OSError) as error:
+        notebook.stop(error)
 
 
 if __name__ == "__main__":

@@ -136,5 +136,5 @@ def main() -> None:
     try:
         os.chdir(notebook.repository())
         app()
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"latentsr: {error}")

@@ -34,7 +34,7 @@ from typing import Any
 import yaml
 
 from latentsr.datasets import SetEntry, check, read_sets, recognise
-from latentsr.datasets.sets import LAYOUTS, NAME, PHANTOM_SETS
+from latentsr.datasets.sets import LAYOUTS, NAME_WORDS, PHANTOM_SETS, is_name
 from latentsr.params import read as read_params
 
 PHANTOMS, OWN, RESCUED = "assets/phantoms", "assets/own", "data-rescued"
@@ -67,7 +67,15 @@ DEFAULTS = _texts(PHANTOMS, PHANTOM_SETS)
 
 
 def _switch(root: Path, texts: dict[str, str]) -> None:
-    """Write each file so that it is either the old or the new one, never half."""
+    """Write each file so that it is either the old or the new one, never half.
+
+    Results of sets that the study no longer has go (the cache keeps them): later stages depend on
+    whole folders, and would run again for what lies there from before.
+    """
+    names = yaml.safe_load(texts["sets.yaml"])["names"]
+    for folder in (*root.glob("results/*/arms/*"), *root.glob("results/*/autoencoders/*")):
+        if folder.name not in names:
+            shutil.rmtree(folder)
     for name, text in texts.items():
         part = root / f".{name}.part"
         part.write_text(text)
@@ -162,8 +170,8 @@ def _pairs(pairs: list[str], split_by_image: list[str]) -> tuple[dict[str, Path]
     folders, problems = {}, []
     for pair in pairs:
         name, _, folder = pair.partition("=")
-        if not NAME.fullmatch(name) or not folder:
-            problems.append(f"{pair!r}: NAME=DIR is needed, with a NAME of a-z, 0-9, _ and -")
+        if not is_name(name) or not folder:
+            problems.append(f"{pair!r}: NAME=DIR is needed, with a NAME of {NAME_WORDS}")
         elif name in folders:
             problems.append(f"{pair!r}: set {name} is named twice")
         elif not Path(folder).expanduser().is_dir():
@@ -175,15 +183,6 @@ def _pairs(pairs: list[str], split_by_image: list[str]) -> tuple[dict[str, Path]
     if not pairs:
         problems.append("no set: NAME=DIR is needed at least once")
     return folders, problems
-
-
-def _link(path: Path, new: Path) -> None:
-    """Hard-link a file, or copy it where that is not possible (DVC copies from there)."""
-    new.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(path.resolve(), new)
-    except OSError:
-        shutil.copyfile(path, new)
 
 
 def use(pairs: list[str], split_by_image: list[str], root: Path = Path()) -> list[str]:
@@ -237,7 +236,9 @@ def use(pairs: list[str], split_by_image: list[str], root: Path = Path()) -> lis
     shutil.rmtree(staging, ignore_errors=True)
     for name, listed in files.items():
         for path, relative in listed:
-            _link(path, staging / name / relative)
+            new = staging / name / relative
+            new.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, new)  # no link: the user's file may change, the study's must not
         if name in manifests:
             (staging / name / "manifest.csv").write_text(manifests[name])
     lines = before_import(root)

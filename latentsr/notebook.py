@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -22,6 +22,7 @@ STEMS = (
     "01_data 02_autoencoders 03_train_arm 04_vae_swap 05_wavelets 06_hallucination 07_ablations "
     "08_statistics 09_screening 10_claims"
 ).split()
+REASON = SCRATCH / "failed" / "reason.txt"  # why the last stage stopped
 IN_STAGE = "LATENTSR_STAGE"  # set in the environment of a pipeline run
 
 
@@ -164,6 +165,16 @@ def execute(stem: str, run: Mapping[str, str]) -> Path:
     return out
 
 
+def profile_of(results: Path) -> tuple[Path, dict[str, Any]]:
+    """Return the parameters file of a run that lies in ``results/<profile>``, and its content."""
+    now, shipped = Path("params.yaml"), Path("profiles") / f"{results.name}.yaml"
+    if (current := params.read(now))["profile"] == results.name:
+        return now, current
+    if not shipped.exists():
+        raise ValueError(f"inputs: {results} has a profile that is neither {now} nor in profiles/")
+    return shipped, params.read(shipped)
+
+
 def start(stem: str, namespace: MutableMapping[str, Any]) -> tuple[Path, Path]:
     """Open a notebook: go to the repository, make sure its inputs are there, set the threads.
 
@@ -186,9 +197,11 @@ def start(stem: str, namespace: MutableMapping[str, Any]) -> tuple[Path, Path]:
             raise ValueError(
                 f"inputs: {inputs} is not there; run `make repro PROFILE={inputs.name}`"
             )
-        profile = params.read(Path("profiles") / f"{inputs.name}.yaml")
+        if stem == "01_data":
+            raise ValueError("inputs: chapter 1 reads images, not results; leave it as it was")
+        found, profile = profile_of(inputs)
         namespace.update(vars(profile[block_name(stem)]))
-        print(f"reading {inputs} with the parameters of profiles/{inputs.name}.yaml")
+        print(f"reading {inputs} with the parameters of {found}")
         return inputs, SCRATCH / inputs.name
     command = [sys.executable, "-m", "latentsr.scratch", stem]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -205,11 +218,33 @@ def study(inputs: Path) -> dict[str, Any]:
     Later chapters need a few of earlier chapters' parameters (which arms, which conditions);
     they come from the profile that made the files, never from a listing of them.
     """
-    pipeline = inputs.parts[0] == "results" and os.environ.get(IN_STAGE)
-    name = "smoke" if inputs.parts[0] == SCRATCH.name else inputs.name
-    profile = params.read(Path("params.yaml" if pipeline else f"profiles/{name}.yaml"))
+    by_hand = inputs.parts[0] == SCRATCH.name
+    profile = params.read(Path("profiles/smoke.yaml")) if by_hand else profile_of(inputs)[1]
     blocks = ("data", "autoencoders", "train_arm", "vae_swap")
     return {key: value for block in blocks for key, value in vars(profile[block]).items()}
+
+
+def check_point(stem: str, run: Mapping[str, str]) -> None:
+    """Refuse, before a kernel starts, a grid point or an ablation set that the study lacks."""
+    try:
+        sets = [str(name) for name in yaml.safe_load(Path("sets.yaml").read_text())["names"]]
+    except (yaml.YAMLError, TypeError, KeyError):
+        raise ValueError("sets.yaml: cannot be read; `latentsr data reset` mends it") from None
+    settings = params.read(Path("params.yaml"))
+    points = list(grid(stem, settings, sets))
+    if run not in points:
+        options = (" ".join(f"--{k} {v}" for k, v in point.items()) for point in points)
+        listed = "; ".join(filter(None, options)) or "no options"
+        raise ValueError(f"{stem}: {run}; allowed are {listed}")
+    if (name := settings["ablations"].ablation_set) not in ["first", *sets]:
+        raise ValueError(f"ablations.ablation_set: {name!r}; allowed are first, {', '.join(sets)}")
+
+
+def stop(error: Exception) -> NoReturn:
+    """End a stage with one line; `make repro` repeats it below what DVC has to say."""
+    REASON.parent.mkdir(parents=True, exist_ok=True)
+    REASON.write_text(f"{error}\n")
+    sys.exit(str(error))
 
 
 def main() -> None:
@@ -223,15 +258,10 @@ def main() -> None:
         parser.error(f"notebook {given.stem!r}; known are {', '.join(STEMS)}")
     run = {key: value for key in ("dataset", "vae") if (value := getattr(given, key))}
     try:
-        sets = yaml.safe_load(Path("sets.yaml").read_text())["names"]
-        allowed = list(grid(given.stem, params.read(Path("params.yaml")), sets))
-        if run not in allowed:
-            points = (" ".join(f"--{k} {v}" for k, v in point.items()) for point in allowed)
-            listed = "; ".join(filter(None, points)) or "no options"
-            raise ValueError(f"{given.stem}: {run}; allowed are {listed}")
+        check_point(given.stem, run)
         print(execute(given.stem, run))
-    except (ValueError, FileNotFoundError) as error:
-        sys.exit(str(error))
+    except (ValueError, OSError) as error:
+        stop(error)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, make_dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ class Key:
 
     kind: type
     needed: str = ""
-    allows: Callable[[Any], bool] = lambda value: True
+    allows: Callable[[Any], object] = lambda value: True
     many: bool = False
 
     def check(self, where: str, value: Any) -> Any:
@@ -31,6 +32,8 @@ class Key:
             if not isinstance(value, list) or not value:
                 raise ValueError(f"{where}: {value!r}, but a list of one or more is needed")
             one = Key(self.kind, self.needed, self.allows)
+            if len(set(map(str, value))) < len(value):
+                raise ValueError(f"{where}: {value!r}, but each is needed once")
             return [one.check(where, item) for item in value]
         if self.kind is float and type(value) is int:
             value = float(value)
@@ -52,8 +55,16 @@ def _is_wavelet(name: str) -> bool:
     return name in pywt.wavelist(kind="discrete")
 
 
+def _are_widths(values: list[Any]) -> bool:
+    whole = all(type(value) is int and value > 0 and value % 8 == 0 for value in values)
+    return whole and 1 <= len(values) <= 4
+
+
 NUMBER, RATE = Key(int, "at least 0", lambda v: v >= 0), Key(float, "above 0", lambda v: v > 0)
-COUNT, COUNTS = (Key(int, "at least 1", lambda v: v >= 1, many) for many in (False, True))
+COUNT = Key(int, "at least 1", lambda v: v >= 1)
+CALLS, WALK_CALLS = (
+    Key(int, "1 to 1000", lambda v: 1 <= v <= 1000, many) for many in (False, True)
+)
 SHARE = Key(float, "a share between 0 and 1", lambda v: 0 < v < 1)
 VAES = Key(str, "one of " + ", ".join(registry.NAMES), registry.NAMES.__contains__, many=True)
 INTERVAL = {"confidence": SHARE, "bootstrap_seed": NUMBER}
@@ -75,12 +86,12 @@ SCHEMA: dict[str, dict[str, Key]] = {
     "train_arm": {
         "lr_conditions": one_of(*LR_CONDITIONS, many=True),
         "grid_factor": Key(int, "8", lambda v: v == 8),
-        "unet_channels": Key(int, "a multiple of 8", lambda v: v > 0 and v % 8 == 0, many=True),
+        "unet_channels": Key(list, "1 to 4 multiples of 8", _are_widths),
         **dict.fromkeys(("steps", "batch"), COUNT),
         "max_learning_rate": RATE,
         "weight_decay": Key(float, "at least 0", lambda v: v >= 0),
         "gradient_clip": RATE,
-        "sampling_steps": COUNT,
+        "sampling_steps": CALLS,
         "seed": NUMBER,
     },
     "vae_swap": {"main_vaes": VAES, **INTERVAL},
@@ -93,8 +104,9 @@ SCHEMA: dict[str, dict[str, Key]] = {
     "ablations": {
         "ablation_set": Key(str),
         "ablation_condition": one_of(*LR_CONDITIONS),
-        "steps_grid": COUNTS,
-        **dict.fromkeys(("long_steps", "long_images"), COUNT),
+        "steps_grid": WALK_CALLS,
+        "long_steps": CALLS,
+        "long_images": COUNT,
         "walks": one_of(*WALKS, many=True),
         "retrain_factor": COUNT,
         "seed": NUMBER,
@@ -103,7 +115,10 @@ SCHEMA: dict[str, dict[str, Key]] = {
     "screening": {"confidence": SHARE},
     "claims": {"reproduced_half_width": SHARE},
 }
-SCALARS = {"profile": Key(str), "threads": COUNT}
+SCALARS = {
+    "profile": Key(str, "a name of a-z, 0-9, _ and -", re.compile("[a-z0-9_-]+").fullmatch),
+    "threads": COUNT,
+}
 BLOCKS = {
     name: make_dataclass(name.title().replace("_", ""), list(keys), frozen=True)
     for name, keys in SCHEMA.items()
@@ -146,6 +161,14 @@ def _agree(settings: Mapping[str, Any]) -> None:
         raise ValueError(f"data.lr_px: {data.lr_px}; a quarter of hr_px {data.hr_px} is needed")
     if len(swap.main_vaes) != 2:
         raise ValueError(f"vae_swap.main_vaes: {swap.main_vaes}; two are needed")
+    late, from_calls = settings["ablations"], settings["statistics"].schedule_from
+    if "spaced" not in late.walks:
+        raise ValueError(f"ablations.walks: {late.walks}; spaced is needed, chapter 8 reads it")
+    if sum(calls >= from_calls for calls in late.steps_grid) < 2:
+        raise ValueError(
+            f"ablations.steps_grid: {late.steps_grid}; two or more values from "
+            f"statistics.schedule_from, {from_calls}, on are needed"
+        )
     for key, names, allowed in (
         ("autoencoders.arms", coders.arms, coders.vaes),
         ("vae_swap.main_vaes", swap.main_vaes, coders.arms),

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from latentsr import book, datastore, params, registry, vaes
+from latentsr import book, datastore, notebook, params, registry, vaes
 from latentsr.datasets import read_sets
 
 PARAMS, PROFILES = Path("params.yaml"), Path("profiles")
@@ -76,8 +76,14 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1"}
 
 
+def stopped() -> str:
+    """Say why the pipeline stopped, in the words of the stage that did."""
+    why = notebook.REASON.read_text().strip() if notebook.REASON.exists() else "see above"
+    return f"{why} (the pipeline stopped; what was computed is kept, and `make repro` goes on)"
+
+
 def side_by_side(stage: str, jobs: int) -> dict[str, float]:
-    """Run what is out of date of one stage's grid, ``jobs`` at once; return their minutes.
+    """Run what is out of date of one stage's grid, ``jobs`` at once; return the stage's minutes.
 
     `dvc repro` runs one stage after another, but a small network does not fill a machine:
     two single-threaded runs side by side beat one with two threads. The results are the
@@ -88,17 +94,18 @@ def side_by_side(stage: str, jobs: int) -> dict[str, float]:
     ).stdout
     names = [name for name in json.loads(changed or "{}") if name.startswith(f"{stage}@")]
 
-    def run_one(name: str) -> tuple[str, float]:
-        started = time.monotonic()
+    def run_one(name: str) -> None:
         command = ["dvc", "--wait-for-lock", "repro", "--single-item", name]
         done = subprocess.run(command, capture_output=True, text=True, env=_environment())
         print(done.stdout, end="", flush=True)
         if done.returncode:
-            raise ValueError(f"{name}: stopped\n{done.stderr.strip()}")
-        return name, (time.monotonic() - started) / 60
+            print(done.stderr.strip(), file=sys.stderr)
+            raise ValueError(stopped())
 
+    started = time.monotonic()
     with ThreadPoolExecutor(jobs) as pool:
-        return dict(pool.map(run_one, names))
+        list(pool.map(run_one, names))
+    return {stage: (time.monotonic() - started) / 60} if names else {}
 
 
 def check_study(settings: dict[str, Any], sets: list[str]) -> None:
@@ -129,10 +136,7 @@ def stages(command: list[str]) -> Iterator[tuple[str, float]]:
                     yield name, (time.monotonic() - started) / 60
                 name, started = found[1] or "import", time.monotonic()
     if process.returncode:
-        raise ValueError(
-            "repro: the pipeline stopped (see above); what was computed is kept, "
-            "and the next `make repro` goes on from there"
-        )
+        raise ValueError(stopped())
     if name:
         yield name, (time.monotonic() - started) / 60
 
@@ -156,13 +160,12 @@ def differs_from_commit() -> list[str]:
 def whole(settings: dict[str, Any]) -> dict[str, float]:
     """Run all stages and return their minutes; grids several at once where cores allow."""
     started = time.monotonic()
+    notebook.REASON.unlink(missing_ok=True)
     minutes = dict(stages(["dvc", "repro", "data"]))
     jobs = max(1, min(8, (os.cpu_count() or 1) // settings["threads"]))
     if jobs > 1:
         for stage in ("autoencoders", "train_arm"):
-            before = time.monotonic()
             minutes |= side_by_side(stage, jobs)
-            print(f"  {stage}, {jobs} at once: {(time.monotonic() - before) / 60:.1f} min")
     minutes |= dict(stages(["dvc", "repro"]))
     print(f"  in all: {(time.monotonic() - started) / 60:.1f} min")
     return minutes
@@ -170,12 +173,12 @@ def whole(settings: dict[str, Any]) -> dict[str, float]:
 
 def run(profile: str | None) -> None:
     """Run the whole study and print where the book is."""
+    name = profile or str(params.read(PARAMS)["profile"])
+    if name == "paper" and (lines := missing_for_paper()):
+        raise ValueError("\n".join(f"missing for PROFILE=paper: {line}" for line in lines))
     if profile and use_profile(profile):
         print(f"params.yaml is now profiles/{profile}.yaml (back: make repro PROFILE=mini)")
     settings = params.read(PARAMS)
-    name = str(settings["profile"])
-    if name == "paper" and (lines := missing_for_paper()):
-        raise ValueError("\n".join(f"missing for PROFILE=paper: {line}" for line in lines))
     check_study(settings, list(read_sets(Path("sets.yaml"))[1]))
     before = differs_from_commit()
     for line in datastore.rescue_strangers():
@@ -204,6 +207,8 @@ def smoke(keep: Path | None = None) -> Path:
             shutil.copy2(here / name, copy / name)
     shutil.copyfile(copy / "profiles/smoke.yaml", copy / "params.yaml")
     (copy / "dvc.lock").unlink(missing_ok=True)
+    for name, text in datastore.DEFAULTS.items():  # phantoms, whatever the study uses now
+        (copy / name).write_text(text)
     (copy / ".dvc" / "config.local").write_text("[core]\n    no_scm = True\n")
     os.chdir(copy)
     try:

@@ -46,8 +46,12 @@ def table(
 
 
 def read_tables(paths: Iterable[Path]) -> pd.DataFrame:
-    """Read per-image tables and stack them."""
-    return pd.concat([pd.read_csv(path, dtype=TEXT) for path in paths], ignore_index=True)
+    """Read per-image tables and stack them; only an empty cell is a missing value.
+
+    A subject may be called NA or null, which pandas by itself would take for missing and leave out.
+    """
+    how: dict[str, Any] = {"dtype": TEXT, "keep_default_na": False, "na_values": [""]}
+    return pd.concat([pd.read_csv(path, **how) for path in paths], ignore_index=True)
 
 
 def paired(frame: pd.DataFrame, column: str, first: str, second: str, measure: str) -> pd.DataFrame:

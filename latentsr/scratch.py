@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sys
@@ -29,9 +30,15 @@ def run_cells(stem: str, given: Mapping[str, Any]) -> None:
 
 
 def _fingerprint(stem: str) -> str:
-    """Hash what a scratch result depends on: the notebook, the smoke profile and the package."""
-    files = [Path("notebooks") / f"{stem}.ipynb", Path("profiles/smoke.yaml")]
-    files += sorted(Path(__file__).parent.rglob("*.py"))
+    """Hash what a scratch result depends on: chapters so far, smoke profile, package, weights."""
+    chapters = notebook.STEMS[: notebook.STEMS.index(stem) + 1]
+    files = [Path("notebooks") / f"{chapter}.ipynb" for chapter in chapters]
+    here = Path(__file__).parent
+    files += [
+        Path("profiles/smoke.yaml"),
+        *sorted(here.rglob("*.py")),
+        *sorted(here.rglob("*.json")),
+    ]
     return sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
@@ -64,7 +71,12 @@ def upstream(stem: str) -> None:
 
 
 if __name__ == "__main__":
+    notebook.SCRATCH.mkdir(exist_ok=True)
     try:
-        upstream(sys.argv[1])
+        with (notebook.SCRATCH / "lock").open(
+            "w"
+        ) as lock:  # two chapters opened at once take turns
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            upstream(sys.argv[1])
     except ValueError as error:
         sys.exit(str(error))

@@ -152,3 +152,32 @@ def test_a_grid_point_that_is_not_in_the_study_is_one_line(miniature):
     done = execute("--dataset", "liver")
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "09_screening: {'dataset': 'liver'}; allowed are no options" in done.stderr
+    assert (miniature / notebook.REASON).read_text() == done.stderr
+
+
+def test_an_ablation_set_that_is_not_in_the_study_stops_the_first_stage(miniature):
+    write_notebook(miniature, "pass")
+    text = (miniature / "params.yaml").read_text()
+    (miniature / "params.yaml").write_text(text.replace("_set: first", "_set: liver"))
+    done = execute()
+    assert done.returncode == 1
+    assert "ablations.ablation_set: 'liver'; allowed are first, knee, brain" in done.stderr
+
+
+def test_a_run_is_read_by_hand_with_the_parameters_that_made_it(miniature, monkeypatch):
+    monkeypatch.delenv(notebook.IN_STAGE, raising=False)
+    (miniature / "dvc.yaml").touch()
+    shutil.copytree(ROOT / "profiles", miniature / "profiles")
+    mine = (miniature / "params.yaml").read_text().replace("profile: smoke", "profile: mine")
+    (miniature / "params.yaml").write_text(mine.replace("confidence: 0.95", "confidence: 0.5"))
+    for name, confidence in (("mine", 0.5), ("mini", 0.95)):
+        (miniature / "results" / name).mkdir(parents=True)
+        cell = {"inputs": f"results/{name}", "outputs": ".scratch/smoke", "confidence": 0.0}
+        read, write = notebook.start("09_screening", cell)
+        assert (str(read), str(write)) == (f"results/{name}", f".scratch/{name}")
+        assert cell["confidence"] == confidence
+    (miniature / "results" / "gone").mkdir()
+    with pytest.raises(ValueError, match="results/gone has a profile that is neither"):
+        notebook.start("09_screening", {"inputs": "results/gone", "outputs": ".scratch/smoke"})
+    with pytest.raises(ValueError, match="chapter 1 reads images, not results"):
+        notebook.start("01_data", {"inputs": "results/mini", "outputs": ".scratch/smoke"})

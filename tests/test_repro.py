@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from latentsr import params, registry, repro
+from latentsr import notebook, params, registry, repro
 
 
 @pytest.fixture
@@ -46,9 +46,19 @@ def test_minutes_are_added_up_a_stage():
     assert repro.grouped(minutes) == {"train_arm": 3.5, "data": 0.5}
 
 
-def test_a_failing_pipeline_is_one_line(capfd):
-    with pytest.raises(ValueError, match="repro: the pipeline stopped"):
+def test_a_failing_pipeline_ends_with_the_line_of_its_stage(clone):
+    with pytest.raises(ValueError, match=r"see above \(the pipeline stopped; what was computed is"):
         list(repro.stages(["false"]))
+    with pytest.raises(SystemExit):
+        notebook.stop(ValueError("set knee: too small"))
+    with pytest.raises(ValueError, match=r"^set knee: too small \(the pipeline stopped"):
+        list(repro.stages(["false"]))
+
+
+def test_a_profile_that_cannot_run_is_not_put_in_place(clone):
+    with pytest.raises(ValueError, match="missing for PROFILE=paper"):
+        repro.run("paper")
+    assert Path("params.yaml").read_text() == Path("profiles/mini.yaml").read_text()
 
 
 def test_stages_are_timed_by_their_lines():

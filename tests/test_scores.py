@@ -44,3 +44,13 @@ def test_pairing_refuses_other_images_and_doubles():
         scores.paired(pd.concat([u, v, v]), "vae", "u", "v", "psnr_db")
     with pytest.raises(ValueError, match="vae w: 0 rows"):
         scores.paired(u, "vae", "u", "w", "psnr_db")
+
+
+def test_a_subject_may_be_called_na(tmp_path):
+    """pandas reads NA, null and None as missing, and a mean would leave such a subject out."""
+    names = ["NA", "null", "p1"]
+    frame = pd.DataFrame({"image_id": ["a", "None", "c"], "subject_id": names, "dataset": "x"})
+    frame.assign(psnr_db=[1.0, 2.0, 6.0], vae="").to_csv(tmp_path / "scores.csv", index=False)
+    read = scores.read_tables([tmp_path / "scores.csv"])
+    assert read["subject_id"].tolist() == names and read["vae"].isna().all()
+    assert scores.subject_mean(read, ["dataset"], ["psnr_db"])["psnr_db"].item() == 3.0

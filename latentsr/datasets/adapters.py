@@ -59,7 +59,10 @@ def _rows(path: Path) -> Iterator[list[str]]:
         text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: cannot be read as a table ({error})") from None
-    return iter([row for row in csv.reader(text.splitlines()) if row])
+    try:
+        return iter([row for row in csv.reader(text.splitlines(), strict=True) if row])
+    except csv.Error as error:
+        raise ValueError(f"{path}: cannot be read as a table ({error})") from None
 
 
 def _table(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
@@ -118,7 +121,8 @@ def brats(root: Path, *, slices: int, test_fraction: float, seed: int) -> list[R
     """
     scans: dict[str, tuple[str, Path]] = {}
     for found in sorted(root.rglob("*-t2w.nii*")):
-        if not (match := BRATS_SCAN.fullmatch(found.name)):
+        inside = BRATS_SCAN.fullmatch(found.parent.name)  # of a folder X.nii, which is found too
+        if inside or not (match := BRATS_SCAN.fullmatch(found.name)):
             continue
         scan, patient = match.group(1, 2)
         if scan in scans:
@@ -179,6 +183,7 @@ def mimic_cxr(root: Path) -> list[Record]:
 def _manifest(root: Path, manifest: Path) -> list[tuple[str, str, str]]:
     """Rows (file, subject, split or "") of a manifest, each file checked to be in the folder."""
     listed: list[tuple[str, str, str]] = []
+    seen: set[str] = set()
     for line, row in enumerate(_table(manifest, ("file", "subject")), start=2):
         name, subject, split = row["file"], row.get("subject", ""), row.get("split", "")
         where = f"{manifest}: line {line}"
@@ -193,8 +198,9 @@ def _manifest(root: Path, manifest: Path) -> list[tuple[str, str, str]]:
             raise ValueError(f"{where}: no subject for {name!r}; every file needs one")
         if split not in ("", "train", "test"):
             raise ValueError(f"{where}: split {split!r}; allowed are train, test")
-        if relative.as_posix() in (row[0] for row in listed):
+        if relative.as_posix() in seen:
             raise ValueError(f"{where}: file {name!r} is listed twice; keep one of the lines")
+        seen.add(relative.as_posix())
         listed.append((relative.as_posix(), subject, split))
     if 0 < sum(not split for *_, split in listed) < len(listed):
         raise ValueError(f"{manifest}: split is filled in some lines only; fill all or none")

@@ -12,7 +12,11 @@ import yaml
 
 from latentsr.datasets.pixels import ANATOMIES
 
-NAME = re.compile(r"[a-z0-9_-]+")
+NAME = re.compile(r"[a-z][a-z0-9_-]*")
+NAME_WORDS = "a-z, 0-9, _ and -, a letter first, and not a word such as all, no or null"
+NOT_NAMES = set(
+    "all first null none nan na true false yes no on off".split()
+)  # mean something else
 SOURCES = ("phantoms", "own")
 
 
@@ -75,20 +79,36 @@ def set_entry(where: str, values: Mapping[str, Any]) -> SetEntry:
     return entry
 
 
+def is_name(name: object) -> bool:
+    """Tell whether a set may be called so: the name stands in files, tables and commands.
+
+    >>> is_name("knee"), is_name("no"), is_name("-x"), is_name(2024)
+    (True, False, False, False)
+    """
+    return isinstance(name, str) and bool(NAME.fullmatch(name)) and name not in NOT_NAMES
+
+
 def read_sets(path: Path) -> tuple[str, dict[str, SetEntry]]:
     """Read ``sets.yaml``: the source ("phantoms" or "own") and the sets of the study in order."""
-    raw = yaml.safe_load(path.read_text()) or {}
-    for key in ("source", "names", "sets"):
-        if key not in raw:
-            raise ValueError(f"{path}: missing key {key!r}")
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        where = getattr(error, "problem_mark", None)
+        line = where.line + 1 if where else "?"
+        raise ValueError(
+            f"{path}: line {line} is not YAML; `latentsr data reset` mends it"
+        ) from None
+    for key, kind in (("source", str), ("names", list), ("sets", dict)):
+        if not isinstance(raw, dict) or not isinstance(raw.get(key), kind):
+            raise ValueError(f"{path}: {key} is not there or not a {kind.__name__}")
     if raw["source"] not in SOURCES:
         raise ValueError(f"{path}: source: {raw['source']!r}; allowed are {', '.join(SOURCES)}")
-    if not raw["names"] or len(set(raw["names"])) < len(raw["names"]):
+    if not raw["names"] or any(raw["names"].count(name) > 1 for name in raw["names"]):
         raise ValueError(f"{path}: names: {raw['names']!r}; at least one set is needed, each once")
     entries = {}
     for name in raw["names"]:
-        if not NAME.fullmatch(str(name)):
-            raise ValueError(f"{path}: names: {name!r}; allowed are a-z, 0-9, _ and -")
+        if not is_name(name):
+            raise ValueError(f"{path}: names: {name!r}; allowed are {NAME_WORDS}")
         if name not in raw["sets"]:
             known = ", ".join(raw["sets"])
             raise ValueError(f"{path}: names: unknown set name {name!r}; sets has {known}")

@@ -32,5 +32,5 @@ def draw(anatomy: str, seed: int, subject: int, view: int = 0) -> Phantom:
 def parameters_sha256() -> str:
     """Hash of the generator: its source, in which its parameters stand."""
     folder = Path(__file__).parent
-    sources = [folder / f"{name}.py" for name in ("fields", *ANATOMIES)]
+    sources = [folder / f"{name}.py" for name in ("fields", *ANATOMIES, "layouts")]
     return hashlib.sha256(b"\0".join(s.read_text().encode() for s in sources)).hexdigest()

@@ -4,7 +4,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from latentsr import datastore, params, phantoms
+from latentsr import datastore, notebook, params, phantoms
 
 
 def main(folder: Path) -> None:
@@ -19,5 +19,5 @@ def main(folder: Path) -> None:
 if __name__ == "__main__":
     try:
         main(Path(sys.argv[1]))
-    except ValueError as error:
-        sys.exit(str(error))
+    except (ValueError, OSError) as error:
+        notebook.stop(error)
