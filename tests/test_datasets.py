@@ -72,7 +72,8 @@ def _scan(root, patient, time=0, twice_nested=False, as_folder=False, depth=155)
     for kind, volume in (("t2w", t2w), ("seg", seg)):
         path = where / f"{scan}-{kind}.nii.gz"
         if as_folder:
-            path = where / f"{scan}-{kind}.nii" / "volume.nii"
+            inside = "volume.nii" if patient % 2 else f"{scan}-{kind}.nii"
+            path = where / f"{scan}-{kind}.nii" / inside
             path.parent.mkdir()
         nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), path)
     return where
@@ -164,7 +165,7 @@ def test_mrnet_names_the_exam_that_is_absent(tmp_path):
 
 def test_brats_splits_by_patient_and_tests_one_scan_a_patient(tmp_path):
     for patient in range(1, 9):
-        _scan(tmp_path, patient, twice_nested=patient == 2, as_folder=patient == 3)
+        _scan(tmp_path, patient, twice_nested=patient == 2, as_folder=patient >= 3)
         _scan(tmp_path, patient, time=1)
     records = brats(tmp_path, slices=2, test_fraction=0.4, seed=1)
     train = {r.subject_id for r in records if r.split == "train"}
@@ -326,6 +327,10 @@ BAD = {
     "no subject column": (
         lambda root: _manifest(root, ("0.png",), header=("file",)),
         "no column subject; columns found: file",
+    ),
+    "unclosed quote": (
+        lambda root: (root / "manifest.csv").write_text('file,subject\n"0.png,a\n1.png,b\n'),
+        r"manifest\.csv: cannot be read as a table",
     ),
     "empty subject": (lambda root: _manifest(root, ("0.png",)), "line 2: no subject for '0.png'"),
     "wrong split": (

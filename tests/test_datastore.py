@@ -180,6 +180,28 @@ def test_use_reset_and_back(repository, tmp_path):
     assert (study / "sets.yaml").read_text() == datastore.DEFAULTS["sets.yaml"]
 
 
+def test_an_original_that_changes_later_changes_nothing_by_itself(repository, tmp_path):
+    """Were the study's copy a link, DVC would import it anew, over what stands in data/."""
+    study, own = repository, _images(tmp_path / "own")
+    datastore.use([f"hand={own}"], [], study)
+    _repro(study)
+    (study / "data/hand/1.png").write_bytes(b"edited by hand")
+    (own / "1.png").write_bytes((own / "2.png").read_bytes())
+    done, ran = _repro(study)
+    assert ran == [] and done.returncode == 0 or "without a confirmation" in done.stderr
+    assert (study / "data/hand/1.png").read_bytes() == b"edited by hand"
+
+
+def test_results_of_sets_that_are_gone_are_put_away(study, tmp_path):
+    for place in ("arms/hand/vae/sr.npz", "arms/knee/vae/sr.npz", "autoencoders/hand/cards.json"):
+        (study / "results/mini" / place).parent.mkdir(parents=True)
+        (study / "results/mini" / place).touch()
+    datastore.use([f"hand={_images(tmp_path / 'own')}"], [], study)
+    assert _in(study / "results/mini") == ["arms/hand/vae/sr.npz", "autoencoders/hand/cards.json"]
+    datastore.reset(study)
+    assert _in(study / "results/mini") == []
+
+
 def test_use_takes_images_that_were_put_into_data(study):
     _images(study / "data/mine")
     lines = datastore.use(["mine=" + str(study / "data/mine")], [], study)
@@ -208,6 +230,8 @@ def test_use_reports_every_problem_and_touches_nothing(study, tmp_path):
         (["Knee=."], [], "'Knee=.': NAME=DIR is needed, with a NAME of a-z"),
         (["../a=."], [], "NAME=DIR is needed"),
         (["knee"], [], "NAME=DIR is needed"),
+        (["1=."], [], "a letter first"),  # YAML would read a number
+        (["no=."], [], "not a word such as all, no or null"),  # and here false
         (["knee=nowhere"], [], "nowhere is not a folder"),
         (["a=.", "a=."], [], "set a is named twice"),
         (["a=."], ["b"], "--split-by-image b: no such set; given are a"),
