@@ -31,9 +31,11 @@ def data_use(
     """Use your own images: every set named here, and only those."""
     from latentsr import datastore
 
-    places = (pair.partition("=") for pair in pairs)  # DIR is meant from where one stands
-    there = [f"{name}{sign}{STARTED_IN / where if where else ''}" for name, sign, where in places]
-    for line in datastore.use(there, split_by_image):
+    def seen_from_here(pair: str) -> str:  # the command itself runs in the repository's folder
+        name, sign, place = pair.partition("=")
+        return f"{name}{sign}{STARTED_IN / Path(place).expanduser() if place else ''}"
+
+    for line in datastore.use([seen_from_here(pair) for pair in pairs], split_by_image):
         print(line)
 
 

@@ -19,10 +19,8 @@ The guard: no file that somebody puts into ``data/`` by hand, or changes there, 
 
 from __future__ import annotations
 
-import csv
 import filecmp
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -174,9 +172,9 @@ def _pairs(pairs: list[str], split_by_image: list[str]) -> tuple[dict[str, Path]
             problems.append(f"{pair!r}: NAME=DIR is needed, with a NAME of {NAME_WORDS}")
         elif name in folders:
             problems.append(f"{pair!r}: set {name} is named twice")
-        elif not Path(folder).expanduser().is_dir():
+        elif not Path(folder).is_dir():
             problems.append(f"{pair!r}: {folder} is not a folder")
-        folders[name] = Path(folder).expanduser()
+        folders[name] = Path(folder)
     for name in split_by_image:
         if name not in folders:
             problems.append(f"--split-by-image {name}: no such set; given are {', '.join(folders)}")
@@ -202,7 +200,6 @@ def use(pairs: list[str], split_by_image: list[str], root: Path = Path()) -> lis
     params = read_params(root / "params.yaml")["data"]
     entries: dict[str, SetEntry] = {}
     files: dict[str, list[tuple[Path, str]]] = {}  # set: (file, where it goes in the set)
-    manifests: dict[str, str] = {}
     for name, given in folders.items():
         adapter, folder = recognise(given)
         if adapter != "folder" and name in split_by_image:
@@ -224,11 +221,6 @@ def use(pairs: list[str], split_by_image: list[str], root: Path = Path()) -> lis
         if LAYOUTS[adapter].tables:
             paths |= set(folder.glob(LAYOUTS[adapter].tables))
         files[name] = [(path, path.relative_to(folder).as_posix()) for path in sorted(paths)]
-        if adapter == "folder" and not (folder / "manifest.csv").is_file():
-            text = io.StringIO()
-            rows = [(r.path.relative_to(folder).as_posix(), r.subject_id) for r in records]
-            csv.writer(text, lineterminator="\n").writerows([("file", "subject"), *rows])
-            manifests[name] = text.getvalue()
     if problems:
         raise ValueError("\n".join(problems))
 
@@ -239,8 +231,6 @@ def use(pairs: list[str], split_by_image: list[str], root: Path = Path()) -> lis
             new = staging / name / relative
             new.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, new)  # no link: the user's file may change, the study's must not
-        if name in manifests:
-            (staging / name / "manifest.csv").write_text(manifests[name])
     lines = before_import(root)
     shutil.rmtree(root / OWN, ignore_errors=True)
     staging.replace(root / OWN)

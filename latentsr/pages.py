@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,21 +36,6 @@ def markdown_table(table: pd.DataFrame) -> str:
     rows = [[escaped(name) for name in table.columns], ["--:" if kind else ":--" for kind in kinds]]
     rows += [[escaped(value) for value in row] for row in table.itertuples(index=False)]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows) + "\n"
-
-
-def flat(values: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested metrics under dotted names; null becomes nan.
-
-    Examples
-    --------
-    >>> list(flat({"gap_db": {"knee": 1.5}, "n": [3]}))
-    [('gap_db.knee', 1.5), ('n.0', 3)]
-    """
-    if isinstance(values, Mapping | list):
-        for key, value in values.items() if isinstance(values, Mapping) else enumerate(values):
-            yield from flat(value, f"{name}.{key}" if name else str(key))
-    else:
-        yield name, float("nan") if values is None else values
 
 
 def _figure(source: Path, folder: Path) -> str:
@@ -96,10 +81,8 @@ def results_page(roots: Sequence[Path], folder: Path, sets: Mapping[str, Any]) -
         parts += [_table(path, folder, may_be_shown, warning) for path in tables]
         metrics = results / "metrics" / f"{number}.json"
         if metrics.exists():
-            leaves = pd.DataFrame(flat(json.loads(metrics.read_text())), columns=["name", "value"])
             shutil.copy(metrics, folder)
-            lines = markdown_table(leaves.astype({"value": object}))
-            parts.append(f"````{{dropdown}} Numbers of chapter {int(number)}\n{lines}````\n\n")
+            parts.append(f"{{download}}`{metrics.name} <{metrics.name}>` (numbers, JSON)\n\n")
         if number == "03" and parts:  # one or two figures an arm
             parts = ["`````{dropdown} Figures of every arm\n", *parts, "`````\n\n"]
         if any(parts):

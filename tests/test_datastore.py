@@ -167,8 +167,8 @@ def test_use_reset_and_back(repository, tmp_path):
     assert not entries["hand_1"].allow_images
     done, _ = _repro(study)
     assert done.returncode == 0, done.stderr
-    assert _in(study / "data") == [*(f"hand_1/{i}.png" for i in range(6)), "hand_1/manifest.csv"]
-    assert datastore.status(study)[1] == "hand_1: folder, data/hand_1 (7 files)"
+    assert _in(study / "data") == [f"hand_1/{i}.png" for i in range(6)]
+    assert datastore.status(study)[1] == "hand_1: folder, data/hand_1 (6 files)"
     assert _in(own) == [f"{i}.png" for i in range(6)]
 
     (study / "data/late").write_text("late")
@@ -205,9 +205,9 @@ def test_results_of_sets_that_are_gone_are_put_away(study, tmp_path):
 def test_use_takes_images_that_were_put_into_data(study):
     _images(study / "data/mine")
     lines = datastore.use(["mine=" + str(study / "data/mine")], [], study)
-    assert len(lines) == 2 and len(_in(study / "assets/own/mine")) == 7
+    assert len(lines) == 2 and len(_in(study / "assets/own/mine")) == 6
     datastore.use(["again=" + str(study / "assets/own/mine")], ["again"], study)
-    assert len(_in(study / "assets/own/again")) == 7 and not (study / "assets/own/mine").exists()
+    assert len(_in(study / "assets/own/again")) == 6 and not (study / "assets/own/mine").exists()
     assert read_sets(study / "sets.yaml")[1]["again"].split_by == "image"
 
 

@@ -1,11 +1,12 @@
 import json
+from dataclasses import asdict
 from hashlib import sha256
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from latentsr import registry, vaes
+from latentsr import pretrain, registry, vaes
 
 
 def random_weights(factor, channels):
@@ -71,10 +72,16 @@ def test_shipped_weights(name):
     assert error < 0.03  # trained: random weights miss by 0.2 and more
 
 
-def test_the_same_recipe_for_all_shipped():
-    recipes = {json.dumps(vaes.card(name)["recipe"]) for name in vaes.shipped()}
-    assert len(recipes) == 1
-    assert set(registry.CORNERS) <= set(vaes.shipped())
+def test_all_are_shipped_with_the_recipe_that_make_pretrain_follows():
+    assert vaes.shipped() == list(registry.SPECS)
+    for name in registry.SPECS:
+        card = vaes.card(name)
+        assert card["recipe"] == asdict(pretrain.Recipe())
+        assert card["trained_on"] == list(registry.spec(name).trained_on)
+    pixels = [vaes.card(name)["training_pixels"] for name in registry.SPECS]
+    assert max(pixels) - min(pixels) < pretrain.IMAGE_PX**2  # phantoms come whole
+    files = vaes.WEIGHTS.glob("*.safetensors")
+    assert sum(path.stat().st_size for path in files) < 22e6
 
 
 def shipped_copy(tmp_path, monkeypatch, change):
