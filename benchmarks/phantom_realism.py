@@ -2,17 +2,22 @@
 
     python benchmarks/phantom_realism.py [--subjects 60] [--real DIR] [--cnn]
 
-DIR holds real 256x256 PNG files in the folders knee, brain and cxr.
+DIR holds grey PNG files and a manifest.csv (file, subject) in the folders knee, brain and cxr.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+
+from latentsr.datasets.pixels import prepare_pixels, read_image
+from latentsr.degrade import degrade, upsample
+from latentsr.metrics import psnr_db
 
 Images = NDArray[np.float32]
 SIZE_PX, FACTOR = 128, 4
@@ -26,33 +31,16 @@ GATE = {
 }
 
 
-def resize(image: Images, size_px: int, how: Image.Resampling) -> Images:
-    return np.asarray(Image.fromarray(image).resize((size_px, size_px), how), dtype=np.float32)
-
-
-def prepare(image: Images, anatomy: str, scale_like: Images | None = None) -> Images:
-    """A native image on [0, 1] as the data-set adapters hand it out, SIZE_PX square."""
-    like = image if scale_like is None else scale_like
-    if anatomy == "brain":
-        image = (image - like.min()) / (like.max() - like.min())
-    side = min(image.shape)
-    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
-    square = np.ascontiguousarray(image[top : top + side, left : left + side], dtype=np.float32)
-    return resize(square, SIZE_PX, Image.Resampling.LANCZOS)
-
-
 def low_resolution(images: Images) -> Images:
-    return np.stack([resize(i, SIZE_PX // FACTOR, Image.Resampling.BICUBIC) for i in images])
+    return degrade(images, SIZE_PX // FACTOR)
 
 
 def bicubic(images: Images) -> Images:
-    small = low_resolution(images)
-    return np.stack([resize(i, SIZE_PX, Image.Resampling.BICUBIC) for i in small])
+    return upsample(low_resolution(images), SIZE_PX)
 
 
 def mean_psnr_db(images: Images, estimates: Images) -> float:
-    mse = np.mean((images.astype(np.float64) - estimates) ** 2, axis=(1, 2))
-    return float(np.mean(-10 * np.log10(mse)))
+    return float(psnr_db(estimates, images).mean())
 
 
 def spectral_slope(images: Images) -> float:
@@ -68,18 +56,25 @@ def spectral_slope(images: Images) -> float:
     return float(np.polyfit(np.log10(used), np.log10(mean_power[used]), 1)[0])
 
 
-def ridge_gain_db(images: Images, penalty: float = 1.0) -> float:
-    """Gain over bicubic of a 5x5 linear filter fitted on the even subjects, scored on the odd."""
+def ridge_gain_db(
+    images: Images, subjects: Sequence[str] | None = None, penalty: float = 1.0
+) -> float:
+    """Gain over bicubic of a 5x5 linear filter fitted on every other subject, scored on the rest.
+
+    Without ``subjects`` each image is one; where there is one subject only, halves share it.
+    """
+    units = list(subjects) if subjects and len(set(subjects)) > 1 else list(range(len(images)))
+    even = np.isin(units, sorted(set(units))[::2])
     up = bicubic(images)
     padded = np.pad(up, ((0, 0), (2, 2), (2, 2)), mode="edge")
     patches = np.lib.stride_tricks.sliding_window_view(padded, (5, 5), axis=(1, 2))
     gram, moment = np.zeros((25, 25)), np.zeros(25)
-    for window, residual in zip(patches[::2], (images - up)[::2], strict=True):
+    for window, residual in zip(patches[even], (images - up)[even], strict=True):
         x = window.reshape(-1, 25).astype(np.float64)
         gram, moment = gram + x.T @ x, moment + x.T @ residual.ravel()
     weights = np.linalg.solve(gram + penalty * np.eye(25), moment)
     refined = up + np.einsum("nhwij,ij->nhw", patches, weights.reshape(5, 5))
-    return mean_psnr_db(images[1::2], refined[1::2]) - mean_psnr_db(images[1::2], up[1::2])
+    return mean_psnr_db(images[~even], refined[~even]) - mean_psnr_db(images[~even], up[~even])
 
 
 def cnn_gain_db(train: Images, test: Images, steps: int = 1500) -> float:
@@ -135,22 +130,39 @@ def phantoms(anatomy: str, subjects: range, seed: int) -> tuple[Images, float]:
     for subject in subjects:
         view = 40 + 37 * subject % 76 if anatomy == "brain" else 0
         phantom = draw(anatomy, seed, subject, view)
-        images.append(prepare(phantom.image, anatomy))
-        clean = prepare(phantom.noise_free, anatomy, phantom.image)
+        images.append(prepare_pixels(phantom.image, anatomy, SIZE_PX))
+        scale = (
+            phantom.image.max() if anatomy == "brain" else 1.0
+        )  # a brain slice is min-max scaled
+        clean = prepare_pixels(phantom.noise_free / scale, "folder", SIZE_PX)
         spreads.append(np.std((images[-1] - clean)[clean > 0.1]))
     return np.stack(images), float(np.mean(spreads))
 
 
-def real_images(folder: Path, anatomy: str) -> Images:
-    files = sorted((folder / REAL_FOLDERS[anatomy]).glob("*.png"))
-    return np.stack(
-        [prepare(np.asarray(Image.open(f).convert("L"), np.float32) / 255, anatomy) for f in files]
-    )
+def real_images(folder: Path, anatomy: str) -> tuple[Images, list[str]]:
+    """Prepared images of a folder, and the subject of each from its manifest.csv."""
+    folder = folder / REAL_FOLDERS[anatomy]
+    with (folder / "manifest.csv").open() as lines:
+        rows = [(line["file"], line["subject"]) for line in csv.DictReader(lines)]
+    kind = "brain" if anatomy == "brain" else "folder"
+    images = [prepare_pixels(read_image(folder / name), kind, SIZE_PX) for name, _ in rows]
+    return np.stack(images), [subject for _, subject in rows]
 
 
-def row(name: str, anatomy: str, images: Images, noise_sd: float | None, cnn: str) -> str:
+def row(
+    name: str,
+    anatomy: str,
+    images: Images,
+    noise_sd: float | None,
+    cnn: str,
+    subjects: Sequence[str] | None = None,
+) -> str:
     noise = "" if noise_sd is None else f"{noise_sd:.4f}"
-    figures = (mean_psnr_db(images, bicubic(images)), spectral_slope(images), ridge_gain_db(images))
+    figures = (
+        mean_psnr_db(images, bicubic(images)),
+        spectral_slope(images),
+        ridge_gain_db(images, subjects),
+    )
     psnr, slope, gain = figures
     (p, dp), (s, ds), (g, dg) = GATE[anatomy]
     met = all(abs(v - ref) <= tol for v, (ref, tol) in zip(figures, GATE[anatomy], strict=True))
@@ -178,14 +190,14 @@ def main() -> None:
         cnn = f"{cnn_gain_db(images[60:210], images[:60]):.2f}" if options.cnn else ""
         print(row("phantoms", anatomy, images[: options.subjects], noise_sd, cnn), flush=True)
         if options.real:
-            images = real_images(options.real, anatomy)
+            images, subjects = real_images(options.real, anatomy)
             # only the chest folder has enough subjects to train on
             cnn = (
                 f"{cnn_gain_db(images[60:210], images[:60]):.2f}"
                 if options.cnn and anatomy == "chest"
                 else ""
             )
-            print(row("real", anatomy, images, None, cnn), flush=True)
+            print(row("real", anatomy, images, None, cnn, subjects), flush=True)
 
 
 if __name__ == "__main__":

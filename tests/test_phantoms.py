@@ -92,11 +92,11 @@ def test_as_hard_as_real_images(anatomy: str) -> None:
 @pytest.mark.skipif(REAL_IMAGES is None, reason="LATENTSR_REAL_IMAGES names no folder")
 @pytest.mark.parametrize("anatomy", ANATOMIES)
 def test_the_gate_is_what_real_images_give(anatomy: str) -> None:
-    images = REALISM["real_images"](Path(REAL_IMAGES or ""), anatomy)
+    images, subjects = REALISM["real_images"](Path(REAL_IMAGES or ""), anatomy)
     figures = (
         REALISM["mean_psnr_db"](images, REALISM["bicubic"](images)),
         REALISM["spectral_slope"](images),
-        REALISM["ridge_gain_db"](images),
+        REALISM["ridge_gain_db"](images, subjects),
     )
     for figure, (reference, _) in zip(figures, REALISM["GATE"][anatomy], strict=True):
         assert figure == pytest.approx(reference, abs=0.15)
