@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 NATURAL, ANATOMIES = "natural", ("knee", "brain", "chest")
@@ -16,10 +17,6 @@ class Spec:
     latent_channels: int
     trained_on: tuple[str, ...]
     seed: int = 0
-
-    @property
-    def domain(self) -> str:
-        return NATURAL if self.trained_on == (NATURAL,) else "phantom"
 
     @property
     def geometry(self) -> str:
@@ -52,7 +49,10 @@ EXTERNAL = {  # the paper's own autoencoders, and where they are published
     "medvae-4-4": "Hugging Face stanfordmimi/MedVAE",
 }
 NAMES = (*SPECS, *EXTERNAL)  # what parameters may hold
-CORNERS = ("natural-f8c4", "phantom-f8c4", "natural-f4c3", "phantom-f4c3")
+CORNERS = (  # of domain x geometry: natural f8, other f8, natural f4, other f4
+    ("natural-f8c4", "phantom-f8c4", "natural-f4c3", "phantom-f4c3"),
+    ("sd-vae-ft-ema", "medvae-8-4", "kl-f4", "medvae-4-3"),
+)
 
 
 def spec(name: str) -> Spec:
@@ -71,3 +71,12 @@ def spec(name: str) -> Spec:
     if name not in SPECS:
         raise ValueError(f"vae: unknown name {name!r}; known are {', '.join(sorted(NAMES))}")
     return SPECS[name]
+
+
+def corners(names: Collection[str]) -> tuple[str, ...]:
+    """Return the four corners of domain x geometry among these autoencoders; () if not all are.
+
+    >>> corners(["natural-f8c4", "phantom-f4c3"])
+    ()
+    """
+    return next((four for four in CORNERS if set(four) <= set(names)), ())

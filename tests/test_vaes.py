@@ -54,7 +54,8 @@ def test_the_thirteen():
     assert len(registry.SPECS) == 13
     assert registry.spec("phantom-f4c3-without-brain").trained_on == ("knee", "chest")
     assert registry.spec("natural-f8c4-s1").seed == 1
-    assert set(registry.CORNERS) <= set(registry.SPECS)
+    assert registry.corners(registry.SPECS) == registry.CORNERS[0]
+    assert registry.corners([*registry.EXTERNAL, "natural-f8c4"]) == registry.CORNERS[1]
     for spec in registry.SPECS.values():
         model = vaes.build(spec.factor, spec.latent_channels)
         assert sum(p.numel() for p in model.parameters()) <= 950_000
