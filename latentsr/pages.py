@@ -86,8 +86,8 @@ def results_page(roots: Sequence[Path], folder: Path, sets: Mapping[str, Any]) -
         if number == "03" and parts:  # one or two figures an arm
             parts = ["`````{dropdown} Figures of every arm\n", *parts, "`````\n\n"]
         if any(parts):
-            title = notebook.block_name(stem).replace("_", " ")
-            page += f"## {int(number)} {title}\n\n{''.join(parts)}"
+            title = notebook.block_name(stem).replace("_", " ").replace("vae", "VAE")
+            page += f"## {int(number)} {title[0].upper()}{title[1:]}\n\n{''.join(parts)}"
     return page
 
 
@@ -124,7 +124,7 @@ def _claim(rows: pd.DataFrame) -> str:
         shown.append(wide.loc[order, list(dict.fromkeys(several.lr_condition))].reset_index())
     if len(general := rows[(rows.lr_condition == "all") & ~silent]):
         shown.append(general.rename(columns={"found": "here"})[[*keys, "here"]])
-    text = "".join(f"````{{div}} full-width\n{markdown_table(part)}````\n\n" for part in shown)
+    text = "".join(f"````{{div}} wide-table\n{markdown_table(part)}````\n\n" for part in shown)
     told = rows[silent].drop_duplicates(["part", "verdict"]).itertuples()
     return text + "".join(f"{row.part}: {row.verdict}.\n\n" for row in told)
 
@@ -135,7 +135,7 @@ def claims_sections(path: Path) -> str:
     text = ""
     for name, rows in pd.read_csv(path).groupby("claim", sort=False):
         part = said[str(name)]
-        text += f"## {name}. {escaped(part.claim)}\n\n"
+        text += f"## {name}\n\n**{escaped(part.claim)}**\n\n"
         text += f"{escaped(part.note)}\n\n" if part.note else ""
         text += _claim(rows)
     return text

@@ -221,6 +221,6 @@ def test_the_ledger_shows_the_lr_conditions_side_by_side(tmp_path):
     path = tmp_path / "10_claims.csv"
     pd.DataFrame(rows, columns=[*columns, "verdict"]).to_csv(path, index=False)
     text = pages.claims_sections(path)
-    assert "## C1. Swapping only the autoencoder, SD-VAE for MedVAE, raises PSNR." in text
+    assert "## C1\n\n**Swapping only the autoencoder, SD-VAE for MedVAE, raises PSNR.**" in text
     assert r"| gap, dB | knee | 2.91 | 1 \[0.5, 1.5\]: same direction | -0.2: opposite |" in text
     assert "dominance: not tested (no alternative)." in text
