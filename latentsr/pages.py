@@ -115,7 +115,9 @@ def _claim(rows: pd.DataFrame) -> str:
     """Write what was measured for one claim: its LR conditions side by side, then the rest."""
     rows = rows.assign(found=[_figure_and_verdict(row) for row in rows.itertuples()])
     rows["paper"] = [escaped(value) for value in rows["paper"]]
-    keys = ["part", "dataset", "paper"]
+    seen = rows.groupby(["part", "dataset"])["n_subjects"].transform("max")
+    rows["subjects"] = [escaped(value) for value in seen]
+    keys = ["part", "dataset", "subjects", "paper"]
     silent = rows.measured.isna() & (rows.lr_condition == "all")
     shown = []
     if len(several := rows[rows.lr_condition != "all"]):
@@ -189,8 +191,12 @@ def write(roots: Sequence[Path], sets: Mapping[str, Mapping[str, Any]], folder: 
     first, second = metrics["main_vaes"]
     profile = f"This copy was built from the profile **{results.name}**.\n\n{sets_table(sets)}"
     caption = f"PSNR of `{second}` minus PSNR of `{first}`, in dB, against the true image.\n\n"
+    standing = (
+        f"Where a claim says SD-VAE, `{first}` stands in this run, and `{second}` for MedVAE. "
+        "The column *subjects* counts test subjects, *paper* is the paper's own figure.\n\n"
+    )
     ledger = [
-        f"{{download}}`{path.name} <generated/{path.name}>`\n\n{claims_sections(path)}"
+        f"{{download}}`{path.name} <generated/{path.name}>`\n\n{standing}{claims_sections(path)}"
         for path in sorted((results / "tables").glob("10_*.csv"))
     ]
     page = results_page(roots, folder, sets)

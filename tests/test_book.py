@@ -64,7 +64,7 @@ def fabricate(results: Path, settings: dict, sets: list[str]) -> None:
         [("C1", "gap, dB", "knee", kind, 2.91, 1.0, 0.5, "same direction") for kind in conditions]
         + [("C0", "dominance", "all", "all", nan, nan, nan, "not tested (why)")],
         columns=["claim", "part", "dataset", "lr_condition", "paper", "measured", "low", "verdict"],
-    ).assign(high=1.5)
+    ).assign(high=1.5, n_subjects=7)
     ledger.to_csv(results / "tables" / "10_claims.csv", index=False)
     arms = pd.DataFrame({"dataset": sets, "vae": "natural-f8c4"})
     arms = arms.assign(**dict.fromkeys(conditions, 20.0), ceiling=21.0, bicubic=22.0)
@@ -219,8 +219,11 @@ def test_the_ledger_shows_the_lr_conditions_side_by_side(tmp_path):
         ("C0", "dominance", "all", "all", nan, nan, nan, nan, "not tested (no alternative)"),
     ]
     path = tmp_path / "10_claims.csv"
-    pd.DataFrame(rows, columns=[*columns, "verdict"]).to_csv(path, index=False)
+    ledger = pd.DataFrame(rows, columns=[*columns, "verdict"]).assign(n_subjects=60.0)
+    ledger.to_csv(path, index=False)
     text = pages.claims_sections(path)
     assert "## C1\n\n**Swapping only the autoencoder, SD-VAE for MedVAE, raises PSNR.**" in text
-    assert r"| gap, dB | knee | 2.91 | 1 \[0.5, 1.5\]: same direction | -0.2: opposite |" in text
+    assert (
+        r"| gap, dB | knee | 60 | 2.91 | 1 \[0.5, 1.5\]: same direction | -0.2: opposite |" in text
+    )
     assert "dominance: not tested (no alternative)." in text
