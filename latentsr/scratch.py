@@ -73,9 +73,8 @@ def upstream(stem: str) -> None:
 if __name__ == "__main__":
     notebook.SCRATCH.mkdir(exist_ok=True)
     try:
-        with (notebook.SCRATCH / "lock").open(
-            "w"
-        ) as lock:  # two chapters opened at once take turns
+        with open(notebook.SCRATCH / "lock", "w") as lock:
+            # two chapters opened at once take turns
             fcntl.flock(lock, fcntl.LOCK_EX)
             upstream(sys.argv[1])
     except ValueError as error:
