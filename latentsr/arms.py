@@ -31,23 +31,26 @@ class Arm:
     def sample(
         self, net: sampling.Net, times: Sequence[int], seed: int, images: int | None = None
     ) -> NDArray[np.float32]:
-        """Super-resolve the first ``images`` test images (all by default) to ``(M, H, W)``."""
+        """Super-resolve the first ``images`` test images (all by default) to ``(M, H, W)``.
+
+        ``net`` must be on the autoencoder's device.
+        """
         seen = self.condition[~self.is_training][:images]
         names = list(self.test["image_id"])[:images]
         noise = sampling.initial_noise(names, tuple(self.target.shape[1:]), seed)
-        scaled = sampling.in_batches(net, noise, seen, times)
+        device = self.autoencoder.device
+        scaled = sampling.in_batches(net, noise, seen, times, device=device)
         raw = conditions.from_grid(self.scaling.undo(scaled), self.hr_latents.shape[-1])
         return latents.decode_all(self.autoencoder, raw, batch=16)
 
-    def own_decode(self) -> NDArray[np.float32]:
-        """Return the autoencoder's copy of the test images, ``(M, H, W)``."""
-        return latents.decode_all(self.autoencoder, self.hr_latents[~self.is_training], batch=16)
 
-
-def load(results: Path, dataset: str, vae: str, lr_condition: str, grid_factor: int) -> Arm:
+def load(
+    results: Path, dataset: str, vae: str, lr_condition: str, grid_factor: int, device: str = "cpu"
+) -> Arm:
     """Read one arm's latents and bring target and condition to the common grid, standardised.
 
-    Scales come from the training rows only.
+    Scales come from the training rows only. Tensors stay on the CPU; the autoencoder is on
+    ``device``.
     """
     data = scores.read_arrays(results / "data" / f"{dataset}.npz")
     folder = results / "autoencoders" / dataset
@@ -63,7 +66,7 @@ def load(results: Path, dataset: str, vae: str, lr_condition: str, grid_factor: 
     target = conditions.to_grid(hr, grid_px)
     scaling = latents.Scaling.fit(target[is_training])
     return Arm(
-        autoencoder=vaes.load(vae),
+        autoencoder=vaes.load(vae, device),
         hr_latents=hr,
         target=scaling.apply(target),
         condition=latents.Scaling.fit(seen[is_training]).apply(seen),

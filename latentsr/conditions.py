@@ -6,37 +6,14 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def space_to_depth(x: Tensor, factor: int) -> Tensor:
-    """Move blocks of ``factor x factor`` pixels into channels; lossless.
-
-    Parameters
-    ----------
-    x : Tensor
-        ``(B, C, H, W)``, sides divisible by ``factor``.
-    factor : int
-        Block side in pixels.
-
-    Returns
-    -------
-    Tensor
-        ``(B, C * factor**2, H / factor, W / factor)``.
+def to_grid(x: Tensor, grid_px: int) -> Tensor:
+    """Bring ``(B, C, H, H)`` to the common grid: blocks of pixels move into channels, lossless.
 
     Examples
     --------
     >>> import torch
-    >>> space_to_depth(torch.zeros(2, 3, 32, 32), 2).shape
+    >>> to_grid(torch.zeros(2, 3, 32, 32), 16).shape
     torch.Size([2, 12, 16, 16])
-    """
-    return functional.pixel_unshuffle(x, factor)
-
-
-def depth_to_space(x: Tensor, factor: int) -> Tensor:
-    """Undo `space_to_depth`."""
-    return functional.pixel_shuffle(x, factor)
-
-
-def to_grid(x: Tensor, grid_px: int) -> Tensor:
-    """Bring ``(B, C, H, H)`` to the common grid by space-to-depth.
 
     Raises
     ------
@@ -49,12 +26,12 @@ def to_grid(x: Tensor, grid_px: int) -> Tensor:
             f"grid: {side} x {side} cannot be folded onto {grid_px} x {grid_px}; "
             "use another LR condition or a coarser grid"
         )
-    return space_to_depth(x, side // grid_px)
+    return functional.pixel_unshuffle(x, side // grid_px)
 
 
 def from_grid(x: Tensor, side: int) -> Tensor:
     """Undo `to_grid` for a square of ``side``."""
-    return depth_to_space(x, side // x.shape[-1])
+    return functional.pixel_shuffle(x, side // x.shape[-1])
 
 
 def lr_condition(

@@ -31,7 +31,7 @@ from typing import Any
 
 import yaml
 
-from latentsr.datasets import SetEntry, check, read_sets, recognise
+from latentsr.datasets import SetEntry, list_images, read_images, read_sets, recognise
 from latentsr.datasets.sets import LAYOUTS, NAME_WORDS, PHANTOM_SETS, is_name
 from latentsr.params import read as read_params
 
@@ -207,16 +207,20 @@ def use(pairs: list[str], split_by_image: list[str], root: Path = Path()) -> lis
             continue
         split_by = "image" if name in split_by_image else "subject"
         entries[name] = SetEntry(adapter, name, LAYOUTS[adapter].anatomy, split_by)
-        records, found = check(
-            name,
-            entries[name],
-            folder,
-            hr_px=params.hr_px,
-            brain_slices=params.brain_slices,
-            test_fraction=params.test_fraction,
-            seed=params.split_seed,
-        )
-        problems += found
+        try:
+            records = list_images(
+                name,
+                entries[name],
+                folder,
+                brain_slices=params.brain_slices,
+                test_fraction=params.test_fraction,
+                seed=params.split_seed,
+            )
+            for _ in read_images(name, entries[name], records, params.hr_px):
+                pass
+        except ValueError as error:
+            problems.append(str(error))
+            continue
         paths = {path for r in records for path in (r.path, r.mask_path) if path}
         if LAYOUTS[adapter].tables:
             paths |= set(folder.glob(LAYOUTS[adapter].tables))

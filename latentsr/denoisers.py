@@ -55,7 +55,7 @@ def save(denoiser: Denoiser, path: str) -> None:
     save_file(state, path)
 
 
-def load(path: str, channels: Sequence[int]) -> Denoiser:
+def load(path: str, channels: Sequence[int], device: str = "cpu") -> Denoiser:
     """Read a denoiser; the numbers of channels come from the file, the widths are given."""
     from safetensors.torch import load_file
 
@@ -64,4 +64,4 @@ def load(path: str, channels: Sequence[int]) -> Denoiser:
     condition = state["unet.conv_in.weight"].shape[1] - target
     denoiser = build(target, condition, channels, seed=0)
     denoiser.load_state_dict(state)
-    return denoiser
+    return denoiser.to(device)

@@ -225,7 +225,7 @@ def study(inputs: Path) -> dict[str, Any]:
 
 
 def check_point(stem: str, run: Mapping[str, str]) -> None:
-    """Refuse, before a kernel starts, a grid point or an ablation set that the study lacks."""
+    """Refuse, before a kernel starts, a grid point that the study lacks."""
     try:
         sets = [str(name) for name in yaml.safe_load(Path("sets.yaml").read_text())["names"]]
     except (yaml.YAMLError, TypeError, KeyError):
@@ -236,8 +236,6 @@ def check_point(stem: str, run: Mapping[str, str]) -> None:
         options = (" ".join(f"--{k} {v}" for k, v in point.items()) for point in points)
         listed = "; ".join(filter(None, options)) or "no options"
         raise ValueError(f"{stem}: {run}; allowed are {listed}")
-    if (name := settings["ablations"].ablation_set) not in ["first", *sets]:
-        raise ValueError(f"ablations.ablation_set: {name!r}; allowed are first, {', '.join(sets)}")
 
 
 def stop(error: Exception) -> NoReturn:

@@ -102,7 +102,6 @@ SCHEMA: dict[str, dict[str, Key]] = {
     },
     "hallucination": {"floor_sd": RATE, **INTERVAL},
     "ablations": {
-        "ablation_set": Key(str),
         "ablation_condition": one_of(*LR_CONDITIONS),
         "steps_grid": WALK_CALLS,
         "long_steps": CALLS,

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentsr import registry, vaes
+from latentsr import device, registry, vaes
 from latentsr.muon import Muon
 
 PHOTOGRAPHS = (  # of scikit-image's data folder; not medical, not drawn, terms of use stated
@@ -113,7 +113,9 @@ def crops(images: list[NDArray[np.float32]], recipe: Recipe, rng: np.random.Gene
     return torch.from_numpy(np.stack(batch)[:, None].astype(np.float32) * 2 - 1)
 
 
-def train(name: str, recipe: Recipe, folder: Path, save_every: int = 250) -> Path:
+def train(
+    name: str, recipe: Recipe, folder: Path, *, save_every: int = 250, device: str = "cpu"
+) -> Path:
     """Train one autoencoder, going on from the state in ``folder`` when there is one.
 
     Returns the path of the finished float16 safetensors file; the state file beside it is kept,
@@ -126,7 +128,7 @@ def train(name: str, recipe: Recipe, folder: Path, save_every: int = 250) -> Pat
     folder.mkdir(parents=True, exist_ok=True)
     state_path, out = folder / f"{name}.pt", folder / f"{name}.safetensors"
     torch.manual_seed(entry.seed)  # diffusers initialises from the global generator
-    model = vaes.build(entry.factor, entry.latent_channels)
+    model = vaes.build(entry.factor, entry.latent_channels).to(device)
     optimiser = Muon(model, recipe.muon_rate, recipe.adamw_rate, recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, optimiser.rates, total_steps=recipe.steps, pct_start=0.1
@@ -135,7 +137,7 @@ def train(name: str, recipe: Recipe, folder: Path, save_every: int = 250) -> Pat
     rng = np.random.default_rng([2000, entry.seed])
     first, losses = 0, []
     if state_path.exists():
-        state = torch.load(state_path, weights_only=True)
+        state = torch.load(state_path, weights_only=True, map_location="cpu")
         if state["recipe"] != asdict(recipe):
             raise ValueError(f"{state_path}: made with {state['recipe']}; remove it to start anew")
         model.load_state_dict(state["model"])
@@ -147,10 +149,10 @@ def train(name: str, recipe: Recipe, folder: Path, save_every: int = 250) -> Pat
     images = training_images(entry.trained_on)
     bar = tqdm(range(first, recipe.steps), name, initial=first, total=recipe.steps, mininterval=30)
     for step in bar:
-        batch = crops(images, recipe, rng)
+        batch = crops(images, recipe, rng).to(device)
         posterior = model.encode(batch).latent_dist
         mean, std, logvar = posterior.mean, posterior.std, posterior.logvar
-        latents = mean + std * torch.randn(mean.shape, generator=noise)
+        latents = mean + std * torch.randn(mean.shape, generator=noise).to(device)
         error = model.decode(latents).sample - batch
         kl = 0.5 * (mean**2 + std**2 - 1 - logvar).sum((1, 2, 3)).mean()
         loss = error.abs().mean() + recipe.mse * (error**2).mean() + recipe.kl * kl
@@ -175,7 +177,7 @@ def train(name: str, recipe: Recipe, folder: Path, save_every: int = 250) -> Pat
             }
             torch.save(state, temporary := state_path.with_suffix(".tmp"))
             os.replace(temporary, state_path)
-    weights = {key: value.half().contiguous() for key, value in model.state_dict().items()}
+    weights = {key: value.half().cpu().contiguous() for key, value in model.state_dict().items()}
     save_file(weights, out)
     out.chmod(0o644)
     model.load_state_dict({key: value.float() for key, value in weights.items()})
@@ -207,11 +209,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT, help=f"default: {OUT}")
     parser.add_argument("--steps", type=int, default=Recipe.steps)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default=device.default(), help="default: %(default)s")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     try:
         for name in arguments.names or list(registry.SPECS):
-            print(train(name, Recipe(steps=arguments.steps), arguments.out))
+            print(
+                train(name, Recipe(steps=arguments.steps), arguments.out, device=arguments.device)
+            )
         print(
             f"to ship them: cp {arguments.out}/*.safetensors {arguments.out}/*.json {vaes.WEIGHTS}"
         )

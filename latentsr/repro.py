@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -82,46 +82,58 @@ def stopped() -> str:
     return f"{why} (the pipeline stopped; what was computed is kept, and `make repro` goes on)"
 
 
-def side_by_side(stage: str, jobs: int) -> dict[str, float]:
-    """Run what is out of date of one stage's grid, ``jobs`` at once; return the stage's minutes.
+def grid(settings: dict[str, Any], sets: list[str]) -> dict[str, list[str]]:
+    """Return the runs that need not wait for all others, each with the runs that it waits for.
+
+    Chapter 7 takes the arms of the first set. It is the longest run, so it comes right after them.
+    """
+    runs: dict[str, list[str]] = {f"autoencoders@{name}": [] for name in sets}
+    for name in sets:
+        arms = [f"train_arm@{name}-{vae}" for vae in settings["autoencoders"].arms]
+        runs |= {arm: [f"autoencoders@{name}"] for arm in arms}
+        if name == sets[0]:
+            runs["ablations"] = arms
+    return runs
+
+
+def side_by_side(runs: dict[str, list[str]], jobs: int) -> dict[str, float]:
+    """Run what is out of date of a `grid`, ``jobs`` at once; return minutes divided by ``jobs``.
 
     `dvc repro` runs one stage after another, but a small network does not fill a machine:
     two single-threaded runs side by side beat one with two threads. The results are the
     same, since every run has its own seeds and its number of threads is a parameter.
     """
-    changed = subprocess.run(
-        ["dvc", "status", "--json"], capture_output=True, text=True, env=_environment()
-    ).stdout
-    names = [name for name in json.loads(changed or "{}") if name.startswith(f"{stage}@")]
+    status = ["dvc", "status", "--json"]
+    found = subprocess.run(status, capture_output=True, text=True, env=_environment()).stdout
+    changed = json.loads(found or "{}")
+    needed: dict[str, list[str]] = {}
+    for name, waits in runs.items():
+        if name in changed or needed.keys() & waits:
+            needed[name] = [other for other in waits if other in needed]
 
-    def run_one(name: str) -> None:
+    def run_one(name: str, before: list[Future[float]]) -> float:
+        wait(before)
+        if any(run.cancelled() or run.exception() for run in before):
+            raise ValueError(stopped())
+        started = time.monotonic()
         command = ["dvc", "--wait-for-lock", "repro", "--single-item", name]
         done = subprocess.run(command, capture_output=True, text=True, env=_environment())
         print(done.stdout, end="", flush=True)
         if done.returncode:
             print(done.stderr.strip(), file=sys.stderr)
             raise ValueError(stopped())
+        return (time.monotonic() - started) / 60
 
-    started = time.monotonic()
-    with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(run_one, names))
-    return {stage: (time.monotonic() - started) / 60} if names else {}
-
-
-def check_study(settings: dict[str, Any], sets: list[str]) -> None:
-    """Refuse, before anything runs, what the parameters name but this study does not have.
-
-    Raises
-    ------
-    ValueError
-        One line naming the key, the value found and what is allowed.
-    """
-    for key, names, here in (
-        ("autoencoders.vaes", settings["autoencoders"].vaes, vaes.shipped()),
-        ("ablations.ablation_set", [settings["ablations"].ablation_set], ["first", *sets]),
-    ):
-        if strange := [name for name in names if name not in here]:
-            raise ValueError(f"{key}: {strange[0]!r}; allowed here are {', '.join(here)}")
+    futures: dict[str, Future[float]] = {}
+    with ThreadPoolExecutor(jobs) as pool:  # first in, first out: what is waited for runs already
+        for name, waits in needed.items():
+            futures[name] = pool.submit(run_one, name, [futures[other] for other in waits])
+        wait(futures.values(), return_when=FIRST_EXCEPTION)
+        pool.shutdown(cancel_futures=True)
+    for run in futures.values():
+        if not run.cancelled() and (error := run.exception()):
+            raise error
+    return {name: run.result() / jobs for name, run in futures.items()}
 
 
 def stages(command: list[str]) -> Iterator[tuple[str, float]]:
@@ -158,14 +170,14 @@ def differs_from_commit() -> list[str]:
 
 
 def whole(settings: dict[str, Any]) -> dict[str, float]:
-    """Run all stages and return their minutes; grids several at once where cores allow."""
+    """Run all stages and return their minutes; the grid several at once where cores allow."""
     started = time.monotonic()
     notebook.REASON.unlink(missing_ok=True)
     minutes = dict(stages(["dvc", "repro", "data"]))
     jobs = max(1, min(8, (os.cpu_count() or 1) // settings["threads"]))
     if jobs > 1:
-        for stage in ("autoencoders", "train_arm"):
-            minutes |= side_by_side(stage, jobs)
+        sets = list(read_sets(Path("sets.yaml"))[1])
+        minutes |= side_by_side(grid(settings, sets), jobs)
     minutes |= dict(stages(["dvc", "repro"]))
     print(f"  in all: {(time.monotonic() - started) / 60:.1f} min")
     return minutes
@@ -179,7 +191,10 @@ def run(profile: str | None) -> None:
     if profile and use_profile(profile):
         print(f"params.yaml is now profiles/{profile}.yaml (back: make repro PROFILE=mini)")
     settings = params.read(PARAMS)
-    check_study(settings, list(read_sets(Path("sets.yaml"))[1]))
+    for vae in settings["autoencoders"].vaes:
+        if vae not in vaes.shipped():
+            allowed = ", ".join(vaes.shipped())
+            raise ValueError(f"autoencoders.vaes: {vae!r}; allowed here are {allowed}")
     before = differs_from_commit()
     for line in datastore.rescue_strangers():
         print(line)

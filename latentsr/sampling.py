@@ -94,8 +94,17 @@ def ddim(net: Net, noise: Tensor, condition: Tensor, times: Sequence[int]) -> Te
 
 
 def in_batches(
-    net: Net, noise: Tensor, condition: Tensor, times: Sequence[int], batch: int = 64
+    net: Net,
+    noise: Tensor,
+    condition: Tensor,
+    times: Sequence[int],
+    *,
+    batch: int = 64,
+    device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Run `ddim` over batches of images; the result does not depend on the batch but by rounding."""
+    """Run `ddim` on the net's device over batches of images; the result is on the CPU.
+
+    It depends on the batch size only by rounding.
+    """
     pairs = zip(noise.split(batch), condition.split(batch), strict=True)
-    return torch.cat([ddim(net, z, seen, times) for z, seen in pairs])
+    return torch.cat([ddim(net, z.to(device), c.to(device), times).cpu() for z, c in pairs])

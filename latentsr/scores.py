@@ -54,6 +54,24 @@ def read_tables(paths: Iterable[Path]) -> pd.DataFrame:
     return pd.concat([pd.read_csv(path, **how) for path in paths], ignore_index=True)
 
 
+def write_table(
+    frame: pd.DataFrame, path: Path, sets: Mapping[str, Mapping[str, Any]], *, index: bool = False
+) -> None:
+    """Write a table as csv.
+
+    ``sets`` is what ``sets.json`` says of the sets in the table. Where test images of one of them
+    share a subject with training images, a last column ``split_by`` says so, row by row where
+    the table has a column ``dataset``.
+    """
+    by_image = [name for name, fact in sets.items() if fact["split_by"] == "image"]
+    if by_image:
+        rows = frame.reset_index() if index else frame
+        names = rows.get("dataset", pd.Series(["all"] * len(rows)))
+        shared = names.isin([*by_image, "all"]).map({True: "image", False: "subject"})
+        frame = frame.assign(split_by=shared.to_numpy())
+    frame.to_csv(path, index=index)
+
+
 def paired(frame: pd.DataFrame, column: str, first: str, second: str, measure: str) -> pd.DataFrame:
     """Pair two arms' rows by image id; the result holds ``a``, ``b`` and ``subject_id``.
 

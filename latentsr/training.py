@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 
 import torch
 from torch import Tensor
@@ -58,7 +59,9 @@ def train(
         Scaled training tensors ``(N, C, h, w)`` and ``(N, K, h, w)`` on the common grid.
     settings : Settings
         Optimiser and seed. Order and times come from one CPU generator, noise from another: arms of
-        one seed see the same images and times, whatever the shape of their targets.
+        one seed see the same images and times, whatever the shape of their targets. Under
+        `torchrun` every process draws the whole batch and takes its share of it, so
+        that the number of devices changes a result only by rounding.
     progress : callable, optional
         Called after every step, for a progress bar.
 
@@ -70,11 +73,15 @@ def train(
     Raises
     ------
     ValueError
-        When the loss stops being finite.
+        When the loss stops being finite, or processes cannot share a batch equally.
     """
     from accelerate import Accelerator
 
     accelerator = Accelerator(cpu=device == "cpu")
+    share = slice(accelerator.process_index, None, accelerator.num_processes)
+    if settings.batch % accelerator.num_processes:
+        allowed = f"a multiple of {accelerator.num_processes} processes is needed"
+        raise ValueError(f"train_arm.batch: {settings.batch}; {allowed}")
     optimiser = torch.optim.AdamW(
         denoiser.parameters(), settings.max_learning_rate, weight_decay=settings.weight_decay
     )
@@ -91,11 +98,11 @@ def train(
         times = torch.randint(NUM_TRAIN_TIMESTEPS, (settings.batch,), generator=order)
         noise = torch.randn(target[rows].shape, generator=noises)
         noisy = add_noise(target[rows], noise, signal[times])
-        moved = (t.to(accelerator.device) for t in (noisy, condition[rows], times, target[rows]))
-        noisy, seen, times, clean = moved
+        batch = (noisy, condition[rows], times, target[rows])
+        noisy, seen, times, clean = (tensor[share].to(accelerator.device) for tensor in batch)
         loss = functional.l1_loss(net(noisy, seen, times), clean)
-        losses.append(loss.item())
-        if not torch.isfinite(loss):
+        losses.append(float(accelerator.reduce(loss.detach(), "mean")))
+        if not isfinite(losses[-1]):
             raise ValueError(f"training: loss {losses[-1]} at step {step}; lower max_learning_rate")
         optimiser.zero_grad()
         accelerator.backward(loss)

@@ -5,9 +5,9 @@ from torch.nn import functional
 from latentsr import conditions
 
 
-def test_space_to_depth_moves_each_block_of_pixels_into_channels():
+def test_the_grid_moves_each_block_of_pixels_into_channels():
     x = torch.arange(16.0).reshape(1, 1, 4, 4)
-    folded = conditions.space_to_depth(x, 2)
+    folded = conditions.to_grid(x, 2)
     assert folded[0, :, 0, 0].tolist() == [0, 1, 4, 5]  # rows 0, 1 x columns 0, 1
     assert folded[0, :, 1, 1].tolist() == [10, 11, 14, 15]
 

@@ -9,7 +9,6 @@ from PIL import Image
 from latentsr.datasets import (
     SetEntry,
     brats,
-    check,
     folder,
     load_set,
     middle_half_slices,
@@ -364,18 +363,31 @@ def test_bad_input_is_one_line_that_names_it(tmp_path, case):
     with pytest.raises(ValueError, match=message) as caught:
         load_set("x", FOLDER, tmp_path, **OPTIONS)
     assert "\n" not in str(caught.value) and "set x" in str(caught.value)
-    options = {key: OPTIONS[key] for key in ("hr_px", "brain_slices", "test_fraction", "seed")}
-    _, problems = check("x", FOLDER, root, **options)
-    assert str(caught.value) in problems
 
 
-def test_check_lists_every_problem(tmp_path):
-    root = _folder(tmp_path)
+def test_every_problem_is_told_and_many_are_counted(tmp_path):
+    root = _folder(tmp_path / "set")
     (root / "1.png").write_text("x")
     _png(root / "9.png", IMAGE[:9])
-    options = {key: OPTIONS[key] for key in ("hr_px", "brain_slices", "test_fraction", "seed")}
-    records, problems = check("x", FOLDER, root, **options)
-    assert len(records) == 9 and len(problems) == 2
+    with pytest.raises(ValueError) as caught:
+        load_set("x", FOLDER, tmp_path, **OPTIONS)
+    assert len(str(caught.value).splitlines()) == 2
+    for i in range(10, 40):
+        (root / f"{i}.png").write_text("x")
+    with pytest.raises(ValueError, match="and 12 more problems$") as caught:
+        load_set("x", FOLDER, tmp_path, **OPTIONS)
+    assert len(str(caught.value).splitlines()) == 21
+
+
+def test_12_bits_in_16_bit_files_are_refused(tmp_path):
+    root = tmp_path / "set"
+    root.mkdir()
+    for i in range(8):
+        _png(root / f"{i}.png", IMAGE.astype(np.uint16) * 16)
+    with pytest.raises(ValueError, match="set x: 16-bit files, but no pixel above .* of 65535"):
+        load_set("x", FOLDER, tmp_path, **OPTIONS)
+    _png(root / "0.png", IMAGE.astype(np.uint16) * 257)  # one bright image: the rest is just dark
+    assert load_set("x", FOLDER, tmp_path, **OPTIONS)["hr"].shape == (8, 16, 16)
 
 
 def test_a_broken_volume_is_named(tmp_path):

@@ -155,15 +155,6 @@ def test_a_grid_point_that_is_not_in_the_study_is_one_line(miniature):
     assert (miniature / notebook.REASON).read_text() == done.stderr
 
 
-def test_an_ablation_set_that_is_not_in_the_study_stops_the_first_stage(miniature):
-    write_notebook(miniature, "pass")
-    text = (miniature / "params.yaml").read_text()
-    (miniature / "params.yaml").write_text(text.replace("_set: first", "_set: liver"))
-    done = execute()
-    assert done.returncode == 1
-    assert "ablations.ablation_set: 'liver'; allowed are first, knee, brain" in done.stderr
-
-
 def test_a_run_is_read_by_hand_with_the_parameters_that_made_it(miniature, monkeypatch):
     monkeypatch.delenv(notebook.IN_STAGE, raising=False)
     (miniature / "dvc.yaml").touch()

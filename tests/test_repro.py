@@ -1,5 +1,5 @@
+import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,22 +68,66 @@ def test_stages_are_timed_by_their_lines():
     assert found["a"] * 60 > 0.15
 
 
-@pytest.mark.parametrize(
-    ("block", "key", "value", "message"),
-    [
-        ("autoencoders", "vaes", ["kl-f4"], "autoencoders.vaes: 'kl-f4'; allowed here are natural"),
-        (
-            "ablations",
-            "ablation_set",
-            "liver",
-            "ablation_set: 'liver'; allowed here are first, knee",
-        ),
-    ],
-)
-def test_what_the_study_does_not_have_is_found_before_anything_runs(block, key, value, message):
+def test_an_autoencoder_without_weights_is_found_before_anything_runs(clone):
+    text = Path("params.yaml").read_text().replace("    - natural-f4c1 ", "    - kl-f4 ")
+    Path("params.yaml").write_text(text)
+    with pytest.raises(ValueError, match="autoencoders.vaes: 'kl-f4'; allowed here are natural"):
+        repro.run(None)
+
+
+def test_the_grid_waits_for_what_it_reads():
     settings = params.read(Path("profiles/mini.yaml"))
-    repro.check_study(settings, ["knee"])
-    settings[block] = replace(settings[block], **{key: value})
-    with pytest.raises(ValueError, match=message) as caught:
-        repro.check_study(settings, ["knee"])
-    assert "\n" not in str(caught.value)
+    runs = repro.grid(settings, ["knee", "chest"])
+    arms = settings["autoencoders"].arms
+    assert len(runs) == 2 + 2 * len(arms) + 1
+    assert runs["ablations"] == [f"train_arm@knee-{vae}" for vae in arms]
+    order = list(runs)
+    for name, waits in runs.items():  # first in, first out must never wait for what comes later
+        assert all(order.index(other) < order.index(name) for other in waits)
+
+
+@pytest.fixture
+def fake_dvc(tmp_path, monkeypatch):
+    """A `dvc` that notes what it is asked to run, and fails where a file says so."""
+    tool = tmp_path / "dvc"
+    tool.write_text(
+        "#!/bin/bash\n"
+        f"cd {tmp_path}\n"
+        'if [ "$1" = status ]; then cat changed; exit; fi\n'
+        'name="${@: -1}"; echo "start $name" >> log; sleep 0.2; echo "end $name" >> log\n'
+        '[ "$name" != "$(cat failing 2>/dev/null)" ]\n'
+    )
+    tool.chmod(0o755)
+    (tmp_path / "log").touch()
+    monkeypatch.setattr(repro, "_environment", lambda: {**os.environ, "PATH": f"{tmp_path}:/bin"})
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+RUNS = {"a@x": [], "a@y": [], "b@x": ["a@x"], "c": ["b@x"], "b@y": ["a@y"]}
+
+
+def test_side_by_side_runs_what_changed_and_what_reads_it(fake_dvc):
+    (fake_dvc / "changed").write_text('{"a@x": []}')
+    minutes = repro.side_by_side(RUNS, 2)
+    assert set(minutes) == {"a@x", "b@x", "c"}
+    log = (fake_dvc / "log").read_text().split("\n")
+    assert log.index("end a@x") < log.index("start b@x") < log.index("end b@x")
+    assert log.index("end b@x") < log.index("start c")
+    (fake_dvc / "changed").write_text("{}")
+    assert repro.side_by_side(RUNS, 2) == {}
+
+
+def test_side_by_side_uses_its_jobs(fake_dvc):
+    (fake_dvc / "changed").write_text('{"a@x": [], "a@y": []}')
+    repro.side_by_side({"a@x": [], "a@y": []}, 2)
+    assert (fake_dvc / "log").read_text().count("\nstart") == 1  # both start before one ends
+    assert (fake_dvc / "log").read_text().split()[2] == "start"
+
+
+def test_a_failing_run_stops_what_has_not_started(fake_dvc):
+    (fake_dvc / "changed").write_text('{"a@x": [], "a@y": []}')
+    (fake_dvc / "failing").write_text("a@x")
+    with pytest.raises(ValueError, match="the pipeline stopped; what was computed is kept"):
+        repro.side_by_side(RUNS, 1)
+    assert "start b@x" not in (fake_dvc / "log").read_text()

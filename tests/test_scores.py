@@ -54,3 +54,16 @@ def test_a_subject_may_be_called_na(tmp_path):
     read = scores.read_tables([tmp_path / "scores.csv"])
     assert read["subject_id"].tolist() == names and read["vae"].isna().all()
     assert scores.subject_mean(read, ["dataset"], ["psnr_db"])["psnr_db"].item() == 3.0
+
+
+def test_a_table_of_sets_split_by_image_says_so(tmp_path):
+    frame = pd.DataFrame({"dataset": ["knee", "chest", "all"], "psnr_db": [1.0, 2.0, 3.0]})
+    facts = {"knee": {"split_by": "image"}, "chest": {"split_by": "subject"}}
+    scores.write_table(frame, path := tmp_path / "t.csv", facts)
+    assert pd.read_csv(path)["split_by"].tolist() == ["image", "subject", "image"]
+    scores.write_table(frame.set_index("dataset"), path, facts, index=True)
+    assert pd.read_csv(path)["split_by"].tolist() == ["image", "subject", "image"]
+    scores.write_table(frame[["psnr_db"]], path, facts)  # over all sets
+    assert pd.read_csv(path)["split_by"].tolist() == ["image"] * 3
+    scores.write_table(frame, path, {"chest": facts["chest"]})
+    pd.testing.assert_frame_equal(pd.read_csv(path), frame)

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -32,6 +36,37 @@ def test_training_leaves_the_global_generator_alone():
     before = torch.get_rng_state()
     trained()
     assert torch.equal(torch.get_rng_state(), before)
+
+
+SHARED = """
+import sys, torch
+sys.path.insert(0, {tests!r})
+from test_training import trained
+net, losses = trained()
+import torch.distributed as dist
+assert dist.get_world_size() == 2
+if dist.get_rank() == 0:
+    torch.save((net.state_dict(), losses), {out!r})
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_share_each_batch(tmp_path):
+    """Under `torchrun` the result is that of one process, but for rounding."""
+    script, out = tmp_path / "shared.py", tmp_path / "shared.pt"
+    script.write_text(SHARED.format(tests=str(Path(__file__).parent), out=str(out)))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    done = subprocess.run([*launch, str(script)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    weights, losses = torch.load(out)
+    one, alone = trained()
+    assert losses == pytest.approx(alone, abs=1e-5)
+    other = denoisers.build(3, 2, (8, 16), seed=1).eval()
+    other.load_state_dict(weights)
+    target, condition = tensors()  # outputs: Adam turns rounding into steps where gradients vanish
+    with torch.no_grad():
+        outputs = [net(target, condition, torch.full((8,), 500)) for net in (one, other)]
+    torch.testing.assert_close(*outputs, atol=1e-4, rtol=0)
 
 
 def test_a_loss_that_is_not_finite_stops_with_one_line():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,23 +15,8 @@ from latentsr.datasets.pixels import Array
 from latentsr.datasets.sets import SetEntry
 from latentsr.degrade import degrade
 
-MANY = 20  # problems listed a set before the rest is counted
-
-
-def _records(
-    name: str, entry: SetEntry, root: Path, slices: int, test_fraction: float, seed: int
-) -> list[Record]:
-    if not root.is_dir():
-        raise ValueError(f"set {name}: folder {root} is not there; run dvc repro data.dvc")
-    seeded = {"test_fraction": test_fraction, "seed": seed}
-    options: dict[str, dict[str, Any]] = {
-        "brats": {"slices": slices, **seeded},
-        "folder": {"split_by": entry.split_by, **seeded},
-    }
-    try:
-        return getattr(adapters, entry.adapter)(root, **options.get(entry.adapter, {}))
-    except ValueError as error:
-        raise ValueError(f"set {name}: {error}") from None
+MANY = 20  # problems listed before the rest is counted
+TWELVE_BITS = 2**12
 
 
 def _list_problems(name: str, entry: SetEntry, records: Sequence[Record]) -> Iterable[str]:
@@ -74,45 +59,76 @@ def _guarded(path: Path, read: Callable[[], Array]) -> Array:
         raise ValueError(f"{path}: {found}") from None
 
 
-def _prepared(record: Record, anatomy: str, hr_px: int) -> tuple[Array, Array | None]:
+def _prepared(record: Record, anatomy: str, hr_px: int) -> tuple[Array, Array | None, int]:
+    """Return image, mask if there is one, and the largest value of a 16-bit image (else 0)."""
     image = _guarded(record.path, record.read)
     hr = _guarded(record.path, lambda: pixels.prepare_pixels(image, anatomy, hr_px))
+    peak = int(image.max()) if image.dtype == np.uint16 and anatomy != "brain" else 0
     if record.mask is None or record.mask_path is None:
-        return hr, None
+        return hr, None, peak
     mask = _guarded(record.mask_path, record.mask)
     if mask.shape != image.shape:
         found = f"mask of shape {mask.shape} for an image of shape {image.shape}"
         raise ValueError(f"{record.mask_path}: {found}; they must be equal")
-    return hr, pixels.prepare_mask(mask, hr_px)
+    return hr, pixels.prepare_mask(mask, hr_px), peak
 
 
-def check(
-    name: str,
-    entry: SetEntry,
-    root: Path,
-    *,
-    hr_px: int,
-    brain_slices: int,
-    test_fraction: float,
-    seed: int,
-) -> tuple[list[Record], list[str]]:
-    """List the set in ``root`` and read every image once; return (records, problems).
+def _refuse(problems: list[str]) -> None:
+    """Raise all problems, one line each, if there are any."""
+    if len(problems) > MANY:
+        problems[MANY:] = [f"and {len(problems) - MANY} more problems"]
+    if problems:
+        raise ValueError("\n".join(problems))
 
-    Unlike `load_set` it does not stop at the first problem: each is one line.
+
+def list_images(
+    name: str, entry: SetEntry, root: Path, *, brain_slices: int, test_fraction: float, seed: int
+) -> list[Record]:
+    """List a set's images by its adapter; nothing is decoded.
+
+    Raises
+    ------
+    ValueError
+        Every problem of the list, one line each: the folder, ids, subjects in two splits, too few.
     """
+    if not root.is_dir():
+        raise ValueError(f"set {name}: folder {root} is not there; run dvc repro data.dvc")
+    seeded = {"test_fraction": test_fraction, "seed": seed}
+    options: dict[str, dict[str, Any]] = {
+        "brats": {"slices": brain_slices, **seeded},
+        "folder": {"split_by": entry.split_by, **seeded},
+    }
     try:
-        records = _records(name, entry, root, brain_slices, test_fraction, seed)
+        records = getattr(adapters, entry.adapter)(root, **options.get(entry.adapter, {}))
     except ValueError as error:
-        return [], [str(error)]
-    problems = list(_list_problems(name, entry, records))
+        raise ValueError(f"set {name}: {error}") from None
+    _refuse(list(_list_problems(name, entry, records)))
+    return list(records)
+
+
+def read_images(
+    name: str, entry: SetEntry, records: Sequence[Record], hr_px: int
+) -> Iterator[tuple[Array, Array | None]]:
+    """Yield each image, prepared, with its mask; problems are raised together after the last.
+
+    Raises
+    ------
+    ValueError
+        Every file that cannot be used, one line each; and 16-bit files that use 12 bits of 16.
+    """
+    problems, peaks = [], []
     for record in records:
         try:
-            _prepared(record, entry.anatomy, hr_px)
+            hr, mask, peak = _prepared(record, entry.anatomy, hr_px)
         except ValueError as error:
             problems.append(f"set {name}: {error}")
-    if len(problems) > MANY:
-        problems[MANY:] = [f"set {name}: and {len(problems) - MANY} more problems"]
-    return records, problems
+            continue
+        peaks.append(peak)
+        yield hr, mask
+    if not problems and 0 < max(peaks, default=0) < TWELVE_BITS:
+        found = f"16-bit files, but no pixel above {max(peaks)} of 65535 (12-bit data?)"
+        problems.append(f"set {name}: {found}; scale the pixels to the full range")
+    _refuse(problems)
 
 
 def load_set(
@@ -145,27 +161,20 @@ def load_set(
     Raises
     ------
     ValueError
-        One line naming the set and the file or key, what was found and what is needed.
+        Lines naming the set and the file or key, what was found and what is needed.
     """
     root = data_root / entry.folder
-    records = _records(name, entry, root, brain_slices, test_fraction, seed)
-    for problem in _list_problems(name, entry, records):
-        raise ValueError(problem)
+    records = list_images(
+        name, entry, root, brain_slices=brain_slices, test_fraction=test_fraction, seed=seed
+    )
     train = adapters.limited(records, "train", train_images)
     records = train + adapters.limited(records, "test", test_images)
     for problem in _list_problems(name, entry, records):
         raise ValueError(
             f"{problem}; here after the limit of {train_images} and {test_images} images"
         )
-    hr = np.empty((len(records), hr_px, hr_px), np.float32)  # (N, H, W)
-    mask = np.zeros(hr.shape, bool)
-    for i, record in enumerate(records):
-        try:
-            hr[i], lesion = _prepared(record, entry.anatomy, hr_px)
-        except ValueError as error:
-            raise ValueError(f"set {name}: {error}") from None
-        if lesion is not None:
-            mask[i] = lesion
+    images = list(read_images(name, entry, records, hr_px))
+    hr = np.stack([image for image, _ in images])  # (N, H, W)
     arrays: dict[str, Array] = {
         "image_id": np.array([record.image_id for record in records]),
         "subject_id": np.array([record.subject_id for record in records]),
@@ -174,7 +183,8 @@ def load_set(
         "lr": degrade(hr, lr_px, operator),
     }
     if any(record.mask for record in records):
-        arrays["mask"] = mask
+        blank = np.zeros(hr.shape[1:], bool)
+        arrays["mask"] = np.stack([blank if mask is None else mask for _, mask in images])
     twins = [_noise_free(data_root / "noise_free" / name, record, hr_px) for record in records]
     if any(np.isfinite(twin[0, 0]) for twin in twins):
         arrays["noise_free"] = np.stack(twins)
