@@ -16,7 +16,7 @@ from PIL import Image
 
 from latentsr.phantoms import ANATOMIES, draw, parameters_sha256, write
 
-FROZEN = "65b3cfb98f4bc09e2422f7c30eb2968b52fad82ee17a80f2e877a37f923b2033"
+FROZEN = "f317a57df6378d1eb56cdf3c7c2e6db9a74d66520a41773dd09a3fa71f443caf"
 COUNTS = {"knee_train": 2, "knee_test": 1, "brain_train": 5, "brain_test": 1, "brain_slices": 1,
           "chest_train": 2, "chest_test": 2}  # fmt: skip
 REALISM = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "phantom_realism.py"))

@@ -6,6 +6,7 @@ Lengths are in native pixels, brightness on [0, 1], (y, x) order.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -30,16 +31,15 @@ class Phantom:
     mask: NDArray[np.uint8] | None = None
 
 
-def texture(
-    rng: Rng,
-    shape: tuple[int, int],
+@lru_cache(maxsize=64)  # most textures of an anatomy share their arguments
+def _gain(
+    fast: tuple[int, int],
     slope: float,
     periods_px: tuple[float, float],
-    stretch: float = 1.0,
-    angle_rad: float = 0.0,
+    stretch: float,
+    angle_rad: float,
 ) -> Field:
-    """Gaussian noise of SD 1, power ~ k**slope between two periods, drawn out along an angle."""
-    fast = [fft.next_fast_len(n, real=True) for n in shape]
+    """Amplitude of a texture at the frequencies of a real FFT."""
     ky = fft.fftfreq(fast[0])[:, None].astype(np.float32)
     kx = fft.rfftfreq(fast[1])[None].astype(np.float32)
     cos, sin = float(np.cos(angle_rad)), float(np.sin(angle_rad))
@@ -50,6 +50,20 @@ def texture(
         gain = np.where(k > 0, k ** (slope / 2), np.float32(0))
     k4 = np.square(np.square(k))
     gain *= np.exp(k4 * (-(short**4) / 2)) * (1 - np.exp(k4 * -(long**4)))
+    return np.asarray(gain)
+
+
+def texture(
+    rng: Rng,
+    shape: tuple[int, int],
+    slope: float,
+    periods_px: tuple[float, float],
+    stretch: float = 1.0,
+    angle_rad: float = 0.0,
+) -> Field:
+    """Gaussian noise of SD 1, power ~ k**slope between two periods, drawn out along an angle."""
+    fast = fft.next_fast_len(shape[0], real=True), fft.next_fast_len(shape[1], real=True)
+    gain = _gain(fast, slope, periods_px, stretch, angle_rad)
     white = rng.standard_normal(fast, dtype=np.float32)
     field = fft.irfft2(fft.rfft2(white) * gain, s=fast)[: shape[0], : shape[1]]
     return np.asarray(field / field.std(), dtype=np.float32)
