@@ -118,8 +118,8 @@ def train(
 ) -> Path:
     """Train one autoencoder, going on from the state in ``folder`` when there is one.
 
-    Returns the path of the finished float16 safetensors file; the state file beside it is kept,
-    so that a longer run can be compared.
+    Returns the path of the finished float16 safetensors file, which is not made again while its
+    card stands beside it and names the same recipe.
     """
     from safetensors.torch import save_file
     from tqdm import tqdm
@@ -127,6 +127,9 @@ def train(
     entry = registry.spec(name)
     folder.mkdir(parents=True, exist_ok=True)
     state_path, out = folder / f"{name}.pt", folder / f"{name}.safetensors"
+    if (made := out.with_suffix(".json")).exists() and out.exists():
+        if json.loads(made.read_text())["recipe"] == asdict(recipe):
+            return out
     torch.manual_seed(entry.seed)  # diffusers initialises from the global generator
     model = vaes.build(entry.factor, entry.latent_channels).to(device)
     optimiser = Muon(model, recipe.muon_rate, recipe.adamw_rate, recipe.weight_decay)
