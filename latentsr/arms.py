@@ -59,10 +59,8 @@ def load(
     is_training = torch.from_numpy(data["split"] == "train")
     grid_px = data["hr"].shape[-1] // grid_factor
     pixels = torch.from_numpy(data["lr"])[:, None]  # (N, 1, h, w)
-    seen = conditions.lr_condition(
-        lr_condition, grid_px, lr=pixels, lr_latents=lr, upsampled_latents=upsampled
-    )
-    carried = {"lr_latent": lr, "upsampled_latent": upsampled, "lr_pixels": pixels}[lr_condition]
+    shown = {"lr_latent": lr, "upsampled_latent": upsampled, "lr_pixels": pixels}[lr_condition]
+    seen = conditions.on_grid(lr_condition, shown, grid_px)
     target = conditions.to_grid(hr, grid_px)
     scaling = latents.Scaling.fit(target[is_training])
     return Arm(
@@ -73,5 +71,5 @@ def load(
         scaling=scaling,
         is_training=is_training,
         test=scores.test_images(data),
-        numbers_seen=carried[0].numel(),
+        numbers_seen=shown[0].numel(),
     )

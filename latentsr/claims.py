@@ -157,7 +157,7 @@ def rows(metrics: Record, half_width: float) -> Iterator[dict[str, Any]]:
                 )
 
 
-def table(results: Path, reproduced_half_width: float = 0.25) -> pd.DataFrame:
+def table(results: Path, reproduced_half_width: float) -> pd.DataFrame:
     """Return the ledger of a run: a row a part of a claim, a set and an LR condition.
 
     Raises

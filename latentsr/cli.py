@@ -120,8 +120,9 @@ def claims(
     from latentsr import claims as ledger
     from latentsr import params
 
-    results = Path("results") / str(params.read(Path("params.yaml"))["profile"])
-    found = ledger.table(results)
+    settings = params.read(Path("params.yaml"))
+    results = Path("results") / settings["profile"]
+    found = ledger.table(results, settings["claims"].reproduced_half_width)
     if as_json:
         print(found.to_json(orient="records", indent=2))
         return

@@ -34,36 +34,18 @@ def from_grid(x: Tensor, side: int) -> Tensor:
     return functional.pixel_shuffle(x, side // x.shape[-1])
 
 
-def lr_condition(
-    kind: str, grid_px: int, *, lr: Tensor, lr_latents: Tensor, upsampled_latents: Tensor
-) -> Tensor:
-    """Return the condition ``(B, K, grid_px, grid_px)`` of one kind, not yet standardised.
+def on_grid(kind: str, shown: Tensor, grid_px: int) -> Tensor:
+    """Bring what a denoiser is shown to the grid: ``(B, K, grid_px, grid_px)``, not standardised.
 
-    ``lr_latent``: the LR image through the VAE at its own size, latent interpolated bilinearly
-    to the grid (as released). ``upsampled_latent``: the bicubically upsampled LR image through
-    the VAE, folded onto the grid like the target. ``lr_pixels``: the LR image itself, folded.
-
-    Parameters
-    ----------
-    kind : {"lr_latent", "upsampled_latent", "lr_pixels"}
-        See above.
-    grid_px : int
-        Side of the denoiser's grid.
-    lr : Tensor
-        LR images ``(B, 1, h, w)`` in [0, 1].
-    lr_latents, upsampled_latents : Tensor
-        Their latents, ``(B, C, h / f, w / f)`` and ``(B, C, H / f, W / f)``.
+    ``lr_latent``: the LR image through the VAE at its own size; its latent ``(B, C, h / f, w / f)``
+    is interpolated bilinearly (as released). ``upsampled_latent``: the bicubically upsampled LR
+    image through the VAE ``(B, C, H / f, W / f)``, folded like the target. ``lr_pixels``: the LR
+    image itself ``(B, 1, h, w)``, folded.
     """
     if kind == "lr_latent":
         size = (grid_px, grid_px)
-        return functional.interpolate(lr_latents, size, mode="bilinear", align_corners=False)
-    if kind == "upsampled_latent":
-        return to_grid(upsampled_latents, grid_px)
-    if kind == "lr_pixels":
-        return to_grid(lr, grid_px)
-    raise ValueError(
-        f"lr_condition: {kind!r}; allowed are lr_latent, upsampled_latent and lr_pixels"
-    )
+        return functional.interpolate(shown, size, mode="bilinear", align_corners=False)
+    return to_grid(shown, grid_px)
 
 
 def protocol(kind: str) -> str:

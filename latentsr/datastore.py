@@ -74,6 +74,10 @@ def _switch(root: Path, texts: dict[str, str]) -> None:
     for folder in (*root.glob("results/*/arms/*"), *root.glob("results/*/autoencoders/*")):
         if folder.name not in names:
             shutil.rmtree(folder)
+    for page in root.glob("results/*/notebooks/0[23]_*.ipynb"):
+        run = page.stem.removeprefix("02_autoencoders_").removeprefix("03_train_arm_")
+        if (run if page.stem.startswith("02") else run.rpartition("_")[0]) not in names:
+            page.unlink()
     for name, text in texts.items():
         part = root / f".{name}.part"
         part.write_text(text)
@@ -82,7 +86,10 @@ def _switch(root: Path, texts: dict[str, str]) -> None:
 
 def _imported(root: Path) -> tuple[str, dict[str, str]]:
     """Return the imported folder and the md5 of each file of the last import, as DVC noted it."""
-    stage: dict[str, Any] = yaml.safe_load((root / "data.dvc").read_text())
+    try:
+        stage: dict[str, Any] = yaml.safe_load((root / "data.dvc").read_text())
+    except yaml.YAMLError:
+        raise ValueError("data.dvc: not YAML; `git checkout data.dvc` brings it back") from None
     digest = stage["outs"][0].get("md5", "")
     listing = root / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
     files = json.loads(listing.read_text()) if digest and listing.is_file() else []

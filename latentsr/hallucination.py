@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from latentsr.metrics import Floats, as_pair
+from latentsr.metrics import as_pair
 
 Name = TypeVar("Name")
 
@@ -44,23 +44,6 @@ def rates(sr: ArrayLike, hr: ArrayLike, floor: float) -> pd.DataFrame:
         columns[f"{name}_rate"] = mask.mean(axis=(-2, -1))
         columns[f"{name}_magnitude"] = np.where(mask, signed, 0).mean(axis=(-2, -1))
     return pd.DataFrame(columns)
-
-
-def cohen_h(p1: ArrayLike, p2: ArrayLike) -> Floats:
-    r"""Return Cohen's effect size for two proportions, :math:`2\arcsin\sqrt{p_1} - 2\arcsin\sqrt{p_2}`.
-
-    Reference: Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988, ch. 6.
-
-    >>> float(cohen_h(0.5, 0.25).round(4))
-    0.5236
-    """
-    a, b = np.asarray(p1, np.float64), np.asarray(p2, np.float64)
-    for value in (a, b):
-        if not np.all((value >= 0) & (value <= 1)):
-            raise ValueError(
-                f"proportion: {value}, but 0 to 1 is allowed; give shares, not percent"
-            )
-    return np.asarray(2 * np.arcsin(np.sqrt(a)) - 2 * np.arcsin(np.sqrt(b)))
 
 
 def position_rule(names: Sequence[Name]) -> tuple[list[Name], float]:

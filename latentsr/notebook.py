@@ -129,6 +129,7 @@ def execute(stem: str, run: Mapping[str, str]) -> Path:
     """
     import nbformat
     import papermill
+    from nbclient.exceptions import DeadKernelError
 
     profile = params.read(Path("params.yaml"))
     results = Path("results") / profile["profile"]
@@ -153,6 +154,10 @@ def execute(stem: str, run: Mapping[str, str]) -> Path:
             cwd=".",
             extra_arguments=["--log-level=40"],  # errors only
         )
+    except DeadKernelError:
+        raise ValueError(
+            f"{label(stem, run)}: its kernel was killed, most often for want of memory"
+        ) from None
     except papermill.PapermillExecutionError as error:
         reason = f"{error.ename}: {error.evalue}" if error.ename != "ValueError" else error.evalue
         raise ValueError(
@@ -192,7 +197,7 @@ def start(stem: str, namespace: MutableMapping[str, Any]) -> tuple[Path, Path]:
     if os.environ.get(IN_STAGE):
         return Path(namespace["inputs"]), Path(namespace["outputs"])
     inputs = Path(namespace["inputs"])
-    if inputs.parts[0] == "results":
+    if inputs.parts[:1] == ("results",):
         if not inputs.is_dir():
             raise ValueError(
                 f"inputs: {inputs} is not there; run `make repro PROFILE={inputs.name}`"
@@ -218,7 +223,7 @@ def study(inputs: Path) -> dict[str, Any]:
     Later chapters need a few of earlier chapters' parameters (which arms, which conditions);
     they come from the profile that made the files, never from a listing of them.
     """
-    by_hand = inputs.parts[0] == SCRATCH.name
+    by_hand = inputs.parts[:1] == SCRATCH.parts
     profile = params.read(Path("profiles/smoke.yaml")) if by_hand else profile_of(inputs)[1]
     blocks = ("data", "autoencoders", "train_arm", "vae_swap")
     return {key: value for block in blocks for key, value in vars(profile[block]).items()}

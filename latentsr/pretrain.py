@@ -41,6 +41,7 @@ class Recipe:
     adamw_rate: float = 2.0e-3
     weight_decay: float = 1.0e-2
     gradient_clip: float = 1.0
+    logvar_start: float = 0.0  # added to the posterior's log-variance at the start of training
 
 
 def photographs() -> list[NDArray[np.float32]]:
@@ -128,10 +129,14 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     state_path, out = folder / f"{name}.pt", folder / f"{name}.safetensors"
     if (made := out.with_suffix(".json")).exists() and out.exists():
-        if json.loads(made.read_text())["recipe"] == asdict(recipe):
+        card = json.loads(made.read_text())
+        wanted = asdict(recipe), entry.seed, list(entry.trained_on)
+        if (card["recipe"], card["seed"], card["trained_on"]) == wanted:
             return out
     torch.manual_seed(entry.seed)  # diffusers initialises from the global generator
     model = vaes.build(entry.factor, entry.latent_channels).to(device)
+    with torch.no_grad():
+        model.quant_conv.bias[entry.latent_channels :] += recipe.logvar_start
     optimiser = Muon(model, recipe.muon_rate, recipe.adamw_rate, recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, optimiser.rates, total_steps=recipe.steps, pct_start=0.1

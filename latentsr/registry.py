@@ -69,7 +69,7 @@ def spec(name: str) -> Spec:
     'f4c3'
     """
     if name not in SPECS:
-        raise ValueError(f"vae: unknown name {name!r}; known are {', '.join(sorted(NAMES))}")
+        raise ValueError(f"vae: unknown name {name!r}; known are {', '.join(SPECS)}")
     return SPECS[name]
 
 

@@ -128,8 +128,10 @@ def side_by_side(runs: dict[str, list[str]], jobs: int) -> dict[str, float]:
     with ThreadPoolExecutor(jobs) as pool:  # first in, first out: what is waited for runs already
         for name, waits in needed.items():
             futures[name] = pool.submit(run_one, name, [futures[other] for other in waits])
-        wait(futures.values(), return_when=FIRST_EXCEPTION)
-        pool.shutdown(cancel_futures=True)
+        try:
+            wait(futures.values(), return_when=FIRST_EXCEPTION)
+        finally:  # Ctrl-C must not start what still waits
+            pool.shutdown(wait=False, cancel_futures=True)
     for run in futures.values():
         if not run.cancelled() and (error := run.exception()):
             raise error
@@ -211,9 +213,10 @@ def run(profile: str | None) -> None:
 
 def smoke(keep: Path | None = None) -> Path:
     """Run the pipeline with the smoke profile in a throw-away copy; return its results folder."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True, check=True
-    )
+    listing = ["git", "ls-files", "-co", "--exclude-standard"]
+    listed = subprocess.run(listing, capture_output=True, text=True)
+    if listed.returncode:
+        raise ValueError(f"smoke: git cannot list this folder ({listed.stderr.strip()})")
     here = Path.cwd()
     copy = keep or Path(tempfile.mkdtemp(prefix="latentsr-smoke-"))
     for name in listed.stdout.splitlines():

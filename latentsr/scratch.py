@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -52,6 +53,7 @@ def upstream(stem: str) -> None:
     sha = phantoms.parameters_sha256() + json.dumps(vars(settings["phantoms"]))
     if not (marker := done / "phantoms").exists() or marker.read_text() != sha:
         print("making smoke phantoms ...", flush=True)
+        shutil.rmtree(data, ignore_errors=True)
         phantoms.write(data, **vars(settings["phantoms"]))
         marker.write_text(sha)
     for earlier in notebook.STEMS[: notebook.STEMS.index(stem)]:

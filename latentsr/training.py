@@ -57,6 +57,8 @@ def train(
         Changed in place and left on ``device``.
     target, condition : Tensor
         Scaled training tensors ``(N, C, h, w)`` and ``(N, K, h, w)`` on the common grid.
+    device : str
+        "cpu" or "cuda", one of them in a process (Accelerate keeps it).
     settings : Settings
         Optimiser and seed. Order and times come from one CPU generator, noise from another: arms of
         one seed see the same images and times, whatever the shape of their targets. Under
@@ -78,6 +80,7 @@ def train(
     from accelerate import Accelerator
 
     accelerator = Accelerator(cpu=device == "cpu")
+    assert accelerator.device.type == torch.device(device).type  # noqa: S101 - one type a process
     share = slice(accelerator.process_index, None, accelerator.num_processes)
     if settings.batch % accelerator.num_processes:
         allowed = f"a multiple of {accelerator.num_processes} processes is needed"

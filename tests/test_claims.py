@@ -212,7 +212,7 @@ def test_null_and_absent_records():
 
 def test_a_table_of_a_run_that_is_not_there_is_one_line(tmp_path):
     with pytest.raises(ValueError, match=r"04\.json: not there; run `make repro PROFILE="):
-        claims.table(tmp_path)
+        claims.table(tmp_path, 0.25)
 
 
 def test_a_table_is_read_from_the_files_of_a_run(tmp_path):
@@ -222,6 +222,6 @@ def test_a_table_is_read_from_the_files_of_a_run(tmp_path):
     (tmp_path / "data" / "sets.json").write_text(json.dumps(metrics.pop("sets")))
     for chapter in claims.CHAPTERS:
         (tmp_path / "metrics" / f"{chapter}.json").write_text(json.dumps(metrics[chapter]))
-    table = claims.table(tmp_path)
+    table = claims.table(tmp_path, 0.25)
     assert list(table.columns) == claims.COLUMNS
     assert set(table["claim"]) == set(IDS)

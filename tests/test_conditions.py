@@ -26,24 +26,17 @@ def test_a_grid_that_does_not_fit_is_refused(side):
 
 @pytest.mark.parametrize(("channels", "factor"), [(4, 8), (3, 4)])
 def test_every_condition_lies_on_the_grid(channels, factor):
-    latent = {
-        "lr": torch.rand(2, 1, 32, 32),
-        "lr_latents": torch.rand(2, channels, 32 // factor, 32 // factor),
-        "upsampled_latents": torch.rand(2, channels, 128 // factor, 128 // factor),
+    shown = {
+        "lr_pixels": torch.rand(2, 1, 32, 32),
+        "lr_latent": torch.rand(2, channels, 32 // factor, 32 // factor),
+        "upsampled_latent": torch.rand(2, channels, 128 // factor, 128 // factor),
     }
-    got = {k: conditions.lr_condition(k, 16, **latent) for k in ("lr_latent", "lr_pixels")}
+    got = {kind: conditions.on_grid(kind, tensor, 16) for kind, tensor in shown.items()}
     assert got["lr_latent"].shape == (2, channels, 16, 16)
     assert got["lr_pixels"].shape == (2, 4, 16, 16)
-    folded = conditions.lr_condition("upsampled_latent", 16, **latent)
-    assert folded.numel() == latent["upsampled_latents"].numel()
-    whole = functional.interpolate(latent["lr_latents"], 16, mode="bilinear", align_corners=False)
+    assert got["upsampled_latent"].numel() == shown["upsampled_latent"].numel()
+    whole = functional.interpolate(shown["lr_latent"], 16, mode="bilinear", align_corners=False)
     assert torch.equal(got["lr_latent"], whole)
-
-
-def test_unknown_condition_is_refused():
-    x = torch.zeros(1, 1, 32, 32)
-    with pytest.raises(ValueError, match="lr_condition: 'magic'; allowed are lr_latent"):
-        conditions.lr_condition("magic", 16, lr=x, lr_latents=x, upsampled_latents=x)
 
 
 def test_only_lr_pixels_is_controlled():

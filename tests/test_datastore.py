@@ -240,3 +240,20 @@ def test_use_reports_every_problem_and_touches_nothing(study, tmp_path):
 def test_wrong_arguments_of_use(study, pairs, split_by_image, message):
     with pytest.raises(ValueError, match=message):
         datastore.use(pairs, split_by_image, study)
+
+
+def test_pages_of_sets_that_are_gone_go_with_them(tmp_path):
+    pages = tmp_path / "results/mini/notebooks"
+    pages.mkdir(parents=True)
+    gone = ["02_autoencoders_my_old.ipynb", "03_train_arm_my_old_natural-f8c4.ipynb"]
+    stay = ["02_autoencoders_knee.ipynb", "03_train_arm_knee_natural-f8c4.ipynb", "01_data.ipynb"]
+    for name in gone + stay:
+        (pages / name).touch()
+    datastore._switch(tmp_path, datastore.DEFAULTS)
+    assert sorted(path.name for path in pages.iterdir()) == sorted(stay)
+
+
+def test_a_broken_data_dvc_is_one_line(tmp_path):
+    (tmp_path / "data.dvc").write_text("outs: [")
+    with pytest.raises(ValueError, match=r"^data.dvc: not YAML; `git checkout data.dvc`"):
+        datastore.strangers(tmp_path)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from statsmodels.stats.proportion import proportion_effectsize
 
-from latentsr.hallucination import cohen_h, noise_floor, position_rule, rates
+from latentsr.hallucination import noise_floor, position_rule, rates
 
 
 @pytest.fixture
@@ -39,15 +39,6 @@ def test_swapping_the_images_swaps_added_and_removed(rng):
     assert rates(a, a, 0.0).to_numpy().sum() == 0
 
 
-def test_cohen_h_equals_statsmodels_and_cohens_table():
-    p1, p2 = np.meshgrid([0, 0.03, 0.25, 0.5, 1.0], [0.0, 0.034, 0.252, 1.0])
-    np.testing.assert_allclose(cohen_h(p1, p2), proportion_effectsize(p1, p2), atol=1e-12)
-    assert cohen_h(1.0, 0.0) == pytest.approx(np.pi)
-    assert cohen_h(0.5, 0.0) == pytest.approx(1.571, abs=5e-4)  # phi(.50), Cohen 1988, table 6.2.2
-    with pytest.raises(ValueError, match="not percent"):
-        cohen_h(25.0, 0.2)
-
-
 @pytest.mark.parametrize("n, moved", [(1, 0), (10, 0), (11, 9), (60, 58), (120, 118)])
 def test_share_moved_by_the_position_rule(n, moved):
     given, share = position_rule([f"patient{i}" for i in range(n)])
@@ -77,7 +68,7 @@ def test_pairing_by_position_hides_a_difference_that_pairing_by_id_sees(rng):
 
     def h(reference):
         found = [rates(sr, reference, floor)["hallucination_rate"].mean() for sr in (near, far)]
-        return cohen_h(*found)
+        return proportion_effectsize(*found)
 
     assert h(hr) < -0.5
     assert abs(h(hr[order])) < 0.05  # the wrong reference swamps what the arms differ in

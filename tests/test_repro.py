@@ -131,3 +131,18 @@ def test_a_failing_run_stops_what_has_not_started(fake_dvc):
     with pytest.raises(ValueError, match="the pipeline stopped; what was computed is kept"):
         repro.side_by_side(RUNS, 1)
     assert "start b@x" not in (fake_dvc / "log").read_text()
+
+
+def test_an_interrupt_starts_nothing_more(fake_dvc, monkeypatch):
+    (fake_dvc / "changed").write_text('{"a@x": [], "a@y": []}')
+    pause = repro.wait
+
+    def interrupted(futures, return_when=None):
+        if return_when:
+            raise KeyboardInterrupt
+        pause(futures)
+
+    monkeypatch.setattr(repro, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        repro.side_by_side(RUNS, 1)
+    assert (fake_dvc / "log").read_text().count("start") <= 1

@@ -46,7 +46,7 @@ def test_colour_and_non_finite_are_refused():
 
 
 def test_unknown_name():
-    with pytest.raises(ValueError, match="vae: unknown name 'sdvae'; known are kl-f4, medvae-4-1"):
+    with pytest.raises(ValueError, match="vae: unknown name 'sdvae'; known are natural-f8c4, "):
         registry.spec("sdvae")
 
 
