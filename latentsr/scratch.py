@@ -9,12 +9,15 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from latentsr import notebook, params, phantoms
+
+SMOKE, SETS = Path("profiles/smoke.yaml"), ["knee", "brain", "chest"]
 
 
 def run_cells(stem: str, given: Mapping[str, Any]) -> None:
@@ -36,18 +39,30 @@ def _fingerprint(stem: str) -> str:
     files = [Path("notebooks") / f"{chapter}.ipynb" for chapter in chapters]
     here = Path(__file__).parent
     files += [
-        Path("profiles/smoke.yaml"),
+        SMOKE,
         *sorted(here.rglob("*.py")),
         *sorted(here.rglob("*.json")),
     ]
     return sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
+def _make(job: tuple[str, dict[str, str]]) -> str:
+    """Run one chapter once, with the smoke profile; return a line that says how long it took."""
+    stem, run = job
+    started = time.monotonic()
+    place = notebook.SCRATCH / "smoke"
+    inputs = notebook.SCRATCH / "data" if stem == "01_data" else place
+    places = {"inputs": str(inputs), "outputs": str(place)}
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        run_cells(stem, notebook.arguments_of(stem, SMOKE, {**places, **run}))
+    return f"{notebook.label(stem, run)}: {time.monotonic() - started:.0f} s"
+
+
 def upstream(stem: str) -> None:
     """Make what ``stem`` reads, with the smoke profile, under ``.scratch``; reuse what is there."""
-    os.environ.update({notebook.IN_STAGE: "1", "MPLBACKEND": "agg", "TQDM_DISABLE": "1"})
-    smoke = Path("profiles/smoke.yaml")
-    settings = params.read(smoke)
+    quiet = {notebook.IN_STAGE: "1", "MPLBACKEND": "agg", "TQDM_DISABLE": "1"}
+    os.environ.update({**quiet, "OMP_NUM_THREADS": "1"})  # one core a run
+    settings = params.read(SMOKE)
     data, done = notebook.SCRATCH / "data", notebook.SCRATCH / "done"
     done.mkdir(parents=True, exist_ok=True)
     sha = phantoms.parameters_sha256() + json.dumps(vars(settings["phantoms"]))
@@ -56,20 +71,15 @@ def upstream(stem: str) -> None:
         shutil.rmtree(data, ignore_errors=True)
         phantoms.write(data, **vars(settings["phantoms"]))
         marker.write_text(sha)
-    for earlier in notebook.STEMS[: notebook.STEMS.index(stem)]:
-        marker, sha = done / earlier, _fingerprint(earlier)
-        if marker.exists() and marker.read_text() == sha:
-            continue
-        for run in notebook.grid(earlier, settings, ["knee", "brain", "chest"]):
-            started = time.monotonic()
-            places = {"inputs": notebook.SCRATCH / "smoke", "outputs": notebook.SCRATCH / "smoke"}
-            if earlier == "01_data":
-                places["inputs"] = data
-            run = {**{key: str(path) for key, path in places.items()}, **run}
-            with redirect_stdout(open(os.devnull, "w")):
-                run_cells(earlier, notebook.arguments_of(earlier, smoke, run))
-            print(f"{notebook.label(earlier, run)}: {time.monotonic() - started:.0f} s", flush=True)
-        marker.write_text(sha)
+    with ProcessPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        for earlier in notebook.STEMS[: notebook.STEMS.index(stem)]:
+            marker, sha = done / earlier, _fingerprint(earlier)
+            if marker.exists() and marker.read_text() == sha:
+                continue
+            jobs = [(earlier, run) for run in notebook.grid(earlier, settings, SETS)]
+            for line in pool.map(_make, jobs):
+                print(line, flush=True)
+            marker.write_text(sha)
 
 
 if __name__ == "__main__":
