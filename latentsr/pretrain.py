@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import os
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -216,20 +219,24 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="default: all")
     parser.add_argument("--out", type=Path, default=OUT, help=f"default: {OUT}")
     parser.add_argument("--steps", type=int, default=Recipe.steps)
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default=device.default(), help="default: %(default)s")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1 if device.default() == "cuda" else os.cpu_count() or 1,
+        help="trainings side by side, one thread each; default: %(default)s",
+    )
+    given = parser.parse_args()
+    one = partial(train, recipe=Recipe(steps=given.steps), folder=given.out, device=given.device)
+    names = given.names or list(registry.SPECS)
+    spawn = multiprocessing.get_context("spawn")
     try:
-        for name in arguments.names or list(registry.SPECS):
-            print(
-                train(name, Recipe(steps=arguments.steps), arguments.out, device=arguments.device)
-            )
-        print(
-            f"to ship them: cp {arguments.out}/*.safetensors {arguments.out}/*.json {vaes.WEIGHTS}"
-        )
+        with ProcessPoolExecutor(given.jobs, spawn, torch.set_num_threads, (1,)) as pool:
+            for path in pool.map(one, names):
+                print(path)
     except ValueError as error:
         sys.exit(str(error))
+    print(f"to ship them: cp {given.out}/*.safetensors {given.out}/*.json {vaes.WEIGHTS}")
 
 
 if __name__ == "__main__":
