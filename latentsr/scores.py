@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,13 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Read an npz file whole."""
     with np.load(path, allow_pickle=False) as archive:
         return {key: archive[key] for key in archive.files}
+
+
+def read_images(path: Path, key: str, image_ids: Iterable[str]) -> NDArray[np.float64]:
+    """Read one stack of an npz file with the rows in the order of these ids, ``(N, H, W)``."""
+    archive = read_arrays(path)
+    place = {image: row for row, image in enumerate(archive["image_id"])}
+    return archive[key][[place[image] for image in image_ids]].astype(np.float64)
 
 
 def test_images(data: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -69,7 +77,15 @@ def write_table(
         names = rows.get("dataset", pd.Series(["all"] * len(rows)))
         shared = names.isin([*by_image, "all"]).map({True: "image", False: "subject"})
         frame = frame.assign(split_by=shared.to_numpy())
+    path.parent.mkdir(parents=True, exist_ok=True)
     frame.to_csv(path, index=index)
+
+
+def write_metrics(record: Mapping[str, Any], path: Path) -> None:
+    """Write a chapter's numbers as JSON, for later chapters; what was not measured is null."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(record, indent=2, sort_keys=True).replace("NaN", "null")
+    path.write_text(text + "\n")
 
 
 def paired(frame: pd.DataFrame, column: str, first: str, second: str, measure: str) -> pd.DataFrame:

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -67,3 +69,16 @@ def test_a_table_of_sets_split_by_image_says_so(tmp_path):
     assert pd.read_csv(path)["split_by"].tolist() == ["image"] * 3
     scores.write_table(frame, path, {"chest": facts["chest"]})
     pd.testing.assert_frame_equal(pd.read_csv(path), frame)
+
+
+def test_numbers_that_were_not_measured_are_null(tmp_path):
+    record = {"b": {"low": float("nan")}, "a": 1.5}
+    scores.write_metrics(record, path := tmp_path / "metrics" / "05.json")
+    assert json.loads(path.read_text()) == {"a": 1.5, "b": {"low": None}}
+
+
+def test_images_are_read_in_the_order_of_their_ids(tmp_path):
+    stack = np.arange(3, dtype=np.float16)[:, None, None] * np.ones((3, 2, 2), np.float16)
+    np.savez(path := tmp_path / "sr.npz", image_id=np.array(["a", "b", "c"]), lr_pixels=stack)
+    found = scores.read_images(path, "lr_pixels", ["c", "a"])
+    assert found.dtype == np.float64 and found[:, 0, 0].tolist() == [2, 0]
