@@ -33,13 +33,17 @@ CEILING_SEED, CEILING_IMAGES = 7002, 24  # phantoms on which a card's ceilings a
 
 @dataclass(frozen=True)
 class Recipe:
-    """The same for all small autoencoders; the loss is L1 + mse * MSE + kl * KL on [-1, 1]."""
+    """The same for all small autoencoders; the loss is L1 + mse * MSE + kl * KL / pixels on [-1, 1].
+
+    KL is summed over a latent. Divided by the pixels its weight means what it means in latent
+    diffusion, where errors are summed too (Rombach et al. 2022: 1e-6).
+    """
 
     steps: int = 1500
     batch: int = 8
     crop_px: int = 64
     mse: float = 0.5
-    kl: float = 1.0e-6
+    kl: float = 4.096e-3  # of the sum over a latent, per pixel of the crop
     muon_rate: float = 3.0e-2  # peak of the one-cycle schedule, as is the next
     adamw_rate: float = 2.0e-3
     weight_decay: float = 1.0e-2
@@ -166,7 +170,8 @@ def train(
         latents = mean + std * torch.randn(mean.shape, generator=noise).to(device)
         error = model.decode(latents).sample - batch
         kl = 0.5 * (mean**2 + std**2 - 1 - logvar).sum((1, 2, 3)).mean()
-        loss = error.abs().mean() + recipe.mse * (error**2).mean() + recipe.kl * kl
+        kl = recipe.kl * kl / recipe.crop_px**2
+        loss = error.abs().mean() + recipe.mse * (error**2).mean() + kl
         if not torch.isfinite(loss):
             raise ValueError(f"vae {name}: loss {loss.item()} at step {step}; nothing was written")
         optimiser.zero_grad()
