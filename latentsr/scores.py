@@ -62,9 +62,7 @@ def read_tables(paths: Iterable[Path]) -> pd.DataFrame:
     return pd.concat([pd.read_csv(path, **how) for path in paths], ignore_index=True)
 
 
-def write_table(
-    frame: pd.DataFrame, path: Path, sets: Mapping[str, Mapping[str, Any]], *, index: bool = False
-) -> None:
+def write_table(frame: pd.DataFrame, path: Path, sets: Mapping[str, Mapping[str, Any]]) -> None:
     """Write a table as csv.
 
     ``sets`` is what ``sets.json`` says of the sets in the table. Where test images of one of them
@@ -73,12 +71,11 @@ def write_table(
     """
     by_image = [name for name, fact in sets.items() if fact["split_by"] == "image"]
     if by_image:
-        rows = frame.reset_index() if index else frame
-        names = rows.get("dataset", pd.Series(["all"] * len(rows)))
+        names = frame.get("dataset", pd.Series(["all"] * len(frame)))
         shared = names.isin([*by_image, "all"]).map({True: "image", False: "subject"})
         frame = frame.assign(split_by=shared.to_numpy())
     path.parent.mkdir(parents=True, exist_ok=True)
-    frame.to_csv(path, index=index)
+    frame.to_csv(path, index=False)
 
 
 def write_metrics(record: Mapping[str, Any], path: Path) -> None:

@@ -63,8 +63,6 @@ def test_a_table_of_sets_split_by_image_says_so(tmp_path):
     facts = {"knee": {"split_by": "image"}, "chest": {"split_by": "subject"}}
     scores.write_table(frame, path := tmp_path / "t.csv", facts)
     assert pd.read_csv(path)["split_by"].tolist() == ["image", "subject", "image"]
-    scores.write_table(frame.set_index("dataset"), path, facts, index=True)
-    assert pd.read_csv(path)["split_by"].tolist() == ["image", "subject", "image"]
     scores.write_table(frame[["psnr_db"]], path, facts)  # over all sets
     assert pd.read_csv(path)["split_by"].tolist() == ["image"] * 3
     scores.write_table(frame, path, {"chest": facts["chest"]})

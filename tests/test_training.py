@@ -42,7 +42,14 @@ SHARED = """
 import sys, torch
 sys.path.insert(0, {tests!r})
 from test_training import trained
+from latentsr.denoisers import Denoiser
+sizes, forward = set(), Denoiser.forward
+def spy(self, noisy, *rest):
+    sizes.add(len(noisy))
+    return forward(self, noisy, *rest)
+Denoiser.forward = spy
 net, losses = trained()
+assert sizes == {{2}}, sizes  # half of a batch of 4
 import torch.distributed as dist
 assert dist.get_world_size() == 2
 if dist.get_rank() == 0:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -196,10 +195,7 @@ def _noise_free(root: Path, record: Record, hr_px: int) -> Array:
     path = root / f"{record.image_id}.png"
     if not path.is_file():
         return np.full((hr_px, hr_px), np.nan, np.float32)
-    twin = Record(
-        record.image_id, record.subject_id, record.split, path, partial(pixels.read_image, path)
-    )
-    return _prepared(twin, "folder", hr_px)[0]
+    return _guarded(path, lambda: pixels.prepare_pixels(pixels.read_image(path), "folder", hr_px))
 
 
 def recognise(root: Path) -> tuple[str, Path]:
