@@ -22,6 +22,7 @@ COLOURS = {
     "lanczos": "#AAAAAA",
 }
 OTHERS = ("#009E73", "#CC79A7", "#F0E442", "#000000")
+NOT_SHOWN = "Images of this set are not shown (allow_images is not set)."
 CONDITION_LABELS = {
     "lr_latent": "LR latent\n(the released way)",
     "upsampled_latent": "latent of\nupsampled LR",
@@ -96,11 +97,11 @@ def image_grid(
     return figure
 
 
-def not_shown() -> Figure:
-    """Stand in for pictures of a set whose images may not be published."""
+def words(text: str) -> Figure:
+    """Stand in with a line of text for a figure that cannot be drawn."""
     import matplotlib.pyplot as plt
 
     figure, axis = plt.subplots(figsize=(5, 1))
     axis.set_axis_off()
-    axis.text(0, 0.5, "Images of this set are not shown (allow_images is not set).", va="center")
+    axis.text(0, 0.5, text, va="center")
     return figure

@@ -46,7 +46,7 @@ def fabricate(results: Path, settings: dict, sets: list[str]) -> None:
             path = results / "notebooks" / f"{notebook.label(stem, run)}.ipynb"
             path.write_text(chapter(stem.replace("_", " "), shown))
     figures.style()
-    image = figures.not_shown()
+    image = figures.words(figures.NOT_SHOWN)
     figures.save(image, results, "04_arms", "Every arm.")
     figures.save(image, results / "arms" / sets[0] / "natural-f8c4", "03_curve", "A loss.")
     conditions = settings["train_arm"].lr_conditions
