@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+from tiny_layouts import IMAGE, brats_scan, folder_of, mimic_of, mrnet_of, png, write_manifest
+
+from latentsr.datasets import brats, folder, mimic_cxr, mrnet, recognise
+
+
+def test_mrnet_reads_the_middle_slice_and_keeps_four_digits(tmp_path):
+    records = mrnet(mrnet_of(tmp_path))
+    assert [r.image_id for r in records] == [f"{i:04d}" for i in range(7)]
+    assert [r.split for r in records] == ["train"] * 4 + ["test"] * 3
+    np.testing.assert_array_equal(records[5].read(), 105)
+
+
+def test_mrnet_names_the_exam_that_is_absent(tmp_path):
+    (mrnet_of(tmp_path) / "valid/sagittal/0005.npy").unlink()
+    with pytest.raises(ValueError, match=r"valid-abnormal\.csv: names exam 0005"):
+        mrnet(tmp_path)
+
+
+def test_brats_splits_by_patient_and_tests_one_scan_a_patient(tmp_path):
+    for patient in range(1, 9):
+        brats_scan(tmp_path, patient, twice_nested=patient == 2, as_folder=patient >= 3)
+        brats_scan(tmp_path, patient, time=1)
+    records = brats(tmp_path, slices=2, test_fraction=0.4, seed=1)
+    train = {r.subject_id for r in records if r.split == "train"}
+    test = [r for r in records if r.split == "test"]
+    assert not train & {r.subject_id for r in test}
+    assert len(train) == 5 and len(test) == 3 * 2 and len(records) == 5 * 2 * 2 + 6
+    assert all("-000_z" in r.image_id for r in test)
+    assert records[0].image_id.endswith("_z039") and records[1].image_id.endswith("_z115")
+    assert [r.split for r in brats(tmp_path, slices=2, test_fraction=0.4, seed=2)] != [
+        r.split for r in records
+    ]
+    for record in records:
+        image, mask = record.read(), record.mask()
+        assert image.shape == mask.shape == (17, 16)
+        assert image.argmax() == mask.argmax() == 5 * 16 + 3  # row y, column x
+        assert image.min() == int(record.image_id[-3:]) + 1
+
+
+def test_brats_refuses_a_scan_that_is_there_twice(tmp_path):
+    brats_scan(tmp_path, 1)
+    brats_scan(tmp_path, 1, twice_nested=True)
+    with pytest.raises(ValueError, match="scan BraTS-GLI-00001-000 is there twice"):
+        brats(tmp_path, slices=2, test_fraction=0.4, seed=1)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_mimic_keeps_frontal_views_of_the_official_split(tmp_path, packed):
+    rows = [
+        ("d1", "10000001", "PA", "train"),
+        ("d2", "10000001", "AP", "train"),
+        ("d3", "10000002", "LATERAL", "train"),
+        ("d4", "10000003", "PA", "validate"),
+        ("d5", "11000004", "AP", "test"),
+        ("d6", "11000005", "PA", "test"),
+    ]
+    mimic_of(tmp_path, rows, packed)
+    (tmp_path / "files/p11/p11000005/s50000001/d6.jpg").unlink()  # people hold a part of the set
+    found = [(r.image_id, r.subject_id, r.split) for r in mimic_cxr(tmp_path)]
+    assert found == [
+        ("d1", "10000001", "train"),
+        ("d2", "10000001", "train"),
+        ("d5", "11000004", "test"),
+    ]
+
+
+def test_a_folder_keeps_subjects_on_one_side(tmp_path):
+    folder_of(tmp_path, 12)
+    write_manifest(tmp_path, *[(f"{i}.png", f"s{i // 2}", "x") for i in range(12)],
+              header=("file", "subject", "note"))  # fmt: skip
+    records = folder(tmp_path, split_by="subject", test_fraction=0.5, seed=0)
+    sides = {(r.subject_id, r.split) for r in records}
+    assert len(sides) == 6 and len(records) == 12
+    assert sum(split == "test" for _, split in sides) == 3
+
+
+def test_a_manifest_may_bring_its_split_and_choose_files(tmp_path):
+    folder_of(tmp_path, 9)
+    rows = [(f"{i}.png", f"s{i}", "test" if i < 3 else "train") for i in range(7)]
+    write_manifest(tmp_path, *rows, header=("file", "subject", "split"))
+    records = folder(tmp_path, split_by="subject", test_fraction=0.9, seed=0)
+    assert [r.image_id for r in records if r.split == "test"] == ["0", "1", "2"]
+    assert len(records) == 7
+
+
+def test_without_manifest_files_at_any_depth_are_subjects(tmp_path):
+    png(tmp_path / "a/b/one.png")
+    png(tmp_path / "two.TIF")
+    records = folder(tmp_path, split_by="subject", test_fraction=0.5, seed=0)
+    assert [(r.image_id, r.subject_id) for r in records] == [("a-b-one", "a/b/one"), ("two", "two")]
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_sixteen_bits_arrive(tmp_path, suffix):
+    deep = np.arange(400, dtype=np.uint16).reshape(20, 20) * 160
+    png(tmp_path / f"a.{suffix}", deep)
+    (record,) = folder(tmp_path, split_by="subject", test_fraction=0.5, seed=0)
+    np.testing.assert_array_equal(record.read(), deep)
+
+
+def test_grey_saved_as_rgb_is_read_as_grey(tmp_path):
+    png(tmp_path / "a.png", np.repeat(IMAGE[..., None], 3, axis=2))
+    (record,) = folder(tmp_path, split_by="subject", test_fraction=0.5, seed=0)
+    np.testing.assert_array_equal(record.read(), IMAGE)
+
+
+def test_layouts_are_recognised(tmp_path):
+    mrnet_of(tmp_path / "a/MRNet-v1.0")
+    brats_scan(tmp_path / "b/deep", 1, twice_nested=True)
+    mimic_of(tmp_path / "c", [("d1", "10000001", "PA", "train")])
+    folder_of(tmp_path / "d")
+    found = [recognise(tmp_path / name) for name in "abcd"]
+    assert found == [
+        ("mrnet", tmp_path / "a/MRNet-v1.0"),
+        ("brats", tmp_path / "b"),
+        ("mimic_cxr", tmp_path / "c"),
+        ("folder", tmp_path / "d"),
+    ]
