@@ -197,7 +197,7 @@ def train(
     save_file(weights, out)
     out.chmod(0o644)
     model.load_state_dict({key: value.float() for key, value in weights.items()})
-    shipped = vaes.Autoencoder(name, model, entry.factor)
+    shipped = vaes.Autoencoder(name, model)
     card = {
         "name": name,
         "geometry": entry.geometry,

@@ -39,16 +39,71 @@ def _specs() -> dict[str, Spec]:
 
 
 SPECS: dict[str, Spec] = _specs()
-EXTERNAL = {  # the paper's own autoencoders, and where they are published
-    "sd-vae-ft-ema": "Hugging Face stabilityai/sd-vae-ft-ema",
-    "kl-f4": "CompVis latent-diffusion, kl-f4.zip",
-    "medvae-8-1": "Hugging Face stanfordmimi/MedVAE",
-    "medvae-8-4": "Hugging Face stanfordmimi/MedVAE",
-    "medvae-4-1": "Hugging Face stanfordmimi/MedVAE",
-    "medvae-4-3": "Hugging Face stanfordmimi/MedVAE",
-    "medvae-4-4": "Hugging Face stanfordmimi/MedVAE",
-}
-NAMES = (*SPECS, *EXTERNAL)  # what parameters may hold
+
+
+@dataclass(frozen=True)
+class Published:
+    """An autoencoder that others trained: where its file is published, and under which terms."""
+
+    url: str
+    licence: str
+    trained_on: str
+    factor: int
+    latent_channels: int
+    megabytes: int | None = None
+    inside: str = ""  # the file to take out of a zip archive
+
+    @property
+    def geometry(self) -> str:
+        return f"f{self.factor}c{self.latent_channels}"
+
+
+def _published() -> dict[str, Published]:
+    hub = "https://huggingface.co"
+    diffusers_file = "diffusion_pytorch_model.safetensors"
+    # repository, revision, trained on
+    stable = {
+        "ema": "f04b2c4b98319346dad8c65879f680b1997b204a",
+        "mse": "31f26fdeee1355a5c34592e401dd41e45d25a493",
+    }
+    photographs = "photographs and portraits of LAION"
+    found = {
+        f"sd-vae-ft-{kind}": Published(
+            f"{hub}/stabilityai/sd-vae-ft-{kind}/resolve/{revision}/{diffusers_file}",
+            *("MIT", photographs, 8, 4, 335),
+        )
+        for kind, revision in stable.items()
+    }
+    compvis = "https://ommer-lab.com/files/latent-diffusion/kl-f4.zip"
+    found["kl-f4"] = Published(
+        compvis, "MIT", "photographs of OpenImages", 4, 3, None, "model.ckpt"
+    )
+    medical = (
+        "1,052,730 medical images by its own paper, 1.6 million by the paper of this companion"
+    )
+    for factor, channels, megabytes in (
+        (4, 1, 221),
+        (4, 3, 224),
+        (4, 4, 221),
+        (8, 1, 335),
+        (8, 4, 338),
+    ):
+        # 4x4 came later than the revision that is pinned for the others
+        revision = "main" if channels == factor else "041f23d40d9890a3ee0cc1ee56e750e4b81acbe0"
+        file = f"model_weights/vae_{factor}x_{channels}c_2D.ckpt"
+        found[f"medvae-{factor}-{channels}"] = Published(
+            f"{hub}/stanfordmimi/MedVAE/resolve/{revision}/{file}",
+            *("MIT", medical, factor, channels, megabytes),
+        )
+    found["taesd"] = Published(
+        f"{hub}/madebyollin/taesd/resolve/931366cc24b8bc15d6f682fa2e0352f1deec397b/{diffusers_file}",
+        *("MIT", "what Stable Diffusion's autoencoder makes of photographs", 8, 4, 10),
+    )
+    return found
+
+
+PUBLISHED: dict[str, Published] = _published()
+NAMES = (*SPECS, *PUBLISHED)  # what parameters may hold
 CORNERS = (  # of domain x geometry: natural f8, other f8, natural f4, other f4
     ("natural-f8c4", "phantom-f8c4", "natural-f4c3", "phantom-f4c3"),
     ("sd-vae-ft-ema", "medvae-8-4", "kl-f4", "medvae-4-3"),

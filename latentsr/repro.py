@@ -64,7 +64,7 @@ def missing_for_paper() -> list[str]:
         if source != "own" or name not in sets or sets[name].adapter != adapter:
             lines.append(f"{name}: real images in the layout {adapter}; "
                          f"`latentsr data use {name}=DIR`")  # fmt: skip
-    for name, places in registry.EXTERNAL.items():
+    for name, places in registry.PUBLISHED.items():
         lines.append(f"{name}: this version reads only the shipped autoencoders ({places})")
     if not torch.cuda.is_available():
         lines.append("GPU: none found; the paper's sizes need one")

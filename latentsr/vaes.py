@@ -1,9 +1,11 @@
-"""Autoencoders: reading a checkpoint, encoding and decoding grey images."""
+"""Autoencoders: finding and reading a checkpoint, encoding and decoding grey images."""
 
 from __future__ import annotations
 
 import json
+import warnings
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from latentsr.registry import EXTERNAL, SPECS, spec
+from latentsr.registry import PUBLISHED, SPECS, spec
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
 
 WEIGHTS = Path(__file__).parent / "weights"
+FETCHED = Path("assets/vaes")  # in the repository; not part of it
 BLOCK_CHANNELS = {4: (16, 32, 64), 8: (16, 32, 64, 64)}
 
 
@@ -39,15 +42,26 @@ def build(factor: int, latent_channels: int) -> AutoencoderKL:
 
 
 class Autoencoder:
-    """A frozen autoencoder behind one interface: grey images (B, 1, H, W) in [0, 1]."""
+    """A frozen autoencoder behind one interface: grey images (B, 1, H, W) in [0, 1].
 
-    def __init__(self, name: str, model: AutoencoderKL, factor: int):
-        self.name, self.model, self.factor = name, model.eval().requires_grad_(False), factor
+    ``model`` is diffusers' AutoencoderKL or AutoencoderTiny, whose own images are in [-1, 1] and
+    may have three channels: a grey image is repeated, and the mean over channels comes back.
+    Latents are float32 whatever the precision of the model.
+    """
+
+    def __init__(self, name: str, model: Any):
+        self.name, self.model = name, model.eval().requires_grad_(False)
         self.latent_channels = int(model.config["latent_channels"])
+        self.image_channels = int(model.config["in_channels"])
+        self.factor = 2 ** (len(model.config["block_out_channels"]) - 1)
 
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.model.parameters()).dtype
 
     @torch.no_grad()
     def encode(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -58,7 +72,8 @@ class Autoencoder:
         images : Tensor
             ``(B, 1, H, W)`` in [0, 1]; sides are padded by edge values to a multiple of the factor.
         generator : torch.Generator, optional
-            A CPU generator; when given, the posterior is sampled with it.
+            A CPU generator; when given, the posterior is sampled with it. AutoencoderTiny has no
+            posterior: its latent is the same with and without.
 
         Returns
         -------
@@ -74,22 +89,54 @@ class Autoencoder:
             raise ValueError(f"images: shape {tuple(images.shape)}, but (B, 1, H, W) is needed")
         pad_h, pad_w = (-images.shape[-2]) % self.factor, (-images.shape[-1]) % self.factor
         padded = functional.pad(images, (0, pad_w, 0, pad_h), mode="replicate")
-        posterior = self.model.encode(padded.to(self.device) * 2 - 1).latent_dist
-        latents = posterior.mean
-        if generator is not None:
-            noise = torch.randn(latents.shape, generator=generator).to(latents)
-            latents = latents + posterior.std * noise
-        if not torch.isfinite(latents).all():
-            raise ValueError(f"vae {self.name}: a latent is not finite; encode in float32")
-        return latents
+        channels = (padded.to(self.device) * 2 - 1).expand(-1, self.image_channels, -1, -1)
+        found = self.model.encode(channels.to(self.dtype))
+        if hasattr(found, "latents"):  # AutoencoderTiny
+            latents = found.latents.float()
+        else:
+            latents = found.latent_dist.mean.float()
+            if generator is not None:
+                noise = torch.randn(latents.shape, generator=generator).to(latents)
+                latents = latents + found.latent_dist.std.float() * noise
+        if torch.isfinite(latents).all():
+            return latents
+        if self.dtype == torch.float16:
+            warnings.warn(
+                f"vae {self.name}: float16 overflowed; float32 from here on", stacklevel=2
+            )
+            self.model.float()
+            return self.encode(images, generator)
+        raise ValueError(f"vae {self.name}: a latent is not finite; encode in float32")
 
     @torch.no_grad()
-    def decode(self, latents: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+    def decode(
+        self, latents: Tensor, size: tuple[int, int] | None = None, *, tile_px: int | None = None
+    ) -> Tensor:
         """Decode latents ``(B, C, h, w)`` to images ``(B, 1, H, W)`` clipped to [0, 1].
 
-        ``size`` crops to the image that was encoded, where its sides were padded.
+        Parameters
+        ----------
+        latents : Tensor
+            As `encode` gives them.
+        size : (int, int), optional
+            Crops to the image that was encoded, where its sides were padded.
+        tile_px : int, optional
+            Decode overlapping tiles of this side one after another, for images that do not fit
+            into memory. Tiles differ a little from the whole, so nothing that is measured here
+            is decoded so.
         """
-        images = (self.model.decode(latents.to(self.device)).sample + 1) / 2
+        if tile_px is not None:
+            self.model.enable_tiling()
+            self.model.tile_sample_min_size = tile_px
+            self.model.tile_latent_min_size = tile_px // self.factor
+        try:
+            decoded = self.model.decode(latents.to(self.device, self.dtype)).sample
+        finally:
+            if tile_px is not None:
+                self.model.disable_tiling()
+        images = (decoded.float().mean(1, keepdim=True) + 1) / 2  # (B, 1, H, W)
+        if not torch.isfinite(images).all():
+            raise ValueError(f"vae {self.name}: a decoded pixel is not finite; decode in float32")
         if size is not None:
             images = images[..., : size[0], : size[1]]
         return images.clamp(0, 1)
@@ -107,32 +154,81 @@ def shipped() -> list[str]:
     return [name for name in SPECS if (WEIGHTS / f"{name}.safetensors").exists()]
 
 
-def load(name: str, device: str = "cpu") -> Autoencoder:
-    """Load a registered autoencoder from the package, checked against its card.
+def place(name: str) -> Path:
+    """Return where the weights of an autoencoder lie, or would lie: its file or diffusers folder.
+
+    ``name`` is one of the registry's, or the path of a user's own.
+    """
+    if name in SPECS:
+        return WEIGHTS / f"{name}.safetensors"
+    if name in PUBLISHED:
+        entry = PUBLISHED[name]
+        return FETCHED / f"{name}{Path(entry.inside or entry.url).suffix}"
+    return Path(name).expanduser()
+
+
+def missing(name: str) -> str | None:
+    """Say in one line what is missing of an autoencoder here; None when its weights are there."""
+    path = place(name)
+    if path.exists():
+        return None
+    if name in SPECS:
+        return f"vae {name}: no weights at {path}; `make pretrain` makes them, then copy them there"
+    if name in PUBLISHED:
+        return (
+            f"vae {name}: {path} is not there; `latentsr vaes fetch {name}` gets it, "
+            f"or put there what is published at {PUBLISHED[name].url}"
+        )
+    return f"vae {name}: no such file or folder, and no registered name"
+
+
+def _model(name: str, path: Path) -> Any:
+    from latentsr import architectures, checkpoints, fetching
+
+    if name in SPECS:
+        raw = path.read_bytes()
+        if (found := sha256(raw).hexdigest()) != card(name)["sha256"]:
+            told = card(name)["sha256"]
+            raise ValueError(f"{path} has sha256 {found}, its card {told}")
+        model = build(SPECS[name].factor, SPECS[name].latent_channels)
+        architectures.load_strictly(model, checkpoints.state_dict(path))
+        return model
+    if path.is_dir():
+        files = [path / f"diffusion_pytorch_model.{kind}" for kind in ("safetensors", "bin")]
+        weights = next((file for file in files if file.exists()), None)
+        if weights is None or not (path / "config.json").is_file():
+            raise ValueError(f"{path}: config.json and {files[0].name} (or .bin) are needed in it")
+        told = json.loads((path / "config.json").read_text())
+        return architectures.build_as_configured(told, checkpoints.state_dict(weights))
+    if name in PUBLISHED:
+        fetching.check(name, path)
+    return architectures.build(checkpoints.state_dict(path))
+
+
+def load(name: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Autoencoder:
+    """Load an autoencoder: a shipped one, a published one, or the path of one's own.
+
+    Parameters
+    ----------
+    name : str
+        A name of the registry, or the path of a diffusers folder, of a single CompVis checkpoint
+        or of a safetensors file.
+    device : str
+        "cpu" or "cuda".
+    dtype : torch.dtype
+        float32 or bfloat16; float16 goes on in float32 after its first non-finite latent.
 
     Raises
     ------
     ValueError
-        For an unknown name, a file whose sha256 is not the card's, or missing or unexpected keys.
+        One line: nothing at that place, a file that is not what its card or the lock file says,
+        missing or unexpected keys. Another autoencoder is never taken instead.
     """
-    from hashlib import sha256
-
-    from safetensors.torch import load as load_tensors
-
-    if name in EXTERNAL:
-        raise ValueError(f"vae {name}: this version reads only the shipped autoencoders")
-    entry = spec(name)
-    path = WEIGHTS / f"{name}.safetensors"
-    if not path.exists():
-        raise ValueError(
-            f"vae {name}: no weights at {path}; `make pretrain` makes them, then copy them there"
-        )
-    raw = path.read_bytes()
-    if (found := sha256(raw).hexdigest()) != card(name)["sha256"]:
-        raise ValueError(f"vae {name}: {path} has sha256 {found}, its card {card(name)['sha256']}")
-    model = build(entry.factor, entry.latent_channels)
-    state = {key: value.float() for key, value in load_tensors(raw).items()}
-    missing, unexpected = model.load_state_dict(state, strict=False)
-    if missing or unexpected:
-        raise ValueError(f"vae {name}: missing keys {missing}, unexpected keys {unexpected}")
-    return Autoencoder(name, model.to(device), entry.factor)
+    if problem := missing(name):
+        raise ValueError(problem)
+    try:
+        model = _model(name, place(name))
+    except ValueError as error:
+        raise ValueError(f"vae {name}: {error}") from None
+    memory = torch.channels_last if device == "cuda" else torch.preserve_format
+    return Autoencoder(name, model.to(device, dtype, memory_format=memory))

@@ -11,7 +11,7 @@ rng = np.random.default_rng(0)
 def random_weights(factor=4, channels=3):
     """An autoencoder with random weights: good for shapes alone."""
     torch.manual_seed(0)
-    return vaes.Autoencoder("random", vaes.build(factor, channels), factor)
+    return vaes.Autoencoder("random", vaes.build(factor, channels))
 
 
 def test_scaling_standardises_and_undoes():

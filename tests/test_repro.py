@@ -38,7 +38,7 @@ def test_what_the_paper_profile_needs_is_one_line_a_thing(clone):
     lines = repro.missing_for_paper()
     assert all("\n" not in line for line in lines)
     told = {line.split(":")[0] for line in lines}
-    assert {"knee", "brain", "chest", *registry.EXTERNAL} <= told
+    assert {"knee", "brain", "chest", *registry.PUBLISHED} <= told
 
 
 def test_minutes_are_added_up_a_stage():

@@ -12,7 +12,7 @@ from latentsr import pretrain, registry, vaes
 def random_weights(factor, channels):
     """An autoencoder with random weights: good for shapes alone."""
     torch.manual_seed(0)
-    return vaes.Autoencoder("random", vaes.build(factor, channels), factor)
+    return vaes.Autoencoder("random", vaes.build(factor, channels))
 
 
 @pytest.mark.parametrize(("factor", "channels"), [(8, 4), (4, 3), (4, 1)])
@@ -45,6 +45,105 @@ def test_colour_and_non_finite_are_refused():
         vae.encode(torch.full((1, 1, 32, 32), float("nan")))
 
 
+def coloured(factor=4):
+    """A model of three image channels, as Stable Diffusion's is, with random weights."""
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(1)
+    levels = 3 if factor == 4 else 4
+    return AutoencoderKL(
+        block_out_channels=(32,) * levels,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+    )
+
+
+def test_grey_goes_through_colour_models():
+    model = coloured()
+    vae, images = vaes.Autoencoder("colour", model), torch.rand(2, 1, 37, 61)
+    codes = vae.encode(images)
+    assert codes.shape == (2, 4, 10, 16)
+    padded = torch.nn.functional.pad(images, (0, 3, 0, 3), mode="replicate")
+    by_hand = model.encode(padded.repeat(1, 3, 1, 1) * 2 - 1).latent_dist.mean
+    assert torch.allclose(codes, by_hand, atol=1e-6)
+    decoded = (model.decode(codes).sample.mean(1, keepdim=True) / 2 + 0.5).clamp(0, 1)
+    assert torch.allclose(vae.decode(codes, (37, 61)), decoded[..., :37, :61], atol=1e-6)
+
+
+def test_an_autoencoder_without_posterior():
+    from diffusers import AutoencoderTiny
+
+    vae, images = vaes.Autoencoder("tiny", AutoencoderTiny()), torch.rand(1, 1, 37, 61)
+    assert vae.factor == 8
+    codes = vae.encode(images)
+    assert codes.shape == (1, 4, 5, 8)
+    assert torch.equal(codes, vae.encode(images, torch.Generator().manual_seed(1)))
+    assert vae.decode(codes, (37, 61)).shape == images.shape
+
+
+def test_bfloat16_is_near_and_float16_falls_back():
+    images = torch.rand(1, 1, 32, 32)
+    wanted = vaes.Autoencoder("x", coloured()).encode(images)
+    half = vaes.Autoencoder("x", coloured().to(torch.bfloat16))
+    assert half.encode(images).dtype == torch.float32
+    assert float((half.encode(images) - wanted).abs().max()) < 0.05 * float(wanted.abs().max())
+
+    class Overflows(torch.nn.Module):
+        """Stands for a model whose activations leave float16's range."""
+
+        def __init__(self):
+            super().__init__()
+            self.inner = coloured().to(torch.float16)
+            self.config = self.inner.config
+
+        def encode(self, x):
+            if x.dtype == torch.float16:
+                return type("Found", (), {"latents": torch.full((1, 4, 8, 8), float("inf"))})
+            return self.inner.encode(x)
+
+    vae = vaes.Autoencoder("x", Overflows())
+    with pytest.warns(UserWarning, match="vae x: float16 overflowed; float32 from here on"):
+        again = vae.encode(images)
+    assert float((again - wanted).abs().max()) < 0.05 * float(wanted.abs().max())
+    assert vae.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["phantom-f4c3", "phantom-f8c4"])
+def test_tiles_come_near_the_whole(name):
+    vae = vaes.load(name)
+    image = torch.from_numpy(pretrain.drawn("chest", 0, 5)[0])[None, None]
+    codes = vae.encode(image)
+    whole, tiled = vae.decode(codes), vae.decode(codes, tile_px=64)
+    assert 0 < float((tiled - whole).abs().mean()) < 0.02
+    assert torch.equal(vae.decode(codes), whole)  # tiling does not stay on
+
+
+def test_any_file_of_ones_own_is_loaded_by_its_path(tmp_path):
+    import compvis
+
+    _, state = compvis.random_state(1, 1, (1, 2))
+    torch.save({"state_dict": state}, tmp_path / "mine.ckpt")
+    coloured().save_pretrained(tmp_path / "folder")
+    assert vaes.load(str(tmp_path / "mine.ckpt")).latent_channels == 1
+    assert vaes.load(str(tmp_path / "folder")).image_channels == 3
+    for name, told in (("gone.ckpt", "no such file or folder"), ("", "config.json and")):
+        with pytest.raises(ValueError, match=told) as caught:
+            vaes.load(str(tmp_path / name))
+        assert "\n" not in str(caught.value)
+
+
+def test_a_published_file_that_is_not_here_says_what_to_put_where(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    told = r"assets/vaes/kl-f4.ckpt is not there; `latentsr vaes fetch kl-f4` .* https://ommer-lab"
+    with pytest.raises(ValueError, match=told):
+        vaes.load("kl-f4")
+    (tmp_path / "vaes.lock").write_text("taesd: {sha256: abc}")
+    (tmp_path / "assets/vaes").mkdir(parents=True)
+    (tmp_path / "assets/vaes/taesd.safetensors").write_bytes(b"other")
+    with pytest.raises(ValueError, match="vae taesd: .* vaes.lock says abc"):
+        vaes.load("taesd")
+
+
 def test_unknown_name():
     with pytest.raises(ValueError, match="vae: unknown name 'sdvae'; known are natural-f8c4, "):
         registry.spec("sdvae")
@@ -55,7 +154,7 @@ def test_the_thirteen():
     assert registry.spec("phantom-f4c3-without-brain").trained_on == ("knee", "chest")
     assert registry.spec("natural-f8c4-s1").seed == 1
     assert registry.corners(registry.SPECS) == registry.CORNERS[0]
-    assert registry.corners([*registry.EXTERNAL, "natural-f8c4"]) == registry.CORNERS[1]
+    assert registry.corners([*registry.PUBLISHED, "natural-f8c4"]) == registry.CORNERS[1]
     for spec in registry.SPECS.values():
         model = vaes.build(spec.factor, spec.latent_channels)
         assert sum(p.numel() for p in model.parameters()) <= 950_000
@@ -107,9 +206,8 @@ def test_missing_and_unexpected_keys_stop(tmp_path, monkeypatch):
 
     name = shipped_copy(tmp_path, monkeypatch, change)
     try:
-        with pytest.raises(
-            ValueError, match=r"missing keys \['quant_conv.bias'\], unexpected.*extra"
-        ):
+        told = r"1 keys missing \(quant_conv.bias\); 1 keys unexpected \(extra\)"
+        with pytest.raises(ValueError, match=told):
             vaes.load(name)
     finally:
         vaes.card.cache_clear()

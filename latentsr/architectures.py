@@ -1,0 +1,194 @@
+"""Which autoencoder a state dict holds: names of its tensors, its configuration, the model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, AutoencoderTiny
+
+State = dict[str, Tensor]
+PREFIXES = ("first_stage_model.", "vae.", "")
+# not part of the autoencoder: MedVAE's projection head, a discriminator and its loss
+DROPPED = re.compile(r"(channel_ds|channel_proj|loss)\.")
+GROUPS = 32  # of every published model's normalisation; no tensor tells
+RENAMES = (  # CompVis, then diffusers before 0.17, to diffusers now
+    (r"^(en|de)coder\.mid\.block_1\.", r"\1coder.mid_block.resnets.0."),
+    (r"^(en|de)coder\.mid\.block_2\.", r"\1coder.mid_block.resnets.1."),
+    (r"^(en|de)coder\.mid\.attn_1\.", r"\1coder.mid_block.attentions.0."),
+    (r"\.attentions\.0\.norm\.", ".attentions.0.group_norm."),
+    (r"\.attentions\.0\.([qkv])\.", r".attentions.0.to_\1."),
+    (r"\.attentions\.0\.proj_out\.", ".attentions.0.to_out.0."),
+    (r"^encoder\.down\.(\d+)\.block\.", r"encoder.down_blocks.\1.resnets."),
+    (r"^encoder\.down\.(\d+)\.downsample\.", r"encoder.down_blocks.\1.downsamplers.0."),
+    (r"^(en|de)coder\.norm_out\.", r"\1coder.conv_norm_out."),
+    (r"\.nin_shortcut\.", ".conv_shortcut."),
+    (r"\.attentions\.0\.query\.", ".attentions.0.to_q."),
+    (r"\.attentions\.0\.key\.", ".attentions.0.to_k."),
+    (r"\.attentions\.0\.value\.", ".attentions.0.to_v."),
+    (r"\.attentions\.0\.proj_attn\.", ".attentions.0.to_out.0."),
+)
+
+
+def merge_lora(state: Mapping[str, Tensor]) -> State:
+    r"""Add low-rank updates to their kernels: :math:`W + B A`, scale 1.
+
+    ``X.conv.weight``, ``X.lora_up.weight`` B of ``(out, r, 1, 1)`` and ``X.lora_down.weight`` A of
+    ``(r, in, k, k)`` become ``X.weight``; other keys stay as they are (the convolutions of
+    down- and upsampling are called ``.conv.`` too).
+
+    Examples
+    --------
+    >>> import torch
+    >>> kernel, up, down = (torch.full((1, 1, 1, 1), value) for value in (1.0, 2.0, 3.0))
+    >>> layer = {"q.conv.weight": kernel, "q.lora_up.weight": up, "q.lora_down.weight": down}
+    >>> merge_lora(layer)["q.weight"].item()
+    7.0
+    """
+    ups = {key.removesuffix("lora_up.weight") for key in state if key.endswith("lora_up.weight")}
+    merged = {}
+    for key, value in state.items():
+        name, _, last = key.rpartition(".")
+        layer = name.rpartition(".")[0] + "."
+        if layer not in ups:
+            merged[key] = value
+        elif name.endswith(".conv"):
+            if last == "weight":
+                up, down = (state[f"{layer}lora_{way}.weight"] for way in ("up", "down"))
+                value = value + (up.flatten(1) @ down.flatten(1)).reshape(value.shape)
+            merged[layer + last] = value
+    return merged
+
+
+def _autoencoder_part(state: Mapping[str, Tensor]) -> State:
+    """Keep the autoencoder's tensors of a checkpoint, their names without a prefix."""
+    prefix = next(p for p in PREFIXES if not p or any(k.startswith(f"{p}encoder.") for k in state))
+    inside = {key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)}
+    return {key: value for key, value in inside.items() if not DROPPED.match(key)}
+
+
+def _renamed(state: Mapping[str, Tensor]) -> State:
+    """Give tensors diffusers' names and shapes; CompVis counts the decoder's levels from the top."""
+    levels = {int(match[1]) for key in state if (match := re.match(r"decoder\.up\.(\d+)\.", key))}
+    top = max(levels, default=0)
+    found = {}
+    for key, value in state.items():
+        for old, new in RENAMES:
+            key = re.sub(old, new, key)
+        if match := re.match(r"decoder\.up\.(\d+)\.(block|upsample)\.(.+)", key):
+            part = "resnets" if match[2] == "block" else "upsamplers.0"
+            key = f"decoder.up_blocks.{top - int(match[1])}.{part}.{match[3]}"
+        if re.search(r"\.attentions\.0\.to_.*weight$", key):
+            value = value.flatten(1)  # a kernel of 1 x 1
+        found[key] = value
+    return found
+
+
+def config(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Infer the arguments of diffusers' AutoencoderKL from a state dict with its names.
+
+    Raises
+    ------
+    ValueError
+        Where a tensor that the answer needs is not there, or a width is no multiple of 32.
+    """
+
+    def shape(key: str) -> tuple[int, ...]:
+        if key not in state:
+            raise ValueError(f"no {key} among its {len(state)} tensors")
+        return tuple(state[key].shape)
+
+    def count(pattern: str) -> int:
+        return len({match[1] for key in state if (match := re.match(pattern, key))})
+
+    levels = count(r"encoder\.down_blocks\.(\d+)\.")
+    inside = shape("encoder.conv_in.weight")[1]
+    names = [f"encoder.down_blocks.{level}.resnets.0.conv2.weight" for level in range(levels)]
+    widths = tuple(shape(name)[0] for name in names)
+    if not widths or any(width % GROUPS for width in widths):
+        raise ValueError(
+            f"widths {widths}: its {GROUPS} groups of normalisation do not fit; "
+            "give a folder with config.json and the weights"
+        )
+    return {
+        "in_channels": inside,
+        "out_channels": shape("decoder.conv_out.weight")[0],
+        "latent_channels": shape("post_quant_conv.weight")[1],
+        "block_out_channels": widths,
+        "down_block_types": ("DownEncoderBlock2D",) * levels,
+        "up_block_types": ("UpDecoderBlock2D",) * levels,
+        "layers_per_block": count(r"encoder\.down_blocks\.0\.resnets\.(\d+)\."),
+        "norm_num_groups": GROUPS,
+        "mid_block_add_attention": "encoder.mid_block.attentions.0.to_q.weight" in state,
+    }
+
+
+def load_strictly(model: Any, state: Mapping[str, Tensor]) -> None:
+    """Fill a model with float32 copies of a state dict that has just its keys and shapes.
+
+    Raises
+    ------
+    ValueError
+        One line with the keys that are missing, unexpected, or of another shape.
+    """
+    wanted = model.state_dict()
+    shapes = [key for key in wanted.keys() & state.keys() if wanted[key].shape != state[key].shape]
+    problems = {
+        "missing": wanted.keys() - state.keys(),
+        "unexpected": state.keys() - wanted.keys(),
+        "of another shape": shapes,
+    }
+    told = [
+        f"{len(keys)} keys {word} ({', '.join(sorted(keys))})"
+        for word, keys in problems.items()
+        if keys
+    ]
+    if told:
+        raise ValueError("; ".join(told))
+    model.load_state_dict({key: value.float() for key, value in state.items()})
+
+
+def build(state: Mapping[str, Tensor]) -> AutoencoderKL | AutoencoderTiny:
+    """Build the autoencoder that a state dict holds, whichever layout it has.
+
+    Known layouts: CompVis (with a prefix or without, LoRA as MedVAE stores it), AutoencoderKL of
+    diffusers old and new, AutoencoderTiny.
+
+    Raises
+    ------
+    ValueError
+        With the list of keys, where one is missing or left over.
+    """
+    from diffusers import AutoencoderKL, AutoencoderTiny
+
+    if "encoder.layers.0.weight" in state:
+        model = AutoencoderTiny()
+        load_strictly(model, state)
+        return model
+    found = _renamed(merge_lora(_autoencoder_part(state)))
+    model = AutoencoderKL(**config(found))
+    load_strictly(model, found)
+    return model
+
+
+def build_as_configured(told: Mapping[str, Any], state: Mapping[str, Tensor]) -> Any:
+    """Build the autoencoder of a diffusers folder from its ``config.json`` and weights.
+
+    Raises
+    ------
+    ValueError
+        For another class than AutoencoderKL and AutoencoderTiny, or keys that do not fit.
+    """
+    import diffusers
+
+    kind = told.get("_class_name")
+    if kind not in ("AutoencoderKL", "AutoencoderTiny"):
+        allowed = "AutoencoderKL and AutoencoderTiny are read"
+        raise ValueError(f"config.json: _class_name {kind!r}; {allowed}")
+    model = getattr(diffusers, kind).from_config(dict(told))
+    load_strictly(model, _renamed(state) if kind == "AutoencoderKL" else state)
+    return model

@@ -1,0 +1,120 @@
+import re
+import threading
+import zipfile
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+
+from latentsr import fetching
+
+CONTENT = bytes(range(256)) * 20_000  # five pieces
+
+
+class Server(BaseHTTPRequestHandler):
+    """Serves CONTENT, with ranges; on /once/ it stops in the middle at the first request."""
+
+    asked: list = []
+    ranges = True
+
+    def do_GET(self):
+        place = self.headers.get("Range")
+        Server.asked.append((self.path, place, self.headers.get("Authorization")))
+        if "missing" in self.path:
+            self.send_error(404)
+            return
+        content = Server.archive if self.path.endswith(".zip") else CONTENT
+        start = int(re.fullmatch(r"bytes=(\d+)-", place)[1]) if place and Server.ranges else 0
+        if start >= len(content):
+            self.send_error(416)
+            return
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        stop = start + 3_000_000 if "once" in self.path and len(Server.asked) == 1 else len(content)
+        self.wfile.write(content[start:stop])
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def url(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Server.asked, Server.ranges = [], True
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_first_fetch_records_and_later_ones_must_match(url):
+    path = Path("assets/vaes/x.bin")
+    seen = []
+    said = fetching.fetch("x", f"{url}/x.bin", path, progress=lambda *place: seen.append(place))
+    assert path.read_bytes() == CONTENT and "recorded at the first fetch" in said
+    assert seen[-1] == (len(CONTENT), len(CONTENT)) and len(seen) > 3
+    row = yaml.safe_load(fetching.LOCK.read_text())["x"]
+    assert row["sha256"] == sha256(CONTENT).hexdigest() == fetching.locked("x")
+    assert fetching.fetch("x", f"{url}/x.bin", path) == f"x: already at {path}"
+    assert len(Server.asked) == 1
+    path.unlink()
+    assert fetching.fetch("x", f"{url}/x.bin", path).endswith("verified")
+    path.write_bytes(b"changed")
+    with pytest.raises(ValueError, match=r"has sha256 .*, vaes.lock says"):
+        fetching.fetch("x", f"{url}/x.bin", path)
+
+
+def test_a_mismatch_stops_and_is_kept_aside(url):
+    fetching.LOCK.write_text(f"x:\n  sha256: {'0' * 64}\n")
+    with pytest.raises(ValueError, match="vaes.lock says 0000"):
+        fetching.fetch("x", f"{url}/x.bin", Path("x.bin"))
+    assert not Path("x.bin").exists()
+    assert Path("x.bin.mismatch").read_bytes() == CONTENT
+
+
+def test_an_interrupted_fetch_goes_on(url):
+    with pytest.raises(ValueError, match="try again"):
+        fetching.fetch("x", f"{url}/once/x.bin", Path("x.bin"))
+    got = Path("x.bin.fetched.part").stat().st_size
+    assert 0 < got <= 3_000_000 and not Path("x.bin").exists()
+    fetching.fetch("x", f"{url}/once/x.bin", Path("x.bin"))
+    assert Server.asked[1][1] == f"bytes={got}-"
+    assert Path("x.bin").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("there", [CONTENT[:1000], CONTENT])
+@pytest.mark.parametrize("ranges", [True, False])
+def test_what_is_there_is_not_fetched_twice(url, there, ranges):
+    Server.ranges = ranges
+    Path("x.bin.fetched.part").write_bytes(there)
+    fetching.fetch("x", f"{url}/x.bin", Path("x.bin"))
+    assert Path("x.bin").read_bytes() == CONTENT
+
+
+def test_one_file_of_an_archive(url, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("deep/model.ckpt", CONTENT)
+        archive.writestr("config.yaml", b"")
+    Server.archive = (tmp_path / "a.zip").read_bytes()
+    fetching.fetch("x", f"{url}/x.zip", Path("kept/x.ckpt"), inside="model.ckpt")
+    assert [path.name for path in Path("kept").iterdir()] == ["x.ckpt"]
+    assert Path("kept/x.ckpt").read_bytes() == CONTENT
+    with pytest.raises(ValueError, match=r"no other.ckpt in the archive"):
+        fetching.fetch("y", f"{url}/x.zip", Path("y.ckpt"), inside="other.ckpt")
+
+
+def test_what_the_server_refuses_is_one_line(url):
+    for place in (f"{url}/missing", "http://127.0.0.1:9/x"):
+        with pytest.raises(ValueError, match=r"try again .*, or put the file at x.bin") as caught:
+            fetching.fetch("x", place, Path("x.bin"))
+        assert "\n" not in str(caught.value)
+
+
+def test_a_token_goes_to_the_hub_alone(url, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    fetching.fetch("x", f"{url}/x.bin", Path("x.bin"))
+    assert Server.asked[0][2] is None
