@@ -146,3 +146,13 @@ def state_dict(path: Path) -> dict[str, Tensor]:
         shown = ", ".join(strange[:5])
         raise ValueError(f"{path}: {len(strange)} entries that are no tensors ({shown})")
     return dict(inner)
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """Return the text that a safetensors file carries beside its tensors; {} for other files."""
+    if path.suffix != ".safetensors":
+        return {}
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        return file.metadata() or {}

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 STARTED_IN = Path.cwd()
 app = typer.Typer(
@@ -68,19 +71,70 @@ def data_status() -> None:
 
 @vaes_app.command("list")
 def vaes_list() -> None:
-    """List the autoencoders, their geometry and what they were trained on."""
+    """List the autoencoders: geometry, what they were trained on, and whether they are here."""
     from rich.console import Console
     from rich.table import Table
 
     from latentsr import registry, vaes
 
-    table = Table("name", "geometry", "trained on", "seed", "here")
+    table = Table("name", "geometry", "trained on", "licence", "MB", "here")
     table.columns[0].no_wrap = True
-    here = vaes.shipped()
-    for name, spec in registry.SPECS.items():
-        where = "yes" if name in here else "no; `make pretrain`"
-        table.add_row(name, spec.geometry, ", ".join(spec.trained_on), str(spec.seed), where)
+    for name, small in registry.SPECS.items():
+        path = vaes.place(name)
+        size = f"{path.stat().st_size / 1e6:.1f}" if path.exists() else ""
+        where = "in the package" if path.exists() else "no; `make pretrain`"
+        trained = ", ".join(small.trained_on) + (f" (seed {small.seed})" if small.seed else "")
+        table.add_row(name, small.geometry, trained, "Apache-2.0", size, where)
+    for name, entry in registry.PUBLISHED.items():
+        path = vaes.place(name)
+        size = "?" if entry.megabytes is None else str(entry.megabytes)
+        where = str(path) if path.exists() else f"no; `latentsr vaes fetch {name}`"
+        table.add_row(name, entry.geometry, entry.trained_on, entry.licence, size, where)
     Console().print(table)
+
+
+@vaes_app.command("fetch")
+def vaes_fetch(
+    names: Annotated[list[str], typer.Argument(help="published autoencoders, see `vaes list`")],
+) -> None:
+    """Download published autoencoders and check them against vaes.lock."""
+    from tqdm import tqdm
+
+    from latentsr import fetching, registry, vaes
+
+    if strange := [name for name in names if name not in registry.PUBLISHED]:
+        allowed = ", ".join(registry.PUBLISHED)
+        raise ValueError(f"vaes fetch: {strange[0]!r}; allowed are {allowed}")
+    for name in names:
+        entry = registry.PUBLISHED[name]
+        bar: tqdm[Any] = tqdm(desc=name, unit="B", unit_scale=True, delay=1)
+
+        def seen(there: int, total: int, bar: tqdm[Any] = bar) -> None:
+            bar.total = total
+            bar.update(there - bar.n)
+
+        said = fetching.fetch(name, entry.url, vaes.place(name), entry.inside, seen)
+        bar.close()
+        print(said)
+
+
+@vaes_app.command("convert")
+def vaes_convert(
+    source: Annotated[str, typer.Argument(help="a name, or the path of a checkpoint or folder")],
+    target: Annotated[Path, typer.Argument(help="a .safetensors file")],
+) -> None:
+    """Write any readable autoencoder as one safetensors file in diffusers' layout."""
+    from latentsr import vaes
+
+    if target.suffix != ".safetensors":
+        raise ValueError(f"vaes convert: {target}; a name that ends in .safetensors is needed")
+    here = STARTED_IN / target
+    if here.exists():
+        raise ValueError(f"vaes convert: {here} is there already; give another name or remove it")
+    place = STARTED_IN / source
+    vae = vaes.load(str(place) if place.exists() else source)
+    vaes.save(vae, here)
+    print(f"{here}: f{vae.factor}c{vae.latent_channels}")
 
 
 @app.command()

@@ -89,10 +89,7 @@ def download(url: str, path: Path, progress: Callable[[int, int], object] | None
                         if progress:
                             progress(file.tell(), total)
     except requests.RequestException as error:
-        raise ValueError(
-            f"{url}: {type(error).__name__}; try again (what came is kept), or put the file at "
-            f"{path} by hand"
-        ) from None
+        raise ValueError(f"{url}: {type(error).__name__}; try again, what came is kept") from None
     if total and part.stat().st_size != total:
         raise ValueError(f"{url}: {part.stat().st_size} of {total} bytes came; try again")
     os.replace(part, path)
@@ -127,7 +124,10 @@ def fetch(
         check(name, path)
         return f"{name}: already at {path}"
     fresh = path.with_name(f"{path.name}.fetched")
-    download(url, fresh, progress)
+    try:
+        download(url, fresh, progress)
+    except ValueError as error:
+        raise ValueError(f"{error}; or put the file at {path} by hand") from None
     if inside:
         archive = fresh.replace(fresh.with_suffix(".zip"))
         try:

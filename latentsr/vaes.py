@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from latentsr.registry import PUBLISHED, SPECS, spec
@@ -202,7 +202,10 @@ def _model(name: str, path: Path) -> Any:
         return architectures.build_as_configured(told, checkpoints.state_dict(weights))
     if name in PUBLISHED:
         fetching.check(name, path)
-    return architectures.build(checkpoints.state_dict(path))
+    state = checkpoints.state_dict(path)
+    if told := checkpoints.metadata(path).get("config"):  # written by `save`
+        return architectures.build_as_configured(json.loads(told), state)
+    return architectures.build(state)
 
 
 def load(name: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Autoencoder:
@@ -230,5 +233,19 @@ def load(name: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> 
         model = _model(name, place(name))
     except ValueError as error:
         raise ValueError(f"vae {name}: {error}") from None
-    memory = torch.channels_last if device == "cuda" else torch.preserve_format
-    return Autoencoder(name, model.to(device, dtype, memory_format=memory))
+    model.to(device)
+    if dtype != torch.float32:  # diffusers' own .to() warns of modules to keep where there are none
+        nn.Module.to(model, dtype)
+    if device == "cuda":
+        model.to(memory_format=torch.channels_last)
+    return Autoencoder(name, model)
+
+
+def save(vae: Autoencoder, path: Path) -> None:
+    """Write an autoencoder as one safetensors file, its configuration among the metadata."""
+    from safetensors.torch import save_file
+
+    state = {key: value.cpu().contiguous() for key, value in vae.model.state_dict().items()}
+    told = {"_class_name": type(vae.model).__name__}
+    told |= {key: value for key, value in vae.model.config.items() if not key.startswith("_")}
+    save_file(state, path, {"config": json.dumps(told)})

@@ -26,6 +26,14 @@ def test_vaes_list():
     done = call("vaes", "list")
     assert done.returncode == 0
     assert "phantom-f4c3-without-knee" in done.stdout
+    assert "medvae-4-3" in done.stdout and "MIT" in done.stdout
+
+
+def test_vaes_convert_never_overwrites(tmp_path):
+    done = call("vaes", "convert", "natural-f4c1", str(tmp_path / "x.safetensors"))
+    assert done.returncode == 0 and "f4c1" in done.stdout
+    done = call("vaes", "convert", "natural-f4c1", str(tmp_path / "x.safetensors"))
+    assert done.returncode == 1 and "is there already" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -39,6 +47,9 @@ def test_vaes_list():
         (["data", "use", "knee"], "'knee': NAME=DIR is needed, with a NAME of a-z"),
         (["data", "use", "Kn ee=."], "NAME=DIR is needed, with a NAME of a-z"),
         (["repro", "--profile", "huge"], "PROFILE: 'huge'; allowed are"),
+        (["vaes", "fetch", "sdvae"], "vaes fetch: 'sdvae'; allowed are sd-vae-ft-ema, "),
+        (["vaes", "convert", "natural-f8c4", "x.bin"], "a name that ends in .safetensors"),
+        (["vaes", "convert", "gone", "x.safetensors"], "vae gone: no such file or folder"),
     ],
 )
 def test_what_a_user_can_mend_is_told_without_a_traceback(words, message):

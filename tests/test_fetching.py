@@ -109,7 +109,7 @@ def test_one_file_of_an_archive(url, tmp_path):
 
 def test_what_the_server_refuses_is_one_line(url):
     for place in (f"{url}/missing", "http://127.0.0.1:9/x"):
-        with pytest.raises(ValueError, match=r"try again .*, or put the file at x.bin") as caught:
+        with pytest.raises(ValueError, match=r"try again.*; or put the file at x.bin by") as caught:
             fetching.fetch("x", place, Path("x.bin"))
         assert "\n" not in str(caught.value)
 

@@ -114,7 +114,7 @@ def test_tiles_come_near_the_whole(name):
     image = torch.from_numpy(pretrain.drawn("chest", 0, 5)[0])[None, None]
     codes = vae.encode(image)
     whole, tiled = vae.decode(codes), vae.decode(codes, tile_px=64)
-    assert 0 < float((tiled - whole).abs().mean()) < 0.02
+    assert 0 < float((tiled - whole).abs().mean()) < 0.04
     assert torch.equal(vae.decode(codes), whole)  # tiling does not stay on
 
 
@@ -130,6 +130,18 @@ def test_any_file_of_ones_own_is_loaded_by_its_path(tmp_path):
         with pytest.raises(ValueError, match=told) as caught:
             vaes.load(str(tmp_path / name))
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["small", "colour", "tiny"])
+def test_what_is_saved_is_loaded_again(tmp_path, kind):
+    from diffusers import AutoencoderTiny
+
+    models = {"colour": coloured, "tiny": AutoencoderTiny, "small": lambda: vaes.build(4, 1)}
+    vae = vaes.Autoencoder("x", models[kind]())
+    vaes.save(vae, tmp_path / "x.safetensors")
+    images = torch.rand(1, 1, 32, 32)
+    again = vaes.load(str(tmp_path / "x.safetensors"))
+    assert torch.equal(again.encode(images), vae.encode(images))
 
 
 def test_a_published_file_that_is_not_here_says_what_to_put_where(tmp_path, monkeypatch):

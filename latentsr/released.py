@@ -1,0 +1,223 @@
+"""What the paper's authors released: their denoisers, their latents and their sampler.
+
+Nothing of it could be opened while this was written; the layouts are those of the code that reads
+them. A file that differs stops with the list of what differs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from latentsr.checkpoints import read
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DModel
+
+STEPS = 1000
+VAES = {  # their word for an autoencoder: ours
+    "sdvae": "sd-vae-ft-ema",
+    "kl-f4": "kl-f4",
+    "medvae-8-1": "medvae-8-1",
+    "medvae-8-4": "medvae-8-4",
+    "medvae-4-1": "medvae-4-1",
+    "medvae-4-3": "medvae-4-3",
+    "medvae-4-4": "medvae-4-4",
+}
+SETS = {"mrnet": "knee", "brats": "brain", "cxr": "chest"}
+NAMES = tuple(f"{vae}_{name}" for vae in VAES for name in SETS)
+FETCHED = Path("assets/denoisers")
+URL = "https://huggingface.co/sebasmos/latent-sr-weights/resolve/main/{name}.ckpt"
+
+
+def signal_shares() -> Tensor:
+    r"""Return the cumulative signal share of their schedule ``(1000,)``, entry 0 nearly pure noise.
+
+    :math:`\cos^2\left(\frac{x / (T + 1) + s}{1 + s} \cdot \frac{\pi}{2}\right)` with s = 0.008
+    on T + 1 points x from 0 to T + 1, as a product of steps of at least 1e-4, and turned round:
+    entry i belongs to time T - 1 - i.
+    """
+    place = torch.linspace(0, STEPS + 1, STEPS + 1, dtype=torch.float64) / (STEPS + 1)
+    share = torch.cos((place + 0.008) / 1.008 * torch.pi / 2) ** 2
+    steps = (share[1:] / share[:-1]).clamp(1e-4, 1)
+    return steps.cumprod(0).flip(0).float()
+
+
+class ReleasedDenoiser(nn.Module):
+    """A UNet that predicts x0: ``net(z, condition, index)`` with their index, 0 for pure noise."""
+
+    def __init__(self, unet: UNet2DModel, alphas: Tensor):
+        super().__init__()
+        self.unet = unet
+        self.register_buffer("alphas", alphas)
+
+    def forward(self, noisy: Tensor, condition: Tensor, index: Tensor) -> Tensor:
+        """Map ``(B, C, h, w)``, the LR latent ``(B, C, h', w')`` and ``(B,)`` to x0."""
+        size = noisy.shape[-2:]
+        shown = nn.functional.interpolate(condition, size, mode="bilinear", align_corners=False)
+        return self.unet(torch.cat([noisy, shown], 1), index).sample
+
+
+@torch.no_grad()
+def sample(
+    net: ReleasedDenoiser, noise: Tensor, condition: Tensor, alphas: Tensor, num_steps: int
+) -> Tensor:
+    """Walk the first ``num_steps`` entries of ``alphas`` as the released sampler does.
+
+    Parameters
+    ----------
+    net : ReleasedDenoiser
+        Predicts x0.
+    noise : Tensor
+        N(0, 1) ``(B, C, h, w)``; the walk starts from half of it.
+    condition : Tensor
+        LR latents ``(B, C, h', w')``.
+    alphas : Tensor
+        Their signal shares, see `signal_shares`.
+    num_steps : int
+        Network calls. With fewer than 1000 the walk ends where much noise is left.
+
+    Returns
+    -------
+    Tensor
+        The last prediction ``(B, C, h, w)``.
+    """
+    z = 0.5 * noise
+
+    def predict(index: int) -> Tensor:
+        return net(z, condition, torch.full((len(z),), index, device=z.device))
+
+    for index in range(num_steps - 1):
+        now, then = alphas[index], alphas[index + 1]
+        clean = predict(index)
+        direction = (z - now.sqrt() * clean) / ((1 - now).sqrt() + 1e-4)
+        z = (
+            z
+            + (then.sqrt() - now.sqrt()) * clean
+            + ((1 - then).sqrt() - (1 - now).sqrt()) * direction
+        )
+    return predict(num_steps - 1)
+
+
+def _unet_state(state: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """Return the UNet's tensors, those of the moving average where the checkpoint has one.
+
+    A moving average is stored under the same names, under ``module.`` before them, or under the
+    names without their dots.
+    """
+    plain = {k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")}
+    if not plain:
+        raise ValueError(f"{path}: no tensor under model. among {len(state)}")
+    average = {
+        k.removeprefix("model_ema."): v for k, v in state.items() if k.startswith("model_ema.")
+    }
+    average = {k.removeprefix("module."): v for k, v in average.items()}
+    for spelt in (lambda key: key, lambda key: key.replace(".", "")):
+        if all(spelt(key) in average for key in plain):
+            return {key: average[spelt(key)] for key in plain}
+    if average:
+        raise ValueError(f"{path}: model_ema holds other names than model; nothing was loaded")
+    return plain
+
+
+def _config(state: Mapping[str, Tensor], told: Mapping[str, Any]) -> dict[str, Any]:
+    """Infer the UNet from its tensors; ``told`` are the checkpoint's hyper-parameters."""
+    levels = len({m[1] for key in state if (m := re.match(r"down_blocks\.(\d+)\.", key))})
+    attends = [f"down_blocks.{i}.attentions.0.to_q.weight" in state for i in range(levels)]
+    widths = [state[f"down_blocks.{i}.resnets.0.conv2.weight"].shape[0] for i in range(levels)]
+    layers = len({m[1] for key in state if (m := re.match(r"down_blocks\.0\.resnets\.(\d+)", key))})
+    if "base_channels" in told and "channel_mult" in told:
+        wanted = [told["base_channels"] * multiple for multiple in told["channel_mult"]]
+        if wanted != widths:
+            raise ValueError(f"its widths are {widths}, its hyper_parameters say {wanted}")
+    return {
+        "in_channels": state["conv_in.weight"].shape[1],
+        "out_channels": state["conv_out.weight"].shape[0],
+        "block_out_channels": tuple(widths),
+        "layers_per_block": layers,
+        "down_block_types": tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attends),
+        "up_block_types": tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in attends[::-1]),
+    }
+
+
+def load(path: Path, device: str = "cpu") -> ReleasedDenoiser:
+    """Read one of their checkpoints; attention levels come from the tensors, not from the settings.
+
+    Raises
+    ------
+    ValueError
+        One line naming what is missing or does not fit.
+    """
+    from diffusers import UNet2DModel
+
+    from latentsr.architectures import load_strictly
+
+    found = read(path)
+    if not isinstance(found, Mapping) or not isinstance(found.get("state_dict"), Mapping):
+        raise ValueError(f"{path}: no state_dict in it; a Lightning checkpoint is needed")
+    state, told = found["state_dict"], found.get("hyper_parameters", {})
+    unet_state = _unet_state(state, path)
+    try:
+        model = UNet2DModel(**_config(unet_state, told))
+        load_strictly(model, unet_state)
+    except (ValueError, KeyError) as error:
+        said = f"no {error.args[0]}" if isinstance(error, KeyError) else error
+        raise ValueError(f"{path}: {said}") from None
+    alphas = state.get("alphas", signal_shares())
+    if alphas.shape != (STEPS,) or not alphas[0] < alphas[-1]:
+        raise ValueError(
+            f"{path}: alphas of shape {tuple(alphas.shape)}; 1000 rising ones are needed"
+        )
+    return ReleasedDenoiser(model, alphas.float()).eval().requires_grad_(False).to(device)
+
+
+@dataclass(frozen=True)
+class Latents:
+    """One split of their cached latents, a row an image."""
+
+    hr: NDArray[np.float32]  # (N, C, h, w)
+    lr: NDArray[np.float32]  # (N, C, h', w')
+    names: Sequence[str]
+
+
+def read_latents(root: Path, split: str, *, by_position: bool = False) -> Latents:
+    """Read ``<split>_latent/hr_<i>.npy``, ``lr_<i>.npy`` and ``filenames.txt``.
+
+    Line i of the list names image i. With ``by_position`` names are given as the released reader
+    gives them: line k to the k-th file of the alphabetical listing (`hallucination.position_rule`).
+
+    Raises
+    ------
+    ValueError
+        Where files and lines do not match one to one.
+    """
+    from latentsr.hallucination import position_rule
+
+    folder = root / f"{split}_latent"
+    listing = folder / "filenames.txt"
+    if not listing.is_file():
+        raise ValueError(f"{listing}: not there; it names the images of this split")
+    names = [line.strip() for line in listing.read_text().splitlines() if line.strip()]
+    stacks = {}
+    for side in ("hr", "lr"):
+        paths = [folder / f"{side}_{i}.npy" for i in range(len(names))]
+        count = len(list(folder.glob(f"{side}_*.npy")))
+        if absent := [path for path in paths if not path.is_file()]:
+            raise ValueError(f"{absent[0]}: not there, but {listing} has {len(names)} lines")
+        if count != len(names):
+            raise ValueError(f"{folder}: {count} files {side}_*.npy, but {len(names)} lines in it")
+        arrays = [np.load(path, allow_pickle=False) for path in paths]
+        shapes = {array.shape for array in arrays}
+        if len(shapes) != 1 or len(shapes.pop()) != 3:
+            raise ValueError(f"{folder}: {side} latents must all be (C, h, w) of one size")
+        stacks[side] = np.stack(arrays).astype(np.float32)
+    given = position_rule(names)[0] if by_position else names
+    return Latents(stacks["hr"], stacks["lr"], given)

@@ -1,0 +1,154 @@
+import numpy as np
+import pytest
+import torch
+from diffusers import UNet2DModel
+
+from latentsr import released
+
+KIND = {"block_out_channels": (32, 32, 64), "layers_per_block": 1}
+PLAIN, ATTENDS = ("DownBlock2D", "UpBlock2D"), ("AttnDownBlock2D", "AttnUpBlock2D")
+
+
+def checkpoint(path, attention=2, average="", **changes):
+    """A checkpoint in the authors' layout, with random weights."""
+    torch.manual_seed(attention)
+    kinds = [ATTENDS if level == attention else PLAIN for level in range(3)]
+    unet = UNet2DModel(
+        in_channels=6,
+        out_channels=3,
+        down_block_types=[kind[0] for kind in kinds],
+        up_block_types=[kind[1] for kind in kinds[::-1]],
+        **KIND,
+    ).eval()
+    state = {f"model.{key}": value for key, value in unet.state_dict().items()}
+    if average:
+        spelt = (lambda key: key.replace(".", "")) if average == "undotted" else (lambda key: key)
+        before = "module." if average == "module" else ""
+        state |= {
+            f"model_ema.{before}{spelt(key)}": value + 0.01
+            for key, value in unet.state_dict().items()
+        }
+    state["alphas"] = released.signal_shares()
+    told = {"base_channels": 32, "channel_mult": [1, 1, 2], "attention_resolutions": [16]}
+    saved = {"state_dict": state, "hyper_parameters": told, "epoch": 3} | changes
+    torch.save(saved, path)
+    return unet
+
+
+@pytest.mark.parametrize("attention", [1, 2])
+def test_attention_levels_come_from_the_tensors(tmp_path, attention):
+    unet = checkpoint(tmp_path / "x.ckpt", attention)
+    net = released.load(tmp_path / "x.ckpt")
+    z, lr = torch.randn(2, 3, 16, 16), torch.randn(2, 3, 4, 4)
+    shown = torch.nn.functional.interpolate(lr, (16, 16), mode="bilinear", align_corners=False)
+    with torch.no_grad():
+        wanted = unet(torch.cat([z, shown], 1), torch.tensor([7, 7])).sample
+    assert torch.allclose(net(z, lr, torch.tensor([7, 7])), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("average", ["same", "module", "undotted"])
+def test_the_moving_average_is_used(tmp_path, average):
+    unet = checkpoint(tmp_path / "x.ckpt", average=average)
+    net = released.load(tmp_path / "x.ckpt")
+    wanted = unet.state_dict()["conv_in.weight"] + 0.01
+    assert torch.equal(net.unet.state_dict()["conv_in.weight"], wanted)
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 7])
+def test_the_sampler_is_the_authors_arithmetic(tmp_path, num_steps):
+    """Their loop, written once more from its description, in float64 and with numpy."""
+    checkpoint(tmp_path / "x.ckpt")
+    net = released.load(tmp_path / "x.ckpt")
+    noise, lr = (
+        torch.randn(2, 3, n, n, generator=torch.Generator().manual_seed(n)) for n in (16, 4)
+    )
+    found = released.sample(net, noise, lr, net.alphas, num_steps)
+    a = net.alphas.double().numpy()
+
+    def predict(z, i):
+        return net(torch.from_numpy(z).float(), lr, torch.tensor([i, i])).double().numpy()
+
+    z = 0.5 * noise.double().numpy()
+    for i in range(num_steps - 1):
+        x0 = predict(z, i)
+        eps = (z - np.sqrt(a[i]) * x0) / (np.sqrt(1 - a[i]) + 1e-4)
+        z = z + (np.sqrt(a[i + 1]) - np.sqrt(a[i])) * x0
+        z = z + (np.sqrt(1 - a[i + 1]) - np.sqrt(1 - a[i])) * eps
+    wanted = predict(z, num_steps - 1)
+    assert np.abs(found.numpy() - wanted).max() < 1e-4 * np.ptp(wanted)
+
+
+def test_their_schedule_runs_from_noise_to_image():
+    a = released.signal_shares()
+    assert len(a) == 1000 and a[0] < 1e-4 and a[-1] > 0.9999
+    assert (a[1:] >= a[:-1]).all()
+    assert float(a[49]) == pytest.approx(0.006, abs=5e-4)  # little signal after fifty entries
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"state_dict": None}, "no state_dict in it"),
+        ({"state_dict": {"alphas": torch.zeros(1000)}}, "no tensor under model. among 1"),
+        ({"state_dict": {"model.conv_out.weight": torch.zeros(1)}}, r"its widths are \[\], its"),
+        (
+            {"hyper_parameters": {"base_channels": 128, "channel_mult": [1, 2]}},
+            r"its widths are \[32, 32, 64\], its hyper_parameters say \[128, 256\]",
+        ),
+    ],
+)
+def test_a_checkpoint_that_differs_is_one_line(tmp_path, changes, message):
+    checkpoint(tmp_path / "x.ckpt", **changes)
+    with pytest.raises(ValueError, match=message) as caught:
+        released.load(tmp_path / "x.ckpt")
+    assert "\n" not in str(caught.value) and "x.ckpt" in str(caught.value)
+
+
+def test_left_over_tensors_stop(tmp_path):
+    checkpoint(tmp_path / "x.ckpt")
+    saved = torch.load(tmp_path / "x.ckpt")
+    saved["state_dict"]["model.more"] = torch.zeros(1)
+    torch.save(saved, tmp_path / "x.ckpt")
+    with pytest.raises(ValueError, match=r"1 keys unexpected \(more\)"):
+        released.load(tmp_path / "x.ckpt")
+
+
+@pytest.fixture
+def cached(tmp_path):
+    folder = tmp_path / "test_latent"
+    folder.mkdir()
+    for i in range(12):
+        np.save(folder / f"hr_{i}.npy", np.full((3, 4, 4), i, np.float32))
+        np.save(folder / f"lr_{i}.npy", np.full((3, 1, 1), i, np.float32))
+    (folder / "filenames.txt").write_text("".join(f"image{i}.png\n" for i in range(12)))
+    return tmp_path
+
+
+def test_latents_carry_the_names_of_their_lines(cached):
+    found = released.read_latents(cached, "test")
+    assert found.hr.shape == (12, 3, 4, 4) and found.lr.shape == (12, 3, 1, 1)
+    assert list(found.names) == [f"image{i}.png" for i in range(12)]
+    np.testing.assert_array_equal(found.hr[:, 0, 0, 0], range(12))
+
+
+def test_names_by_position_are_those_of_the_released_reader(cached):
+    found = released.read_latents(cached, "test", by_position=True)
+    listing = sorted(f"hr_{i}.npy" for i in range(12))
+    wanted = {file: f"image{line}.png" for line, file in enumerate(listing)}
+    assert list(found.names) == [wanted[f"hr_{i}.npy"] for i in range(12)]
+    assert sum(name != f"image{i}.png" for i, name in enumerate(found.names)) == 10
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda f: (f / "filenames.txt").unlink(), "filenames.txt: not there"),
+        (lambda f: (f / "lr_3.npy").unlink(), "lr_3.npy: not there, but .* has 12 lines"),
+        (lambda f: np.save(f / "hr_12.npy", np.zeros((3, 4, 4))), "13 files .*, but 12 lines"),
+        (lambda f: np.save(f / "hr_2.npy", np.zeros((3, 8, 8))), "must all be"),
+    ],
+)
+def test_latents_that_do_not_match_are_one_line(cached, spoil, message):
+    spoil(cached / "test_latent")
+    with pytest.raises(ValueError, match=message):
+        released.read_latents(cached, "test")
