@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentsr import conditions, latents, sampling, scores, vaes
+from latentsr import conditions, latents, registry, sampling, scores, vaes
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,12 @@ def load(
     Scales come from the training rows only. Tensors stay on the CPU; the autoencoder is on
     ``device``.
     """
-    data = scores.read_arrays(results / "data" / f"{dataset}.npz")
-    folder = results / "autoencoders" / dataset
-    codes = scores.read_arrays(folder / f"latents_{vae}.npz")
-    hr, lr, upsampled = (torch.from_numpy(codes[key]) for key in ("hr", "lr", "upsampled"))
-    is_training = torch.from_numpy(data["split"] == "train")
+    data = scores.read_arrays(results / "data" / dataset)
+    codes = scores.read_arrays(results / "autoencoders" / dataset / "latents" / registry.label(vae))
+    hr, lr, upsampled = (torch.tensor(codes[key]) for key in ("hr", "lr", "upsampled"))
+    is_training = torch.from_numpy(np.array(data["split"] == "train"))
     grid_px = data["hr"].shape[-1] // grid_factor
-    pixels = torch.from_numpy(data["lr"])[:, None]  # (N, 1, h, w)
+    pixels = torch.tensor(data["lr"])[:, None]  # (N, 1, h, w)
     shown = {"lr_latent": lr, "upsampled_latent": upsampled, "lr_pixels": pixels}[lr_condition]
     seen = conditions.on_grid(lr_condition, shown, grid_px)
     target = conditions.to_grid(hr, grid_px)

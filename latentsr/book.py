@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from latentsr import notebook, pages, params, run_record
+from latentsr import notebook, pages, params, registry, run_record
 
 BOOK, WORK = Path("book"), notebook.SCRATCH / "book"
 PLACEHOLDER = '<p class="run-record"></p>'  # stands in book/intro.md
@@ -56,7 +56,8 @@ def gather(settings: Mapping[str, Any], results: Path) -> None:
             raise ValueError(f"{source}: {mend}")
         (BOOK / "notebooks" / f"{name}.ipynb").write_text(titled(source.read_text(), run))
     roots = [results, *(results / "autoencoders" / name for name in sets)]
-    roots += [results / "arms" / n / vae for n in sets for vae in settings["autoencoders"].arms]
+    arms = [registry.folder(vae) for vae in settings["autoencoders"].arms]
+    roots += [results / "arms" / name / arm for name in sets for arm in arms]
     pages.write(roots, sets, BOOK / "generated")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,36 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsr.degrade import upsample
+from latentsr.scores import new_array
 from latentsr.vaes import Autoencoder
 
 Images = NDArray[np.float32]
 
 
-def encode_all(vae: Autoencoder, images: Images, batch: int) -> Tensor:
-    """Encode images ``(N, H, W)`` in [0, 1] to posterior means ``(N, C, h, w)``."""
-    pieces = torch.from_numpy(np.ascontiguousarray(images))[:, None].split(batch)  # (N, 1, H, W)
-    return torch.cat([vae.encode(piece).cpu() for piece in pieces])
+def encode_all(
+    vae: Autoencoder,
+    images: Images,
+    batch: int,
+    path: Path | None = None,
+    enlarge_px: int | None = None,
+) -> Tensor:
+    """Encode images ``(N, H, W)`` in [0, 1] to posterior means ``(N, C, h, w)``, batch by batch.
+
+    With a ``path`` the latents are written to that npy file, and neither they nor images that
+    lie on disk are ever in memory as a whole. ``enlarge_px`` enlarges the images first.
+    """
+    codes: Images | None = None
+    for start in range(0, len(images), batch):
+        piece = np.array(images[start : start + batch])
+        if enlarge_px is not None:
+            piece = upsample(piece, enlarge_px)
+        found = vae.encode(torch.from_numpy(piece)[:, None]).cpu().numpy()  # of (B, 1, H, W)
+        if codes is None:
+            codes = new_array(path, (len(images), *found.shape[1:]))
+        codes[start : start + batch] = found
+    if codes is None:
+        raise ValueError("images: none to encode")
+    return torch.from_numpy(codes)
 
 
 def decode_all(vae: Autoencoder, latents: Tensor, batch: int) -> Images:
@@ -28,10 +50,19 @@ def decode_all(vae: Autoencoder, latents: Tensor, batch: int) -> Images:
     return torch.cat(pieces)[:, 0].numpy()
 
 
-def of_lr(vae: Autoencoder, lr: Images, hr_px: int, batch: int) -> dict[str, Images]:
-    """Return the latents of LR images ``(N, h, w)``, at their own size and enlarged to HR size."""
-    images = {"lr": lr, "upsampled": upsample(lr, hr_px)}
-    return {key: encode_all(vae, value, batch).numpy() for key, value in images.items()}
+def keep(
+    vae: Autoencoder, hr: Images, lr: Images, batch: int, folder: Path | None = None
+) -> dict[str, Tensor]:
+    """Encode HR images, LR images at their own size, and LR images enlarged to HR size.
+
+    With a ``folder`` they are written there, as ``hr.npy``, ``lr.npy`` and ``upsampled.npy``.
+    """
+    jobs = {"hr": (hr, None), "lr": (lr, None), "upsampled": (lr, hr.shape[-1])}
+    paths = {key: folder / f"{key}.npy" if folder else None for key in jobs}
+    return {
+        key: encode_all(vae, images, batch, paths[key], enlarge_px)
+        for key, (images, enlarge_px) in jobs.items()
+    }
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,12 @@ CALLS, WALK_CALLS = (
     Key(int, "1 to 1000", lambda v: 1 <= v <= 1000, many) for many in (False, True)
 )
 SHARE = Key(float, "a share between 0 and 1", lambda v: 0 < v < 1)
-VAES = Key(str, "one of " + ", ".join(registry.NAMES), registry.NAMES.__contains__, many=True)
+VAES = Key(
+    str,
+    f"one of {', '.join(registry.NAMES)}, or a path with a / in it, and no ~ or ..,",
+    registry.is_vae,
+    many=True,
+)
 INTERVAL = {"confidence": SHARE, "bootstrap_seed": NUMBER}
 
 SCHEMA: dict[str, dict[str, Key]] = {
@@ -168,6 +173,13 @@ def _agree(settings: Mapping[str, Any]) -> None:
             f"ablations.steps_grid: {late.steps_grid}; two or more values from "
             f"statistics.schedule_from, {from_calls}, on are needed"
         )
+    own: dict[str, str] = {}
+    for vae in coders.vaes:
+        if (other := own.setdefault(registry.label(vae), vae)) != vae:
+            raise ValueError(
+                f"autoencoders.vaes: {other} and {vae} would both be called "
+                f"{registry.label(vae)}; rename one"
+            )
     for key, names, allowed in (
         ("autoencoders.arms", coders.arms, coders.vaes),
         ("vae_swap.main_vaes", swap.main_vaes, coders.arms),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
 
 NATURAL, ANATOMIES = "natural", ("knee", "brain", "chest")
 
@@ -135,3 +137,41 @@ def corners(names: Collection[str]) -> tuple[str, ...]:
     ()
     """
     return next((four for four in CORNERS if set(four) <= set(names)), ())
+
+
+def is_vae(value: str) -> bool:
+    """Say whether a parameter can mean an autoencoder: a name, or a path with a / in it.
+
+    >>> is_vae("kl-f4"), is_vae("kl-f5"), is_vae("/data/mine.safetensors"), is_vae("../mine")
+    (True, False, True, False)
+    """
+    parts = Path(value).parts
+    return value in NAMES or ("/" in value and ".." not in parts and "~" not in value)
+
+
+def folder(vae: str) -> str:
+    """Return the folder of an arm below its set's: the autoencoder's name, or its path.
+
+    >>> folder("/data/mine.safetensors")
+    'data/mine.safetensors'
+    """
+    return vae.strip("/")
+
+
+def training_seed(vae: str) -> int | str:
+    """Return the seed that a small autoencoder was trained with, "" for others: not known."""
+    return SPECS[vae].seed if vae in SPECS else ""
+
+
+def label(vae: str) -> str:
+    """Return the name of an autoencoder in tables: its own, or for a path the file's stem.
+
+    A stem that is a name of the registry gets a number that the path decides.
+
+    >>> label("medvae-4-3"), label("/data/knees/mine.safetensors"), label("/old/natural-f4c1.pt")
+    ('medvae-4-3', 'mine', 'natural-f4c1-2003')
+    """
+    if vae in NAMES:
+        return vae
+    stem = "".join(c if c.isalnum() or c in "._-" else "-" for c in Path(vae).stem)
+    return f"{stem}-{sha256(vae.encode()).hexdigest()[:4]}" if stem in NAMES else stem

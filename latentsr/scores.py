@@ -9,16 +9,29 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 ID_COLUMNS = "image_id subject_id dataset vae condition_vae lr_condition protocol seed".split()
 TEXT = {"image_id": str, "subject_id": str}  # "0001" must not become 1
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read an npz file whole."""
+    """Read an npz file whole, or open a folder of npy files, whose arrays stay on disk."""
+    if path.is_dir():
+        files = sorted(path.glob("*.npy"))
+        return {file.stem: np.load(file, mmap_mode="r", allow_pickle=False) for file in files}
     with np.load(path, allow_pickle=False) as archive:
         return {key: archive[key] for key in archive.files}
+
+
+def new_array(
+    path: Path | None, shape: tuple[int, ...], dtype: DTypeLike = np.float32
+) -> NDArray[Any]:
+    """Return zeros to be filled: on disk as an npy file, or in memory without a path."""
+    if path is None:
+        return np.zeros(shape, dtype)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return np.lib.format.open_memmap(path, "w+", np.dtype(dtype), shape)
 
 
 def read_images(path: Path, key: str, image_ids: Iterable[str]) -> NDArray[np.float64]:
@@ -29,9 +42,9 @@ def read_images(path: Path, key: str, image_ids: Iterable[str]) -> NDArray[np.fl
 
 
 def test_images(data: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Keep the test rows of every array of a prepared set."""
+    """Keep the test rows of every array of a prepared set, in memory."""
     rows = data["split"] == "test"
-    return {key: values[rows] for key, values in data.items()}
+    return {key: np.array(values[rows]) for key, values in data.items()}
 
 
 def table(

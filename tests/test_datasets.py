@@ -5,6 +5,7 @@ from tiny_layouts import IMAGE, brats_scan, folder_of, png, write_manifest
 
 from latentsr.datasets import SetEntry, load_set, read_sets, summary
 from latentsr.degrade import degrade
+from latentsr.scores import read_arrays
 
 LIMITS = {"hr_px": 16, "lr_px": 4, "train_images": None, "test_images": None}
 OPTIONS = {**LIMITS, "brain_slices": 2, "test_fraction": 0.4, "operator": "bicubic", "seed": 1}
@@ -32,6 +33,11 @@ def test_load_set_makes_the_arrays_of_a_study(tmp_path):
     twins = load_set("brain", entry, tmp_path, **options)["noise_free"]
     np.testing.assert_allclose(twins[-1], 0.2)
     assert np.isnan(twins[:-1]).all()
+
+    stored = load_set("brain", entry, tmp_path, **options, folder=tmp_path / "kept")
+    again = read_arrays(tmp_path / "kept")
+    assert set(again) == set(stored) == {*arrays, "noise_free"}
+    assert all(np.array_equal(again[key], arrays[key]) for key in arrays)
 
 
 def test_a_limit_takes_every_subject_before_a_second_image(tmp_path):

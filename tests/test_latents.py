@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.stats import kurtosis
 
-from latentsr import latents, vaes
+from latentsr import degrade, latents, scores, vaes
 
 rng = np.random.default_rng(0)
 
@@ -23,11 +23,22 @@ def test_scaling_standardises_and_undoes():
     torch.testing.assert_close(scaling.undo(scaled), x, atol=1e-5, rtol=1e-5)
 
 
-def test_latents_of_lr_images():
-    lr = rng.random((3, 16, 16), np.float32)
-    found = latents.of_lr(random_weights(), lr, hr_px=64, batch=2)
-    shapes = {key: value.shape for key, value in found.items()}
-    assert shapes == {"lr": (3, 3, 4, 4), "upsampled": (3, 3, 16, 16)}
+def test_kept_latents_are_the_same_on_disk_and_in_memory(tmp_path):
+    hr, lr = rng.random((5, 64, 64), np.float32), rng.random((5, 16, 16), np.float32)
+    vae = random_weights()
+    found = latents.keep(vae, hr, lr, batch=2)
+    shapes = {key: tuple(value.shape) for key, value in found.items()}
+    assert shapes == {"hr": (5, 3, 16, 16), "lr": (5, 3, 4, 4), "upsampled": (5, 3, 16, 16)}
+    enlarged = torch.from_numpy(degrade.upsample(lr, 64))[:, None]
+    torch.testing.assert_close(found["upsampled"], vae.encode(enlarged), atol=1e-5, rtol=1e-5)
+    np.save(tmp_path / "images.npy", hr)
+    stored = np.load(tmp_path / "images.npy", mmap_mode="r")
+    latents.keep(vae, stored, lr, batch=2, folder=tmp_path / "kept")
+    again = scores.read_arrays(tmp_path / "kept")
+    assert set(again) == set(found)
+    assert all(np.array_equal(again[key], found[key]) for key in found)
+    with pytest.raises(ValueError, match="images: none to encode"):
+        latents.encode_all(vae, hr[:0], batch=2)
 
 
 def test_card_agrees_with_scipy():

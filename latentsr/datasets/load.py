@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from latentsr.datasets import adapters, pixels
 from latentsr.datasets.adapters import MIN_PER_SPLIT, Record
 from latentsr.datasets.pixels import Array
 from latentsr.datasets.sets import SetEntry
 from latentsr.degrade import degrade
+from latentsr.scores import new_array
 
 MANY = 20  # problems listed before the rest is counted
 TWELVE_BITS = 2**12
@@ -143,13 +145,15 @@ def load_set(
     test_fraction: float,
     operator: str,
     seed: int,
+    folder: Path | None = None,
 ) -> dict[str, Array]:
     """Read, check and prepare one set.
 
     ``entry`` is the set's entry of ``sets.yaml``; its folder is looked for in ``data_root``.
     ``train_images`` and ``test_images`` limit a split (None: all): every subject's first image is
     taken before any subject's second, in the order of the ids. ``test_fraction`` and ``seed``
-    are for sets that bring no split of their own.
+    are for sets that bring no split of their own. With a ``folder`` each array is an npy file
+    there, so that no set has to fit into memory.
 
     Returns
     -------
@@ -172,27 +176,34 @@ def load_set(
         raise ValueError(
             f"{problem}; here after the limit of {train_images} and {test_images} images"
         )
-    images = list(read_images(name, entry, records, hr_px))
-    hr = np.stack([image for image, _ in images])  # (N, H, W)
-    arrays: dict[str, Array] = {
-        "image_id": np.array([record.image_id for record in records]),
-        "subject_id": np.array([record.subject_id for record in records]),
-        "split": np.array([record.split for record in records]),
-        "hr": hr,
-        "lr": degrade(hr, lr_px, operator),
-    }
+    arrays: dict[str, Array] = {}
+
+    def allocate(key: str, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> Array:
+        arrays[key] = new_array(folder / f"{key}.npy" if folder else None, shape, dtype)
+        return arrays[key]
+
+    for key in ("image_id", "subject_id", "split"):
+        values = np.array([getattr(record, key) for record in records])
+        allocate(key, values.shape, values.dtype)[:] = values
+    hr = allocate("hr", (len(records), hr_px, hr_px))
+    lr = allocate("lr", (len(records), lr_px, lr_px))
+    mask = twin = None
     if any(record.mask for record in records):
-        blank = np.zeros(hr.shape[1:], bool)
-        arrays["mask"] = np.stack([blank if mask is None else mask for _, mask in images])
-    twins = [_noise_free(data_root / "noise_free" / name, record, hr_px) for record in records]
-    if any(np.isfinite(twin[0, 0]) for twin in twins):
-        arrays["noise_free"] = np.stack(twins)
+        mask = allocate("mask", hr.shape, bool)
+    twins = [data_root / "noise_free" / name / f"{record.image_id}.png" for record in records]
+    if any(path.is_file() for path in twins):
+        twin = allocate("noise_free", hr.shape)
+    for row, (image, region) in enumerate(read_images(name, entry, records, hr_px)):
+        hr[row], lr[row] = image, degrade(image[None], lr_px, operator)[0]
+        if mask is not None and region is not None:
+            mask[row] = region
+        if twin is not None:
+            twin[row] = _noise_free(twins[row], hr_px)
     return arrays
 
 
-def _noise_free(root: Path, record: Record, hr_px: int) -> Array:
+def _noise_free(path: Path, hr_px: int) -> Array:
     """Read a phantom's twin: 16-bit, already on the scale on which its noisy image is read."""
-    path = root / f"{record.image_id}.png"
     if not path.is_file():
         return np.full((hr_px, hr_px), np.nan, np.float32)
     return _guarded(path, lambda: pixels.prepare_pixels(pixels.read_image(path), "folder", hr_px))
