@@ -101,7 +101,9 @@ def publish(profile: str, minutes: Mapping[str, float] | None = None) -> Path:
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target)
     found = run_record.collect(profile, minutes or {})
-    (target.parent / "run_record.json").write_text(json.dumps(found, indent=2) + "\n")
+    (target.parent / "run_record.json").write_text(
+        json.dumps({**found, **run_record.notes()}, indent=2) + "\n"
+    )
     line = " · ".join(f"{key} {value}" for key, value in found.items())
     stamped = f'<p class="run-record">This run: {line}.</p>'
     text = (source / "intro.html").read_text().replace(PLACEHOLDER, stamped)

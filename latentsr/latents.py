@@ -1,10 +1,9 @@
-"""Latents of a data set: encoding in batches, the cache, scaling and cards."""
+"""Latents of a data set: encoding in batches, on disk where asked, and their scale."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -67,58 +66,34 @@ def keep(
 
 @dataclass(frozen=True)
 class Scaling:
-    r"""Per-channel standardisation :math:`(z - \mu_c) / \sigma_c`, ``mean`` and ``sd`` (C,)."""
+    r"""Standardisation :math:`(z - \mu_c) / \sigma_c`, ``mean`` and ``sd`` (C,)."""
 
     mean: Tensor
     sd: Tensor
 
     @staticmethod
-    def fit(training: Tensor) -> Scaling:
-        """Take mean and SD of every channel of training tensors ``(N, C, h, w)``.
+    def fit(training: Tensor, kind: str = "channel") -> Scaling:
+        """Take mean and SD of training tensors ``(N, C, h, w)``.
+
+        ``kind`` is "channel" (one pair a channel), "global" (one pair for all) or "none" (0 and 1).
 
         Examples
         --------
-        >>> scaling = Scaling.fit(torch.tensor([[[[1.0, 3.0]]]]))
-        >>> scaling.apply(torch.tensor([[[[3.0]]]])).item()
-        1.0
+        >>> training = torch.tensor([[[[1.0, 3.0]], [[5.0, 5.0]]]])
+        >>> Scaling.fit(training).mean.tolist(), Scaling.fit(training, "global").mean.tolist()
+        ([2.0, 5.0], [3.5, 3.5])
         """
-        sd = training.std((0, 2, 3), correction=0).clamp_min(1e-6)
-        return Scaling(training.mean((0, 2, 3)), sd)
+        channels = training.shape[1]
+        if kind == "none":
+            return Scaling(torch.zeros(channels), torch.ones(channels))
+        if kind not in ("channel", "global"):
+            raise ValueError(f"scaling: {kind!r}; allowed are channel, global and none")
+        over = (0, 2, 3) if kind == "channel" else (0, 1, 2, 3)
+        sd = training.std(over, correction=0).clamp_min(1e-6)
+        return Scaling(training.mean(over).expand(channels), sd.expand(channels))
 
     def apply(self, latents: Tensor) -> Tensor:
         return (latents - self.mean[:, None, None]) / self.sd[:, None, None]
 
     def undo(self, scaled: Tensor) -> Tensor:
         return scaled * self.sd[:, None, None] + self.mean[:, None, None]
-
-
-def card(vae: Autoencoder, training: Tensor, error: Images) -> dict[str, Any]:
-    """Describe one VAE on one set.
-
-    Parameters
-    ----------
-    training : Tensor
-        Raw latents of the training images ``(N, C, h, w)``.
-    error : ndarray
-        ``decode(encode(HR)) - HR`` of the test images ``(M, H, W)``.
-
-    Returns
-    -------
-    dict
-        Per-channel mean, SD and excess kurtosis, numbers a pixel, parameters, and the noise
-        floor: mean + 2 SD of the absolute reconstruction error.
-    """
-    scaling = Scaling.fit(training)
-    fourth = ((training.double() - scaling.mean[:, None, None]) ** 4).mean((0, 2, 3))
-    absolute = np.abs(error.astype(np.float64))
-    return {
-        "vae": vae.name,
-        "factor": vae.factor,
-        "latent_channels": vae.latent_channels,
-        "numbers_a_pixel": vae.latent_channels / vae.factor**2,
-        "parameters": sum(p.numel() for p in vae.model.parameters()),
-        "channel_mean": scaling.mean.tolist(),
-        "channel_sd": scaling.sd.tolist(),
-        "channel_kurtosis": (fourth / scaling.sd.double() ** 4 - 3).tolist(),
-        "noise_floor": float(absolute.mean() + 2 * absolute.std()),
-    }

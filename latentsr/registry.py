@@ -158,6 +158,16 @@ def folder(vae: str) -> str:
     return vae.strip("/")
 
 
+def trained_on(vae: str) -> str:
+    """Say what an autoencoder was trained on, as far as it is known."""
+    if vae in PUBLISHED:
+        return PUBLISHED[vae].trained_on
+    if vae not in SPECS:
+        return "not known"
+    natural = SPECS[vae].trained_on == (NATURAL,)
+    return "photographs" if natural else f"phantoms: {', '.join(SPECS[vae].trained_on)}"
+
+
 def training_seed(vae: str) -> int | str:
     """Return the seed that a small autoencoder was trained with, "" for others: not known."""
     return SPECS[vae].seed if vae in SPECS else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -9,6 +10,20 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+NOTES = Path(".scratch/run_record")
+
+
+def note(name: str, values: Mapping[str, Any]) -> None:
+    """Keep what a stage measured of this machine, for the record beside the book."""
+    NOTES.mkdir(parents=True, exist_ok=True)
+    (NOTES / f"{name}.json").write_text(json.dumps(values, indent=2) + "\n")
+
+
+def notes() -> dict[str, Any]:
+    """Return what the stages noted."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted(NOTES.glob("*.json"))}
 
 
 def collect(profile: str, minutes: Mapping[str, float]) -> dict[str, str]:

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from scipy.stats import kurtosis
 
 from latentsr import degrade, latents, scores, vaes
 
@@ -41,13 +40,11 @@ def test_kept_latents_are_the_same_on_disk_and_in_memory(tmp_path):
         latents.encode_all(vae, hr[:0], batch=2)
 
 
-def test_card_agrees_with_scipy():
-    vae, error = random_weights(), rng.normal(0, 0.1, (2, 37, 31)).astype(np.float32)
-    training = torch.from_numpy(rng.gamma(2, 1, (6, 3, 5, 7)).astype(np.float32))
-    card = latents.card(vae, training, error)
-    flat = training.transpose(0, 1).reshape(3, -1).numpy()
-    assert card["channel_kurtosis"] == pytest.approx(kurtosis(flat, axis=1), rel=1e-3)
-    assert card["channel_mean"] == pytest.approx(flat.mean(1), rel=1e-5)
-    absolute = np.abs(error.astype(float))
-    assert card["noise_floor"] == pytest.approx(absolute.mean() + 2 * absolute.std())
-    assert card["numbers_a_pixel"] == 3 / 16
+def test_other_scalings():
+    x = torch.randn(9, 3, 5, 7) * torch.tensor([1.0, 5, 0.1])[:, None, None] + 4
+    one = latents.Scaling.fit(x, "global").apply(x)
+    assert float(one.mean()) == pytest.approx(0, abs=1e-5)
+    assert float(one.std(correction=0)) == pytest.approx(1, rel=1e-5)
+    assert torch.equal(latents.Scaling.fit(x, "none").apply(x), x)
+    with pytest.raises(ValueError, match="scaling: 'both'; allowed are channel, global and none"):
+        latents.Scaling.fit(x, "both")
