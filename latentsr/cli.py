@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 STARTED_IN = Path.cwd()
 app = typer.Typer(
@@ -20,8 +19,10 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Which images the study uses.")
 vaes_app = typer.Typer(no_args_is_help=True, help="The autoencoders.")
+denoisers_app = typer.Typer(no_args_is_help=True, help="The denoisers that the authors released.")
 app.add_typer(data_app, name="data")
 app.add_typer(vaes_app, name="vaes")
+app.add_typer(denoisers_app, name="denoisers")
 
 
 @data_app.command("use")
@@ -69,6 +70,20 @@ def data_status() -> None:
         print(line)
 
 
+@contextmanager
+def _progress(name: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar while something is fetched; gives what to call with bytes there and in all."""
+    from tqdm import tqdm
+
+    with tqdm(desc=name, unit="B", unit_scale=True, delay=1) as bar:
+
+        def seen(there: int, total: int) -> None:
+            bar.total = total
+            bar.update(there - bar.n)
+
+        yield seen
+
+
 @vaes_app.command("list")
 def vaes_list() -> None:
     """List the autoencoders: geometry, what they were trained on, and whether they are here."""
@@ -98,8 +113,6 @@ def vaes_fetch(
     names: Annotated[list[str], typer.Argument(help="published autoencoders, see `vaes list`")],
 ) -> None:
     """Download published autoencoders and check them against vaes.lock."""
-    from tqdm import tqdm
-
     from latentsr import fetching, registry, vaes
 
     if strange := [name for name in names if name not in registry.PUBLISHED]:
@@ -107,14 +120,8 @@ def vaes_fetch(
         raise ValueError(f"vaes fetch: {strange[0]!r}; allowed are {allowed}")
     for name in names:
         entry = registry.PUBLISHED[name]
-        bar: tqdm[Any] = tqdm(desc=name, unit="B", unit_scale=True, delay=1)
-
-        def seen(there: int, total: int, bar: tqdm[Any] = bar) -> None:
-            bar.total = total
-            bar.update(there - bar.n)
-
-        said = fetching.fetch(name, entry.url, vaes.place(name), entry.inside, seen)
-        bar.close()
+        with _progress(name) as seen:
+            said = fetching.fetch(name, entry.url, vaes.place(name), entry.inside, seen)
         print(said)
 
 
@@ -135,6 +142,49 @@ def vaes_convert(
     vae = vaes.load(str(place) if place.exists() else source)
     vaes.save(vae, here)
     print(f"{here}: f{vae.factor}c{vae.latent_channels}")
+
+
+@denoisers_app.command("list")
+def denoisers_list() -> None:
+    """List the released denoisers, and whether they are here."""
+    from latentsr import released
+
+    for name in released.NAMES:
+        path = released.place(name)
+        print(f"{name:20} {path if path.exists() else 'not here'}")
+
+
+@denoisers_app.command("fetch")
+def denoisers_fetch(
+    names: Annotated[list[str], typer.Argument(help="released denoisers, see `denoisers list`")],
+) -> None:
+    """Download released denoisers; their repository asks for a form and a token in HF_TOKEN."""
+    from latentsr import fetching, released
+
+    places = {name: released.place(name) for name in names}
+    for name, path in places.items():
+        with _progress(name) as seen:
+            said = fetching.fetch(name, released.URL.format(name=name), path, progress=seen)
+        print(said)
+
+
+@denoisers_app.command("load")
+def denoisers_load(
+    source: Annotated[str, typer.Argument(help="a name, or the path of a checkpoint")],
+) -> None:
+    """Load a released denoiser and say what it is."""
+    from latentsr import released
+
+    given = STARTED_IN / source
+    path = given if given.exists() else released.place(source)
+    if not path.exists():
+        raise ValueError(f"{path}: not there; `latentsr denoisers fetch {source}` gets it")
+    net = released.load(path)
+    config, million = net.unet.config, sum(p.numel() for p in net.parameters()) / 1e6
+    print(
+        f"{path}: {million:.1f} million parameters, {config['in_channels']} channels in, "
+        f"{config['out_channels']} out, levels {', '.join(config['down_block_types'])}"
+    )
 
 
 @app.command()

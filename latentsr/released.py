@@ -38,6 +38,19 @@ FETCHED = Path("assets/denoisers")
 URL = "https://huggingface.co/sebasmos/latent-sr-weights/resolve/main/{name}.ckpt"
 
 
+def place(name: str) -> Path:
+    """Return where a released denoiser lies, or would lie.
+
+    Raises
+    ------
+    ValueError
+        For a name that is none of theirs.
+    """
+    if name not in NAMES:
+        raise ValueError(f"denoiser: {name!r}; allowed are {', '.join(NAMES)}")
+    return FETCHED / f"{name}.ckpt"
+
+
 def signal_shares() -> Tensor:
     r"""Return the cumulative signal share of their schedule ``(1000,)``, entry 0 nearly pure noise.
 

@@ -48,6 +48,8 @@ def test_vaes_convert_never_overwrites(tmp_path):
         (["data", "use", "Kn ee=."], "NAME=DIR is needed, with a NAME of a-z"),
         (["repro", "--profile", "huge"], "PROFILE: 'huge'; allowed are"),
         (["vaes", "fetch", "sdvae"], "vaes fetch: 'sdvae'; allowed are sd-vae-ft-ema, "),
+        (["denoisers", "fetch", "x"], "denoiser: 'x'; allowed are sdvae_mrnet, "),
+        (["denoisers", "load", "sdvae_cxr"], "`latentsr denoisers fetch sdvae_cxr` gets it"),
         (["vaes", "convert", "natural-f8c4", "x.bin"], "a name that ends in .safetensors"),
         (["vaes", "convert", "gone", "x.safetensors"], "vae gone: no such file or folder"),
     ],
