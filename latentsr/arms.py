@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,10 +51,12 @@ def load(
     """Read one arm's latents and bring target and condition to the common grid, standardised.
 
     Scales come from the training rows only. Tensors stay on the CPU; the autoencoder is on
-    ``device``.
+    ``device``, in the precision that its card says it encoded in.
     """
     data = scores.read_arrays(results / "data" / dataset)
-    codes = scores.read_arrays(results / "autoencoders" / dataset / "latents" / registry.label(vae))
+    folder, name = results / "autoencoders" / dataset, registry.label(vae)
+    cards = {card["vae"]: card for card in json.loads((folder / "cards.json").read_text())}
+    codes = scores.read_arrays(folder / "latents" / name)
     hr, lr, upsampled = (torch.tensor(codes[key]) for key in ("hr", "lr", "upsampled"))
     is_training = torch.from_numpy(np.array(data["split"] == "train"))
     grid_px = data["hr"].shape[-1] // grid_factor
@@ -63,7 +66,7 @@ def load(
     target = conditions.to_grid(hr, grid_px)
     scaling = latents.Scaling.fit(target[is_training])
     return Arm(
-        autoencoder=vaes.load(vae, device),
+        autoencoder=vaes.load(vae, device, getattr(torch, cards[name]["precision"])),
         hr_latents=hr,
         target=scaling.apply(target),
         condition=latents.Scaling.fit(seen[is_training]).apply(seen),

@@ -65,6 +65,7 @@ def card(vae: Autoencoder, training: Tensor, decoded: Images, hr: Images) -> dic
         "factor": vae.factor,
         "latent_channels": vae.latent_channels,
         "numbers_a_pixel": vae.latent_channels / vae.factor**2,
+        "precision": str(vae.dtype).removeprefix("torch."),
         "parameters": sum(p.numel() for p in vae.model.parameters()),
         "encode_gflop": encode_gflop,
         "decode_gflop": decode_gflop,

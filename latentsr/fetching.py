@@ -13,15 +13,23 @@ from typing import Any
 import yaml
 
 LOCK = Path("vaes.lock")
-RECORDED = "recorded at the first fetch, not verified"
+RECORDED = "recorded when it was first seen, not verified"
+OWN = "a file of one's own"
 PIECE = 1 << 20
+
+
+def _text() -> str:
+    return LOCK.read_text() if LOCK.exists() else ""
+
+
+def _rows() -> dict[str, Any]:
+    return yaml.load(_text(), yaml.BaseLoader) or {}  # noqa: S506 - all of it is text
 
 
 def locked(name: str) -> str | None:
     """Return the sha256 that the lock file has for a download, None where it has none."""
-    text = LOCK.read_text() if LOCK.exists() else ""
-    rows: dict[str, Any] = yaml.load(text, yaml.BaseLoader) or {}  # noqa: S506 - all is text
-    return rows[name]["sha256"] if name in rows else None
+    rows = _rows()
+    return str(rows[name]["sha256"]) if name in rows else None
 
 
 def digest(path: Path) -> str:
@@ -33,6 +41,12 @@ def digest(path: Path) -> str:
     return found.hexdigest()
 
 
+def _weights(path: Path) -> Path:
+    """Return the file that is hashed: the path itself, or the weights in a diffusers folder."""
+    inside = sorted(path.glob("diffusion_pytorch_model.*")) if path.is_dir() else []
+    return inside[-1] if inside else path
+
+
 def check(name: str, path: Path) -> None:
     """Compare a file with the lock file, where that has its digest.
 
@@ -42,17 +56,19 @@ def check(name: str, path: Path) -> None:
         Where they differ.
     """
     wanted = locked(name)
-    if wanted and (found := digest(path)) != wanted:
+    if wanted and (found := digest(_weights(path))) != wanted:
         raise ValueError(
             f"{path} has sha256 {found}, {LOCK} says {wanted}; remove the file and fetch it again, "
             f"or remove the row of {name} from {LOCK} if you trust the file"
         )
 
 
-def _record(name: str, path: Path) -> None:
-    """Add a row to the lock file; the first digest seen is the one that later ones must have."""
-    with LOCK.open("a") as file:
-        file.write(f"{name}:\n  sha256: {digest(path)}\n  source: {RECORDED}\n")
+def record(name: str, path: Path, source: str = RECORDED) -> None:
+    """Write a row of the lock file: what came first is what everything later must be."""
+    rows = _rows() | {name: {"sha256": digest(_weights(path)), "source": source}}
+    head = "".join(line for line in _text().splitlines(True) if line.startswith("#"))
+    quoted = {key: {k: str(v) for k, v in row.items()} for key, row in rows.items()}
+    LOCK.write_text(head + yaml.safe_dump(quoted, sort_keys=False, width=1000))
 
 
 def download(url: str, path: Path, progress: Callable[[int, int], object] | None = None) -> None:
@@ -141,7 +157,7 @@ def fetch(
             raise ValueError(f"{url}: not a zip archive; kept at {archive}") from None
         archive.unlink()
     if locked(name) is None:
-        _record(name, fresh)
+        record(name, fresh)
         fresh.replace(path)
         return f"{name}: at {path}; its sha256 is now in {LOCK} ({RECORDED})"
     if (found := digest(fresh)) != locked(name):

@@ -87,7 +87,12 @@ SCHEMA: dict[str, dict[str, Key]] = {
         "operator": one_of(*OPERATORS),
         "split_seed": NUMBER,
     },
-    "autoencoders": {"vaes": VAES, "arms": VAES, "batch": COUNT},
+    "autoencoders": {
+        "vaes": VAES,
+        "arms": VAES,
+        "batch": COUNT,
+        "precision": one_of("float32", "bfloat16", "float16"),
+    },
     "train_arm": {
         "lr_conditions": one_of(*LR_CONDITIONS, many=True),
         "grid_factor": Key(int, "8", lambda v: v == 8),

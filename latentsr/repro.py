@@ -195,6 +195,8 @@ def run(profile: str | None) -> None:
     settings = params.read(PARAMS)
     if absent := [line for vae in settings["autoencoders"].vaes if (line := vaes.missing(vae))]:
         raise ValueError("\n".join(absent))
+    for line in filter(None, map(vaes.note, settings["autoencoders"].vaes)):
+        print(line)
     before = differs_from_commit()
     for line in datastore.rescue_strangers():
         print(line)

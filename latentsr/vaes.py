@@ -182,6 +182,27 @@ def missing(name: str) -> str | None:
     return f"vae {name}: no such file or folder, and no registered name"
 
 
+def note(name: str) -> str | None:
+    """Record the digest of an autoencoder that the package does not ship; say what is new.
+
+    Stages depend on ``vaes.lock``, so a file of one's own that changed runs again what it touches.
+    """
+    from latentsr import fetching
+
+    path = place(name)
+    if name in PUBLISHED:
+        if fetching.locked(name) is None:
+            fetching.record(name, path)
+            return f"{name}: its sha256 is now in {fetching.LOCK} ({fetching.RECORDED})"
+        fetching.check(name, path)
+    elif name not in SPECS:
+        before = fetching.locked(name)
+        fetching.record(name, path, fetching.OWN)
+        if before and fetching.locked(name) != before:
+            return f"{name}: changed since the last run"
+    return None
+
+
 def _model(name: str, path: Path) -> Any:
     from latentsr import architectures, checkpoints, fetching
 
@@ -193,6 +214,7 @@ def _model(name: str, path: Path) -> Any:
         model = build(SPECS[name].factor, SPECS[name].latent_channels)
         architectures.load_strictly(model, checkpoints.state_dict(path))
         return model
+    fetching.check(name, path)
     if path.is_dir():
         files = [path / f"diffusion_pytorch_model.{kind}" for kind in ("safetensors", "bin")]
         weights = next((file for file in files if file.exists()), None)
@@ -200,8 +222,6 @@ def _model(name: str, path: Path) -> Any:
             raise ValueError(f"{path}: config.json and {files[0].name} (or .bin) are needed in it")
         told = json.loads((path / "config.json").read_text())
         return architectures.build_as_configured(told, checkpoints.state_dict(weights))
-    if name in PUBLISHED:
-        fetching.check(name, path)
     state = checkpoints.state_dict(path)
     if told := checkpoints.metadata(path).get("config"):  # written by `save`
         return architectures.build_as_configured(json.loads(told), state)

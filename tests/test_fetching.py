@@ -55,7 +55,7 @@ def test_the_first_fetch_records_and_later_ones_must_match(url):
     path = Path("assets/vaes/x.bin")
     seen = []
     said = fetching.fetch("x", f"{url}/x.bin", path, progress=lambda *place: seen.append(place))
-    assert path.read_bytes() == CONTENT and "recorded at the first fetch" in said
+    assert path.read_bytes() == CONTENT and "recorded when it was first seen" in said
     assert seen[-1] == (len(CONTENT), len(CONTENT)) and len(seen) > 3
     row = yaml.safe_load(fetching.LOCK.read_text())["x"]
     assert row["sha256"] == sha256(CONTENT).hexdigest() == fetching.locked("x")

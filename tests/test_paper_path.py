@@ -77,7 +77,7 @@ def test_real_shapes_run_from_end_to_end(results, monkeypatch):
         ["sd-vae-ft-ema", "medvae-4-3"],
         {k: str(results) for k in ("inputs", "outputs")},
     )
-    own = {"dataset": "knee", "vaes": names, "arms": names, "batch": 1}
+    own = {"dataset": "knee", "vaes": names, "arms": names, "batch": 1, "precision": "float32"}
     scratch.run_cells("02_autoencoders", {**places, **own})
     cards = json.loads((results / "autoencoders/knee/cards.json").read_text())
     assert [card["latent_channels"] for card in cards] == [4, 3]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from latentsr import pretrain, registry, vaes
+from latentsr import fetching, pretrain, registry, vaes
 
 
 def random_weights(factor, channels):
@@ -154,6 +154,23 @@ def test_a_published_file_that_is_not_here_says_what_to_put_where(tmp_path, monk
     (tmp_path / "assets/vaes/taesd.safetensors").write_bytes(b"other")
     with pytest.raises(ValueError, match="vae taesd: .* vaes.lock says abc"):
         vaes.load("taesd")
+
+
+def test_a_changed_file_of_ones_own_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "vaes.lock").write_text("# kept\n" + "x:\n  sha256: '0012'\n")
+    path = tmp_path / "mine.safetensors"
+    vaes.save(vaes.Autoencoder("x", coloured()), path)
+    assert vaes.note("natural-f8c4") is None
+    assert vaes.note(str(path)) is None and vaes.note(str(path)) is None
+    vaes.load(str(path))
+    vaes.save(vaes.Autoencoder("x", vaes.build(4, 1)), path)
+    with pytest.raises(ValueError, match=r"mine.safetensors has sha256 .*, vaes.lock says"):
+        vaes.load(str(path))
+    assert vaes.note(str(path)) == f"{path}: changed since the last run"
+    vaes.load(str(path))
+    lock = (tmp_path / "vaes.lock").read_text()
+    assert lock.startswith("# kept\n") and fetching.locked("x") == "0012"
 
 
 def test_unknown_name():
