@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from latentsr import claims, notebook
+from latentsr import claims, notebook, registry
 
 SHOWN_ROWS, SHOWN_COLUMNS = 40, 14  # a larger table is offered as a file only
 IDENTIFIERS = {"image_id", "subject_id"}
@@ -182,6 +182,25 @@ def sets_table(sets: Mapping[str, Mapping[str, Any]]) -> str:
     return markdown_table(pd.DataFrame(rows))
 
 
+def autoencoders_table(used: Collection[str]) -> str:
+    """Write which autoencoders there are, and which of them this run uses."""
+    shipped = "this package", "Apache-2.0"
+    places = {name: (one.source, one.licence) for name, one in registry.PUBLISHED.items()}
+    geometries = {name: one.geometry for name, one in registry.SPECS.items()}
+    geometries |= {name: one.geometry for name, one in registry.PUBLISHED.items()}
+    rows = [
+        {
+            "name": name,
+            "geometry": geometry,
+            "trained on": registry.trained_on(name),
+            **dict(zip(("published at", "licence"), places.get(name, shipped), strict=True)),
+            "in this run": "yes" if name in used else "",
+        }
+        for name, geometry in geometries.items()
+    ]
+    return markdown_table(pd.DataFrame(rows))
+
+
 def write(roots: Sequence[Path], sets: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
     """Write every generated page and fragment into ``folder``.
 
@@ -205,5 +224,7 @@ def write(roots: Sequence[Path], sets: Mapping[str, Mapping[str, Any]], folder: 
     (folder / "results.md").write_text(f"{head}\n\n{sets_table(sets)}{rest}")
     (folder / "profile.md").write_text(profile)
     (folder / "limits.md").write_text(limits(results))
+    used = set(pd.read_csv(results / "tables" / "04_ceilings.csv")["vae"])
+    (folder / "autoencoders.md").write_text(autoencoders_table(used))
     (folder / "gaps.md").write_text(caption + gaps_table(results))
     (folder / "claims_table.md").write_text("".join(ledger) or "No table of claims in this run.\n")

@@ -59,6 +59,10 @@ class Published:
     def geometry(self) -> str:
         return f"f{self.factor}c{self.latent_channels}"
 
+    @property
+    def source(self) -> str:
+        return self.url.removeprefix("https://").split("/resolve/")[0]
+
 
 def _published() -> dict[str, Published]:
     hub = "https://huggingface.co"
