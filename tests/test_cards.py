@@ -59,4 +59,4 @@ def test_densities_are_those_of_a_normal_distribution():
 
 
 def test_times_are_positive():
-    assert all(took > 0 for took in cards.milliseconds(random_weights(), 32, 2))
+    assert all(took > 0 for took in cards.milliseconds(random_weights(), 32))

@@ -1,4 +1,7 @@
-"""The published architectures at their real size, with random weights, through chapters 2 and 3."""
+"""The published architectures, with random weights, through chapters 2 and 3.
+
+At their real width; `python benchmarks/paper_path.py` does the same at 256 px.
+"""
 
 import json
 
@@ -12,34 +15,23 @@ from safetensors.torch import save_file
 from latentsr import degrade, notebook, phantoms, scores, scratch, vaes
 from latentsr.datasets import prepare_pixels
 
-HR, LR = 256, 64
 
-
-@pytest.fixture
-def results(tmp_path, monkeypatch):
+def prepared(folder, hr_px):
     """Four phantoms as chapter 1 leaves them."""
     images = [phantoms.draw("knee", 9, number, 0).image for number in range(4)]
-    hr = np.stack([prepare_pixels(image, "knee", HR) for image in images])
-    arrays = {"hr": hr, "lr": degrade.degrade(hr, LR), "image_id": np.array(list("abcd"))}
-    arrays |= {
-        "subject_id": np.array(list("abcd")),
-        "split": np.array(["train"] * 2 + ["test"] * 2),
-    }
+    hr = np.stack([prepare_pixels(image, "knee", hr_px) for image in images])
+    arrays = {"hr": hr, "lr": degrade.degrade(hr, hr_px // 4), "image_id": np.array(list("abcd"))}
+    arrays |= {"subject_id": arrays["image_id"], "split": np.array(["train"] * 2 + ["test"] * 2)}
     for key, values in arrays.items():
-        place = tmp_path / "data" / "knee" / f"{key}.npy"
+        place = folder / "data" / "knee" / f"{key}.npy"
         scores.new_array(place, values.shape, values.dtype)[:] = values
     facts = {"note": "phantoms", "may_be_shown": True, "is_phantom": True, "split_by": "subject"}
     facts |= {"n_test_images": 2, "n_test_subjects": 2, "subject_word": "exam"}
-    (tmp_path / "data" / "sets.json").write_text(json.dumps({"knee": facts}))
-    test = scores.test_images(arrays)
+    (folder / "data" / "sets.json").write_text(json.dumps({"knee": facts}))
+    measures = {"psnr_db": [20.0, 21.0], "ms_ssim": [0.9, 0.9]}
     identity = scores.identity("knee", method="bicubic")
-    table = scores.table(test, identity, {"psnr_db": [20.0, 21.0], "ms_ssim": [0.9, 0.9]})
-    table.to_csv(tmp_path / "data" / "baselines.csv", index=False)
-    monkeypatch.setattr(vaes, "FETCHED", tmp_path / "vaes")
-    monkeypatch.setenv(notebook.IN_STAGE, "1")
-    monkeypatch.setenv("MPLBACKEND", "agg")
-    (tmp_path / "vaes").mkdir()
-    return tmp_path
+    table = scores.table(scores.test_images(arrays), identity, measures)
+    table.to_csv(folder / "data" / "baselines.csv", index=False)
 
 
 def stable_diffusion(path):
@@ -68,27 +60,39 @@ def stable_diffusion(path):
     save_file(state, path)
 
 
-@pytest.mark.slow
-def test_real_shapes_run_from_end_to_end(results, monkeypatch):
+def run(folder, hr_px, unet_channels, steps):
+    """Run chapters 2 and 3; say what the latents' shapes are and how many scores there are."""
+    prepared(folder, hr_px)
+    (folder / "vaes").mkdir()
     _, state = compvis.random_state(3, 3, (1, 2, 4), width=128, rank=4)
-    torch.save({"state_dict": state}, results / "vaes" / "medvae-4-3.ckpt")
-    stable_diffusion(results / "vaes" / "sd-vae-ft-ema.safetensors")
-    names, places = (
-        ["sd-vae-ft-ema", "medvae-4-3"],
-        {k: str(results) for k in ("inputs", "outputs")},
-    )
-    own = {"dataset": "knee", "vaes": names, "arms": names, "batch": 1, "precision": "float32"}
-    scratch.run_cells("02_autoencoders", {**places, **own})
-    cards = json.loads((results / "autoencoders/knee/cards.json").read_text())
-    assert [card["latent_channels"] for card in cards] == [4, 3]
+    torch.save({"state_dict": state}, folder / "vaes" / "medvae-4-3.ckpt")
+    stable_diffusion(folder / "vaes" / "sd-vae-ft-ema.safetensors")
+    names, places = ["sd-vae-ft-ema", "medvae-4-3"], {k: str(folder) for k in ("inputs", "outputs")}
+    own = {"vaes": names, "arms": names, "batch": 1, "precision": "float32"}
+    scratch.run_cells("02_autoencoders", {**places, "dataset": "knee", **own})
+    found = {}
+    for name in names:
+        kept = scores.read_arrays(folder / "autoencoders/knee/latents" / name)
+        arm = {"dataset": "knee", "vae": name, "grid_factor": 8, "seed": 1}
+        arm |= {"lr_conditions": ["lr_latent", "upsampled_latent", "lr_pixels"]}
+        arm |= {"unet_channels": unet_channels, "steps": steps, "batch": 1, "sampling_steps": 2}
+        arm |= {"max_learning_rate": 1e-4, "weight_decay": 0.0, "gradient_clip": 1.0}
+        scratch.run_cells("03_train_arm", {**places, **arm})
+        table = pd.read_csv(folder / "arms/knee" / name / "scores.csv")
+        found[name] = kept["hr"].shape, kept["upsampled"].shape, table["psnr_db"].tolist()
+    return found
+
+
+@pytest.mark.slow
+def test_published_architectures_run_from_end_to_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(vaes, "FETCHED", tmp_path / "vaes")
+    monkeypatch.setenv(notebook.IN_STAGE, "1")
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    found = run(tmp_path, 64, [32, 32, 64], 2)
+    cards = json.loads((tmp_path / "autoencoders/knee/cards.json").read_text())
     assert [round(card["parameters"] / 1e6, 1) for card in cards] == [83.7, 55.3]
-    for name, shape in zip(names, [(4, 4, 32, 32), (4, 3, 64, 64)], strict=True):
-        kept = scores.read_arrays(results / "autoencoders/knee/latents" / name)
-        assert kept["hr"].shape == kept["upsampled"].shape == shape
-        run = {"dataset": "knee", "vae": name, "grid_factor": 8, "seed": 1}
-        run |= {"lr_conditions": ["lr_latent", "upsampled_latent", "lr_pixels"]}
-        run |= {"unet_channels": [128, 256, 512, 512], "steps": 2, "batch": 1, "sampling_steps": 2}
-        run |= {"max_learning_rate": 1e-4, "weight_decay": 0.0, "gradient_clip": 1.0}
-        scratch.run_cells("03_train_arm", {**places, **run})
-        table = pd.read_csv(results / "arms/knee" / name / "scores.csv")
-        assert len(table) == 3 * 2 and table["psnr_db"].between(0, 60).all()
+    for (hr, upsampled, psnr_db), shape in zip(
+        found.values(), [(4, 8, 8), (3, 16, 16)], strict=True
+    ):
+        assert hr == upsampled == (4, *shape)
+        assert len(psnr_db) == 3 * 2 and all(0 < value < 60 for value in psnr_db)
