@@ -6,27 +6,40 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-OPERATORS = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
+PILLOW = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
+OPERATORS = (*PILLOW, "gaussian", "kspace")
+GAUSSIAN_SD = 0.4  # HR pixels for each HR pixel that an LR pixel covers
 Images = NDArray[np.float32]
 
 
-def _resize(images: Images, side_px: int | tuple[int, int], operator: str) -> Images:
-    if operator not in OPERATORS:
-        raise ValueError(f"operator: {operator!r}; allowed are {', '.join(OPERATORS)}")
-    height, width = images.shape[1:]
-    if isinstance(side_px, int):
-        side_px = (side_px, max(1, round(side_px * width / height)))
+def _resize(images: Images, side_px: tuple[int, int], operator: str) -> Images:
     resized = [
         # Pillow takes (width, height); mode "F" computes in float and antialiases when shrinking
-        Image.fromarray(np.asarray(image, np.float32)).resize(side_px[::-1], OPERATORS[operator])
+        Image.fromarray(np.asarray(image, np.float32)).resize(side_px[::-1], PILLOW[operator])
         for image in images
     ]
-    out = np.stack([np.asarray(image, np.float32) for image in resized])  # (N, h, w)
-    return np.clip(out, 0.0, 1.0)
+    return np.stack([np.asarray(image, np.float32) for image in resized])  # (N, h, w)
+
+
+def _gaussian_rows(long_px: int, short_px: int) -> NDArray[np.float64]:
+    """Return weights ``(short, long)``: a Gaussian around the place of each LR pixel, sum 1."""
+    ratio = long_px / short_px
+    centre = (np.arange(short_px) + 0.5) * ratio - 0.5  # HR coordinates of LR pixel centres
+    distance = np.arange(long_px)[None, :] - centre[:, None]
+    weights = np.exp(-0.5 * (distance / (GAUSSIAN_SD * ratio)) ** 2)
+    return weights / weights.sum(1, keepdims=True)
+
+
+def _kspace_rows(long_px: int, short_px: int) -> NDArray[np.complex128]:
+    """Return ``(short, long)``: DFT, its low frequencies, inverse DFT at the LR pixel centres."""
+    kept = np.arange(-((short_px - 1) // 2), (short_px - 1) // 2 + 1)  # without a lone Nyquist line
+    there = np.exp(-2j * np.pi * np.outer(kept, np.arange(long_px)) / long_px) / long_px
+    centre = (np.arange(short_px) + 0.5) * long_px / short_px - 0.5
+    return np.exp(2j * np.pi * np.outer(centre, kept) / long_px) @ there
 
 
 def degrade(hr: Images, lr_px: int | tuple[int, int], operator: str = "bicubic") -> Images:
-    """Shrink HR images to LR size with Pillow's antialiased resampling.
+    """Shrink HR images to LR size; LR pixel centres lie where Pillow puts them, in every operator.
 
     Parameters
     ----------
@@ -34,21 +47,40 @@ def degrade(hr: Images, lr_px: int | tuple[int, int], operator: str = "bicubic")
         In [0, 1].
     lr_px : int or (int, int)
         Height of the LR images in pixels (the width keeps the shape), or (height, width).
-    operator : {"bicubic", "lanczos"}
-        Keys' cubic with a = -0.5, or Lanczos with 3 lobes.
+    operator : {"bicubic", "lanczos", "gaussian", "kspace"}
+        Keys' cubic with a = -0.5, or Lanczos with 3 lobes, both antialiased, by Pillow; a Gaussian
+        of SD 0.4 x H / h HR pixels, read at the LR pixel centres; or truncation of k-space, as a
+        scanner of lower resolution samples: the frequencies below h / 2 cycles a field of view.
 
     Returns
     -------
-    (N, h, w) float32, clipped to [0, 1]: both kernels overshoot at edges.
+    (N, h, w) float32, clipped to [0, 1]: all but the Gaussian overshoot at edges.
 
     Examples
     --------
     >>> degrade(np.full((1, 8, 8), 0.25, np.float32), 2).tolist()
     [[[0.25, 0.25], [0.25, 0.25]]]
     """
-    return _resize(hr, lr_px, operator)
+    size = _size(hr, lr_px)
+    if operator in PILLOW:
+        return np.clip(_resize(hr, size, operator), 0.0, 1.0)
+    if operator not in OPERATORS:
+        raise ValueError(f"operator: {operator!r}; allowed are {', '.join(OPERATORS)}")
+    rows = _gaussian_rows if operator == "gaussian" else _kspace_rows
+    down, across = (rows(*pair) for pair in zip(hr.shape[1:], size, strict=True))
+    small = np.real(down @ hr.astype(np.float64) @ across.T)  # (N, h, w)
+    return np.clip(small, 0.0, 1.0).astype(np.float32)
 
 
 def upsample(lr: Images, hr_px: int | tuple[int, int], method: str = "bicubic") -> Images:
-    """Enlarge LR images (N, h, w) to HR size (N, H, W); arguments as in `degrade`."""
-    return _resize(lr, hr_px, method)
+    """Enlarge LR images (N, h, w) to HR size (N, H, W) by "bicubic" or "lanczos"."""
+    if method not in PILLOW:
+        raise ValueError(f"method: {method!r}; allowed are {', '.join(PILLOW)}")
+    return np.clip(_resize(lr, _size(lr, hr_px), method), 0.0, 1.0)
+
+
+def _size(images: Images, side_px: int | tuple[int, int]) -> tuple[int, int]:
+    if not isinstance(side_px, int):
+        return side_px
+    height, width = images.shape[1:]
+    return side_px, max(1, round(side_px * width / height))

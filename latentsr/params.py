@@ -14,7 +14,7 @@ from latentsr import registry
 
 LR_CONDITIONS = ("lr_latent", "upsampled_latent", "lr_pixels")
 WALKS = ("spaced", "first")
-OPERATORS = ("bicubic", "lanczos")
+OPERATORS = ("bicubic", "lanczos", "gaussian", "kspace")
 
 
 @dataclass(frozen=True)
