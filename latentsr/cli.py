@@ -187,6 +187,28 @@ def denoisers_load(
     )
 
 
+@denoisers_app.command("score")
+def denoisers_score(
+    names: Annotated[list[str], typer.Argument(help="released denoisers that are here")],
+    steps: Annotated[int, typer.Option(help="network calls, 1 to 1000")] = 1000,
+    seed: Annotated[int, typer.Option(help="of the noise")] = 42,
+) -> None:
+    """Score released denoisers on the test images of the current profile; nothing is trained."""
+    from latentsr import device, params, released, scores
+
+    if not 1 <= steps <= released.STEPS:
+        raise ValueError(f"--steps: {steps}; 1 to {released.STEPS} are allowed")
+    results = Path("results") / params.read(Path("params.yaml"))["profile"]
+    for name in names:
+        table = released.score(results, name, steps, seed, device.default())
+        path = results / "released" / f"{name}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(path, index=False)
+        keys = ["dataset", "vae", "T"]
+        mean = scores.subject_mean(table, keys, ["psnr_db", "psnr_own_decode_db"]).iloc[0]
+        print(f"{name}: {mean.psnr_db:.2f} dB ({mean.psnr_own_decode_db:.2f} own decode), {path}")
+
+
 @app.command()
 def repro(
     profile: Annotated[str, typer.Option(help="smoke, mini or paper; default: as it is")] = "",

@@ -1,9 +1,11 @@
+import compvis
 import numpy as np
 import pytest
 import torch
 from diffusers import UNet2DModel
+from test_paper_path import prepared
 
-from latentsr import released
+from latentsr import released, vaes
 
 KIND = {"block_out_channels": (32, 32, 64), "layers_per_block": 1}
 PLAIN, ATTENDS = ("DownBlock2D", "UpBlock2D"), ("AttnDownBlock2D", "AttnUpBlock2D")
@@ -152,3 +154,40 @@ def test_latents_that_do_not_match_are_one_line(cached, spoil, message):
     spoil(cached / "test_latent")
     with pytest.raises(ValueError, match=message):
         released.read_latents(cached, "test")
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run as chapters 1 and 2 leave it, with a denoiser and an autoencoder of random weights."""
+    prepared(tmp_path, 64)
+    monkeypatch.setattr(vaes, "FETCHED", tmp_path / "vaes")
+    monkeypatch.setattr(released, "FETCHED", tmp_path / "denoisers")
+    for name in ("vaes", "denoisers", "autoencoders/knee"):
+        (tmp_path / name).mkdir(parents=True)
+    _, state = compvis.random_state(3, 3, (1, 2, 4), rank=4)
+    torch.save({"state_dict": state}, tmp_path / "vaes/medvae-4-3.ckpt")
+    checkpoint(tmp_path / "denoisers/medvae-4-3_mrnet.ckpt")
+    copies = {"image_id": np.array(["c", "d"]), "medvae-4-3": np.full((2, 64, 64), 0.5)}
+    np.savez(tmp_path / "autoencoders/knee/reconstructions.npz", **copies)
+    return tmp_path
+
+
+def test_released_denoisers_are_scored_without_training(run):
+    table = released.score(run, "medvae-4-3_mrnet", 3, seed=1)
+    assert table["image_id"].tolist() == ["c", "d"] and set(table["protocol"]) == {"released"}
+    assert table["psnr_db"].between(0, 60).all()
+    one = released.score(run, "medvae-4-3_mrnet", 3, seed=1, batch=1)
+    np.testing.assert_allclose(one["psnr_db"], table["psnr_db"], atol=1e-3)
+
+
+def test_what_scoring_lacks_is_one_line(run):
+    with pytest.raises(ValueError, match="denoiser: 'x_mrnet'; allowed are sdvae_mrnet"):
+        released.score(run, "x_mrnet", 3, 1)
+    with pytest.raises(ValueError, match="`latentsr denoisers fetch kl-f4_mrnet` gets it"):
+        released.score(run, "kl-f4_mrnet", 3, 1)
+    checkpoint(run / "denoisers/kl-f4_mrnet.ckpt")
+    with pytest.raises(ValueError, match="no kl-f4 in it; add it to autoencoders.arms"):
+        released.score(run, "kl-f4_mrnet", 3, 1)
+    checkpoint(run / "denoisers/medvae-4-3_cxr.ckpt")
+    with pytest.raises(ValueError, match="data/chest: not there; run chapter 1"):
+        released.score(run, "medvae-4-3_cxr", 3, 1)
