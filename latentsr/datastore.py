@@ -55,10 +55,17 @@ sets:   # folder: inside data/; allow_images: may pages of the book show images 
 def _texts(source: str, entries: dict[str, SetEntry]) -> dict[str, str]:
     """Return the contents of ``data.dvc`` and ``sets.yaml`` for an imported folder."""
     head = SETS_YAML.format(source=source.removeprefix("assets/"), names=", ".join(entries))
-    rows = ({name: asdict(entry)} for name, entry in entries.items())
+    rows = ({name: _told(entry)} for name, entry in entries.items())
     flow: dict[str, Any] = {"default_flow_style": None, "sort_keys": False, "width": 200}
     body = "".join(f"  {yaml.safe_dump(row, **flow)}" for row in rows)
     return {"sets.yaml": head + body, "data.dvc": DATA_DVC.format(source=source)}
+
+
+def _told(entry: SetEntry) -> dict[str, Any]:
+    """Write an entry without what few sets need and this one leaves as it is."""
+    usual = asdict(SetEntry("folder", "", ""))
+    kept = ("adapter", "folder", "anatomy", "split_by", "allow_images")
+    return {k: v for k, v in asdict(entry).items() if k in kept or v != usual[k]}
 
 
 DEFAULTS = _texts(PHANTOMS, PHANTOM_SETS)
@@ -228,7 +235,7 @@ def use(pairs: list[str], split_by_image: list[str], root: Path = Path()) -> lis
         except ValueError as error:
             problems.append(str(error))
             continue
-        paths = {path for r in records for path in (r.path, r.mask_path) if path}
+        paths = {path for r in records for path in (r.path, r.mask_path, *r.series) if path}
         if LAYOUTS[adapter].tables:
             paths |= set(folder.glob(LAYOUTS[adapter].tables))
         files[name] = [(path, path.relative_to(folder).as_posix()) for path in sorted(paths)]

@@ -65,7 +65,7 @@ def _non_finite(root):
 
 
 def _frames(root):
-    pages = [Image.fromarray(IMAGE)] * 2
+    pages = [Image.fromarray(IMAGE), Image.fromarray(IMAGE.T.copy())]
     pages[0].save(root / "9.tif", save_all=True, append_images=pages[1:])
 
 
@@ -123,7 +123,7 @@ BAD = {
         lambda root: png(root / "9.png", np.dstack([IMAGE, IMAGE, IMAGE // 2])),
         r"9\.png: colour or transparent pixels \(mode RGB\); grey is needed",
     ),
-    "frames": (_frames, r"9\.tif: 2 frames; one image a file"),
+    "pages of two sizes": (_frames, r"9\.tif: 2 pages of different sizes"),
 }
 
 

@@ -10,16 +10,15 @@ import gzip
 import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from latentsr.datasets import pixels
+from latentsr.datasets import formats, pixels
 from latentsr.datasets.pixels import Array
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 BRATS_SCAN = re.compile(r"(BraTS-GLI-(\d{5})-(\d{3}))-t2w\.nii(\.gz)?")
 BRATS_DEPTH = 155
 MIN_PER_SPLIT = 3
@@ -36,6 +35,8 @@ class Record:
     read: Callable[[], Array]
     mask: Callable[[], Array] | None = None
     mask_path: Path | None = None
+    pixel_mm: tuple[float, ...] | None = None  # rows, columns, where the file says
+    series: tuple[Path, ...] = ()  # all files of a DICOM series
 
 
 def seeded_split(units: Sequence[str], test_fraction: float, seed: int) -> set[str]:
@@ -192,8 +193,6 @@ def _manifest(root: Path, manifest: Path) -> list[tuple[str, str, str]]:
             raise ValueError(f"{where}: file {name!r} lies outside the folder; keep it inside")
         if not (root / name).is_file():
             raise ValueError(f"{where}: file {name!r} is not in {root}")
-        if relative.suffix.lower() not in IMAGE_SUFFIXES:
-            raise ValueError(f"{where}: file {name!r}; allowed are {', '.join(IMAGE_SUFFIXES)}")
         if not subject:
             raise ValueError(f"{where}: no subject for {name!r}; every file needs one")
         if split not in ("", "train", "test"):
@@ -207,33 +206,63 @@ def _manifest(root: Path, manifest: Path) -> list[tuple[str, str, str]]:
     return listed
 
 
-def folder(root: Path, *, split_by: str, test_fraction: float, seed: int) -> list[Record]:
-    """List a folder of grey PNG, JPEG or TIFF files, searched at any depth.
+def _failing(told: str) -> Array:
+    raise ValueError(told)
 
+
+def folder(
+    root: Path,
+    *,
+    split_by: str,
+    test_fraction: float,
+    seed: int,
+    axis: str = "auto",
+    slices: int = 5,
+    fraction: float = 0.5,
+    intensity: str = "auto",
+) -> list[Record]:
+    """List a folder of grey pictures and volumes, searched at any depth, told by their content.
+
+    PNG, JPEG, TIFF (a page is a slice), NPY and NPZ, NIfTI, DICOM (files of a series are slices).
     An optional ``manifest.csv`` with columns file, subject and, if wanted, split (train or test)
-    chooses the files; without it each file is a subject. ``split_by`` "subject" keeps a subject
-    on one side; "image" lets both sides share subjects, for sets with too few of them.
+    chooses the files; without it each file is a subject, or the patient that a DICOM file names.
+    ``split_by`` "subject" keeps a subject on one side; "image" lets both sides share subjects,
+    for sets with too few of them. Of a volume ``slices`` even slices of the middle ``fraction``
+    along ``axis`` are taken, scaled as ``intensity`` says (see `formats.Stack.read`). A file
+    that cannot be opened is listed all the same; reading its record says what is wrong.
     """
-    manifest = root / "manifest.csv"
+    manifest, said = root / "manifest.csv", {}
     if manifest.is_file():
-        listed = _manifest(root, manifest)
+        said = {row[0]: row[1:] for row in _manifest(root, manifest)}
+        paths = [root / name for name in said]
     else:
-        found = (p for p in root.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-        names = sorted(path.relative_to(root).as_posix() for path in found)
-        listed = [(name, name.rsplit(".", 1)[0], "") for name in names]
-    if not listed:
-        kinds = ", ".join(IMAGE_SUFFIXES)
-        raise ValueError(f"{root}: no image in it; allowed are {kinds}, at any depth")
-    unit = 1 if split_by == "subject" else 0
-    test = seeded_split([row[unit] for row in listed], test_fraction, seed)
+        hidden = {path for path in root.rglob(".*")}
+        paths = sorted(path for path in root.rglob("*") if path.is_file() and path not in hidden)
+    stacks, problems = formats.find(paths)
     records = []
-    for row in sorted(listed):
-        name, subject, split = row
-        path = root / name
-        image_id = name.rsplit(".", 1)[0].replace("/", "-")
-        split = split or ("test" if row[unit] in test else "train")
-        records.append(Record(image_id, subject, split, path, partial(pixels.read_image, path)))
-    return records
+    for stack in stacks:
+        path = stack.paths[0]
+        name = path.relative_to(root).as_posix()
+        stem = name.removesuffix(".gz").rsplit(".", 1)[0]
+        subject, split = said.get(name, (stack.subject or stem, ""))
+        for place in stack.chosen(axis, fraction, slices):
+            image_id = (stem if place is None else f"{stem}_{place[1]:03d}").replace("/", "-")
+            read, mm = partial(stack.read, place, intensity), stack.spacing(place)
+            records.append(
+                Record(image_id, subject, split, path, read, pixel_mm=mm, series=stack.paths)
+            )
+    for path, told in problems.items():
+        name = path.relative_to(root).as_posix()
+        subject, split = said.get(name, (name, ""))
+        records.append(Record(name, subject, split, path, partial(_failing, told)))
+    if not records:
+        kinds = "PNG, JPEG, TIFF, NPY, NPZ, NIfTI and DICOM"
+        raise ValueError(f"{root}: no image in it; allowed are {kinds}, at any depth")
+    units = [r.subject_id if split_by == "subject" else r.image_id for r in records]
+    test = seeded_split(units, test_fraction, seed)
+    drawn = ("test" if unit in test else "train" for unit in units)
+    whole = [replace(r, split=r.split or side) for r, side in zip(records, drawn, strict=True)]
+    return sorted(whole, key=lambda record: (record.image_id, record.subject_id))
 
 
 def limited(records: Sequence[Record], split: str, count: int | None) -> list[Record]:

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from latentsr.datasets import adapters, pixels
+from latentsr.datasets import adapters, formats, pixels
 from latentsr.datasets.adapters import MIN_PER_SPLIT, Record
 from latentsr.datasets.pixels import Array
 from latentsr.datasets.sets import SetEntry
 from latentsr.degrade import degrade
 from latentsr.scores import new_array
 
+FOLDER_KEYS = ("split_by", "axis", "slices", "fraction", "intensity")
 MANY = 20  # problems listed before the rest is counted
 TWELVE_BITS = 2**12
 
@@ -54,10 +55,7 @@ def _guarded(path: Path, read: Callable[[], Array]) -> Array:
     try:
         return read()
     except Exception as error:  # noqa: BLE001 - Pillow, NumPy, nibabel, zlib: each has its own
-        found = (str(error).strip().splitlines() or ["no message"])[0]
-        if not isinstance(error, ValueError):
-            found = f"cannot be read ({type(error).__name__}: {found}); replace or remove it"
-        raise ValueError(f"{path}: {found}") from None
+        raise ValueError(f"{path}: {formats.told(error)}") from None
 
 
 def _prepared(record: Record, anatomy: str, hr_px: int) -> tuple[Array, Array | None, int]:
@@ -97,7 +95,10 @@ def list_images(
     seeded = {"test_fraction": test_fraction, "seed": seed}
     options: dict[str, dict[str, Any]] = {
         "brats": {"slices": brain_slices, **seeded},
-        "folder": {"split_by": entry.split_by, **seeded},
+        "folder": {
+            **{key: getattr(entry, key) for key in FOLDER_KEYS},
+            **seeded,
+        },
     }
     try:
         records = getattr(adapters, entry.adapter)(root, **options.get(entry.adapter, {}))

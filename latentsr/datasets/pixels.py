@@ -97,22 +97,27 @@ def prepare_mask(mask: Array, hr_px: int) -> NDArray[np.bool_]:
     return np.asarray(square.resize((hr_px, hr_px), Image.Resampling.NEAREST)) > 0
 
 
+def grey(image: Image.Image) -> Array:
+    """Return an opened picture as (H, W) uint8, uint16 or float32; refuse colour."""
+    if image.mode in ("L", "F") or image.mode.startswith("I;16"):
+        return np.array(image)
+    if image.mode == "I":  # how older Pillows read 16-bit PNG
+        wide: Array = np.array(image)
+        if wide.min() < 0 or wide.max() >= 2**16:
+            raise ValueError("32-bit integer pixels; 8 or 16-bit grey is needed")
+        return wide.astype(np.uint16)
+    rgba: Array = np.array(image.convert("RGBA"))  # (H, W, 4)
+    if np.ptp(rgba[..., :3], axis=2).any() or (rgba[..., 3] < 255).any():
+        raise ValueError(f"colour or transparent pixels (mode {image.mode}); grey is needed")
+    return rgba[..., 0]
+
+
 def read_image(path: Path) -> Array:
-    """Read a grey PNG, JPEG or TIFF file as (H, W) uint8, uint16 or float32; refuse colour."""
+    """Read a grey PNG, JPEG or TIFF file of one picture, see `grey`."""
     with Image.open(path) as image:
         if (frames := getattr(image, "n_frames", 1)) > 1:
             raise ValueError(f"{frames} frames; one image a file is needed")
-        if image.mode in ("L", "F") or image.mode.startswith("I;16"):
-            return np.array(image)
-        if image.mode == "I":  # how older Pillows read 16-bit PNG
-            wide: Array = np.array(image)
-            if wide.min() < 0 or wide.max() >= 2**16:
-                raise ValueError("32-bit integer pixels; 8 or 16-bit grey is needed")
-            return wide.astype(np.uint16)
-        rgba: Array = np.array(image.convert("RGBA"))  # (H, W, 4)
-        if np.ptp(rgba[..., :3], axis=2).any() or (rgba[..., 3] < 255).any():
-            raise ValueError(f"colour or transparent pixels (mode {image.mode}); grey is needed")
-        return rgba[..., 0]
+        return grey(image)
 
 
 def read_middle_slice(path: Path) -> Array:

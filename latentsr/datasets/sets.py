@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from latentsr.datasets import formats
 from latentsr.datasets.pixels import ANATOMIES
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
@@ -40,6 +41,9 @@ CHOICES: dict[str, tuple[object, ...]] = {
     "anatomy": ANATOMIES,
     "split_by": ("subject", "image"),
     "allow_images": (True, False),
+    "axis": ("auto", "0", "1", "2"),
+    "intensity": formats.INTENSITIES,
+    "on_error": ("stop", "skip"),
 }
 
 
@@ -52,6 +56,11 @@ class SetEntry:
     anatomy: str
     split_by: str = "subject"
     allow_images: bool = False  # may pages show images of this set?
+    axis: str = "auto"  # of volumes in a folder: along which, how many slices, of which share
+    slices: int = 5
+    fraction: float = 0.5
+    intensity: str = "auto"  # how a folder's images are brought to [0, 1]
+    on_error: str = "stop"  # or skip: leave out what cannot be read, and list it
 
     @property
     def subject_word(self) -> str:
@@ -71,6 +80,12 @@ def set_entry(where: str, values: Mapping[str, Any]) -> SetEntry:
         if (value := getattr(entry, key)) not in choices:
             listed = ", ".join(str(choice).lower() for choice in choices)
             raise ValueError(f"{where}.{key}: {value!r}; allowed are {listed}")
+    if type(entry.slices) is not int or entry.slices < 1:
+        raise ValueError(
+            f"{where}.slices: {entry.slices!r}; a number of slices from 1 on is needed"
+        )
+    if not isinstance(entry.fraction, float) or not 0 < entry.fraction <= 1:
+        raise ValueError(f"{where}.fraction: {entry.fraction!r}; above 0, at most 1.0 is needed")
     if entry.split_by == "image" and entry.adapter != "folder":
         raise ValueError(f"{where}.split_by: 'image' is for adapter folder, not {entry.adapter}")
     parts = Path(str(entry.folder)).parts
