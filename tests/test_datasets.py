@@ -151,11 +151,43 @@ def test_every_problem_is_told_and_many_are_counted(tmp_path):
     assert len(str(caught.value).splitlines()) == 21
 
 
+def test_a_bad_file_among_many_can_be_skipped(tmp_path):
+    root = folder_of(tmp_path / "set", 12)
+    (root / "3.png").write_text("x")
+    png(root / "5.png", IMAGE[:9])
+    entry = SetEntry("folder", "set", "folder", on_error="skip")
+    told = []
+    stored = load_set("x", entry, tmp_path, **OPTIONS, folder=tmp_path / "kept", left_out=told)
+    assert len(told) == 2 and "3.png: cannot be read" in told[0] + told[1]
+    assert stored["hr"].shape == (10, 16, 16) and stored["lr"].shape == (10, 4, 4)
+    assert not {"3", "5"} & set(stored["image_id"].tolist())
+    again = read_arrays(tmp_path / "kept")
+    arrays = load_set("x", entry, tmp_path, **OPTIONS)
+    assert all(np.array_equal(again[key], arrays[key]) for key in arrays)
+    for i in range(7):
+        (root / f"{i}.png").write_text("x")
+    with pytest.raises(ValueError, match="here without the images that were left out"):
+        load_set("x", entry, tmp_path, **OPTIONS)
+
+
+def test_an_image_of_the_other_split_is_dropped_and_told(tmp_path):
+    root = folder_of(tmp_path / "set", 12)
+    rows = [(f"{i}.png", f"s{i}", "test" if i < 5 else "train") for i in range(12)]
+    write_manifest(root, *rows, header=("file", "subject", "split"))
+    png(root / "7.png", IMAGE // 2)
+    png(root / "2.png", IMAGE // 2)
+    told = []
+    arrays = load_set("x", FOLDER, tmp_path, **OPTIONS, left_out=told)
+    assert "2" not in arrays["image_id"] and "7" in arrays["image_id"]
+    (line,) = told
+    assert "2.png: left out of test, the same pixels as" in line and "7.png in train" in line
+
+
 def test_12_bits_in_16_bit_files_are_refused(tmp_path):
     root = tmp_path / "set"
     root.mkdir()
     for i in range(8):
-        png(root / f"{i}.png", IMAGE.astype(np.uint16) * 16)
+        png(root / f"{i}.png", np.roll(IMAGE, i).astype(np.uint16) * 16)
     with pytest.raises(ValueError, match="set x: 16-bit files, but no pixel above .* of 65535"):
         load_set("x", FOLDER, tmp_path, **OPTIONS)
     png(root / "0.png", IMAGE.astype(np.uint16) * 257)  # one bright image: the rest is just dark

@@ -22,7 +22,7 @@ def write_manifest(root, *rows, header=("file", "subject")):
 
 def folder_of(root, count=8):
     for i in range(count):
-        png(root / f"{i}.png")
+        png(root / f"{i}.png", np.roll(IMAGE, i))
     return root
 
 
@@ -47,6 +47,7 @@ def brats_scan(root, patient, time=0, twice_nested=False, as_folder=False, depth
     where.mkdir(parents=True)
     t2w = np.zeros((16, 17, depth), np.int16)
     t2w += np.arange(depth, dtype=np.int16) + 1
+    t2w[0, 0] += patient  # no two are alike
     t2w[3, 5] += 700  # x = 3, y = 5: row 5, column 3
     seg = np.zeros((16, 17, depth), np.uint8)
     seg[3, 5] = 3
@@ -65,10 +66,10 @@ def mimic_of(root, rows, packed=True):
         "metadata": [("dicom_id", "subject_id", "study_id", "ViewPosition")],
         "split": [("dicom_id", "study_id", "subject_id", "split")],
     }
-    for dicom, patient, view, split in rows:
+    for number, (dicom, patient, view, split) in enumerate(rows):
         tables["metadata"].append((dicom, patient, "50000001", view))
         tables["split"].append((dicom, "50000001", patient, split))
-        png(root / f"files/p{patient[:2]}/p{patient}/s50000001/{dicom}.jpg")
+        png(root / f"files/p{patient[:2]}/p{patient}/s50000001/{dicom}.jpg", np.roll(IMAGE, number))
     for name, table in tables.items():
         text = "".join(",".join(row) + "\n" for row in table)
         path = root / f"mimic-cxr-2.0.0-{name}.csv"

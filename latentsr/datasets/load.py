@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -109,24 +110,40 @@ def list_images(
 
 
 def read_images(
-    name: str, entry: SetEntry, records: Sequence[Record], hr_px: int
-) -> Iterator[tuple[Array, Array | None]]:
-    """Yield each image, prepared, with its mask; problems are raised together after the last.
+    name: str,
+    entry: SetEntry,
+    records: Sequence[Record],
+    hr_px: int,
+    left_out: list[str] | None = None,
+) -> Iterator[tuple[Record, Array, Array | None]]:
+    """Yield each record with its image, prepared, and its mask.
+
+    A file that cannot be used is a problem; all are raised together after the last image, or with
+    ``on_error: skip`` written to ``left_out``. So is, always, an image that equals one of the
+    other split pixel by pixel: it would be tested on what was trained on.
 
     Raises
     ------
     ValueError
-        Every file that cannot be used, one line each; and 16-bit files that use 12 bits of 16.
+        Every problem, one line each; and 16-bit files that use 12 bits of 16.
     """
-    problems, peaks = [], []
+    problems: list[str] = []
+    told = left_out if left_out is not None else []
+    peaks: list[int] = []
+    seen: dict[bytes, Record] = {}
     for record in records:
         try:
             hr, mask, peak = _prepared(record, entry.anatomy, hr_px)
         except ValueError as error:
-            problems.append(f"set {name}: {error}")
+            (told if entry.on_error == "skip" else problems).append(f"set {name}: {error}")
+            continue
+        other = seen.setdefault(sha256(hr.tobytes()).digest(), record)
+        if other.split != record.split:
+            same = f"the same pixels as {other.path} in {other.split}"
+            told.append(f"set {name}: {record.path}: left out of {record.split}, {same}")
             continue
         peaks.append(peak)
-        yield hr, mask
+        yield record, hr, mask
     if not problems and 0 < max(peaks, default=0) < TWELVE_BITS:
         found = f"16-bit files, but no pixel above {max(peaks)} of 65535 (12-bit data?)"
         problems.append(f"set {name}: {found}; scale the pixels to the full range")
@@ -147,6 +164,7 @@ def load_set(
     operator: str,
     seed: int,
     folder: Path | None = None,
+    left_out: list[str] | None = None,
 ) -> dict[str, Array]:
     """Read, check and prepare one set.
 
@@ -154,7 +172,8 @@ def load_set(
     ``train_images`` and ``test_images`` limit a split (None: all): every subject's first image is
     taken before any subject's second, in the order of the ids. ``test_fraction`` and ``seed``
     are for sets that bring no split of their own. With a ``folder`` each array is an npy file
-    there, so that no set has to fit into memory.
+    there, so that no set has to fit into memory. ``left_out`` collects a line for every image
+    that is not used: see `read_images`.
 
     Returns
     -------
@@ -183,24 +202,44 @@ def load_set(
         arrays[key] = new_array(folder / f"{key}.npy" if folder else None, shape, dtype)
         return arrays[key]
 
-    for key in ("image_id", "subject_id", "split"):
-        values = np.array([getattr(record, key) for record in records])
-        allocate(key, values.shape, values.dtype)[:] = values
     hr = allocate("hr", (len(records), hr_px, hr_px))
     lr = allocate("lr", (len(records), lr_px, lr_px))
     mask = twin = None
     if any(record.mask for record in records):
         mask = allocate("mask", hr.shape, bool)
-    twins = [data_root / "noise_free" / name / f"{record.image_id}.png" for record in records]
-    if any(path.is_file() for path in twins):
+    twins = data_root / "noise_free" / name
+    if any((twins / f"{record.image_id}.png").is_file() for record in records):
         twin = allocate("noise_free", hr.shape)
-    for row, (image, region) in enumerate(read_images(name, entry, records, hr_px)):
+    kept: list[Record] = []
+    for record, image, region in read_images(name, entry, records, hr_px, left_out):
+        row = len(kept)
+        kept.append(record)
         hr[row], lr[row] = image, degrade(image[None], lr_px, operator)[0]
         if mask is not None and region is not None:
             mask[row] = region
         if twin is not None:
-            twin[row] = _noise_free(twins[row], hr_px)
+            twin[row] = _noise_free(twins / f"{record.image_id}.png", hr_px)
+    if len(kept) < len(records):
+        for problem in _list_problems(name, entry, kept):
+            raise ValueError(f"{problem}; here without the images that were left out")
+        for key in arrays:
+            arrays[key] = _shortened(
+                arrays[key], folder / f"{key}.npy" if folder else None, len(kept)
+            )
+    for key in ("image_id", "subject_id", "split"):
+        values = np.array([getattr(record, key) for record in kept])
+        allocate(key, values.shape, values.dtype)[:] = values
     return arrays
+
+
+def _shortened(array: Array, path: Path | None, rows: int) -> Array:
+    """Keep the first rows of an array, on disk where it lies there."""
+    if path is None:
+        return array[:rows]
+    short = new_array(part := path.with_suffix(".part"), (rows, *array.shape[1:]), array.dtype)
+    short[:] = array[:rows]
+    part.replace(path)
+    return short
 
 
 def _noise_free(path: Path, hr_px: int) -> Array:
