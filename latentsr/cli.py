@@ -209,6 +209,34 @@ def denoisers_score(
         print(f"{name}: {mean.psnr_db:.2f} dB ({mean.psnr_own_decode_db:.2f} own decode), {path}")
 
 
+@app.command("verify-data")
+def verify_data(
+    name: Annotated[str, typer.Argument(help="mrnet, brats, mimic_cxr or folder")],
+    path: Annotated[Path, typer.Argument(help="the folder of the download")],
+    full: Annotated[bool, typer.Option(help="read every image, not a sample")] = False,
+) -> None:
+    """Compare a download with what its data set should hold; exit status 1 where it differs."""
+    from rich.console import Console
+    from rich.table import Table
+    from tqdm import tqdm
+
+    from latentsr.datasets import verify
+
+    with tqdm(desc=name, unit=" images", delay=1) as bar:
+        place = STARTED_IN / path.expanduser()
+        findings, problems = verify.verify(name, place, full=full, progress=bar.update)
+    table = Table("", "found", "expected", "")
+    for row in findings:
+        table.add_row(row.what, row.found, row.expected, "" if row.good else "differs")
+    Console().print(table)
+    for line in problems[:20]:
+        print(line)
+    if len(problems) > 20:
+        print(f"and {len(problems) - 20} more problems")
+    if problems or not all(row.good for row in findings):
+        raise typer.Exit(1)
+
+
 @app.command()
 def repro(
     profile: Annotated[str, typer.Option(help="smoke, mini or paper; default: as it is")] = "",

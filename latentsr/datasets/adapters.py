@@ -112,14 +112,8 @@ def _nifti(folder_path: Path, stem: str) -> Path | None:
     return None
 
 
-def brats(root: Path, *, slices: int, test_fraction: float, seed: int) -> list[Record]:
-    """List a BraTS 2023 GLI folder: ``slices`` axial T2w slices of the middle half of each scan.
-
-    In BraTS-GLI-XXXXX-YYY XXXXX is the patient and YYY the time point. Patients are split by
-    ``seed`` and keep all their scans on one side. Training uses every scan; a test patient
-    gives the earliest one only, so that each test patient weighs ``slices`` images. The
-    mask is any label above 0. Scans are looked for at any depth below ``root``.
-    """
+def brats_scans(root: Path) -> dict[str, tuple[str, Path]]:
+    """Find the T2w volume of every scan, at any depth: scan -> (patient, file)."""
     scans: dict[str, tuple[str, Path]] = {}
     for found in sorted(root.rglob("*-t2w.nii*")):
         inside = BRATS_SCAN.fullmatch(found.parent.name)  # of a folder X.nii, which is found too
@@ -131,20 +125,38 @@ def brats(root: Path, *, slices: int, test_fraction: float, seed: int) -> list[R
         scans[scan] = (patient, found)
     if not scans:
         raise ValueError(f"{root}: no BraTS-GLI-XXXXX-YYY-t2w.nii.gz in it, at any depth")
+    return scans
+
+
+def scan_slices(scan: str, patient: str, found: Path, split: str, slices: int) -> list[Record]:
+    """List the slices of the middle half of one scan; the mask is any label above 0."""
+    path = _nifti(found.parent, f"{scan}-t2w") or found
+    segmentation = _nifti(found.parent, f"{scan}-seg")
+    records = []
+    for z in pixels.middle_half_slices(BRATS_DEPTH, slices).tolist():
+        mask = partial(pixels.read_label, segmentation, z) if segmentation else None
+        read = partial(pixels.read_slice, path, z)
+        image_id = f"{scan}_z{z:03d}"
+        records.append(Record(image_id, patient, split, path, read, mask, segmentation))
+    return records
+
+
+def brats(root: Path, *, slices: int, test_fraction: float, seed: int) -> list[Record]:
+    """List a BraTS 2023 GLI folder: ``slices`` axial T2w slices of the middle half of each scan.
+
+    In BraTS-GLI-XXXXX-YYY XXXXX is the patient and YYY the time point. Patients are split by
+    ``seed`` and keep all their scans on one side. Training uses every scan; a test patient
+    gives the earliest one only, so that each test patient weighs ``slices`` images. The
+    mask is any label above 0. Scans are looked for at any depth below ``root``.
+    """
+    scans = brats_scans(root)
     test = seeded_split([patient for patient, _ in scans.values()], test_fraction, seed)
     records, seen = [], set()
     for scan, (patient, found) in sorted(scans.items()):
         split = "test" if patient in test else "train"
-        if split == "test" and patient in seen:
-            continue
+        if split == "train" or patient not in seen:
+            records += scan_slices(scan, patient, found, split, slices)
         seen.add(patient)
-        path = _nifti(found.parent, f"{scan}-t2w") or found
-        segmentation = _nifti(found.parent, f"{scan}-seg")
-        for z in pixels.middle_half_slices(BRATS_DEPTH, slices).tolist():
-            mask = partial(pixels.read_label, segmentation, z) if segmentation else None
-            read = partial(pixels.read_slice, path, z)
-            image_id = f"{scan}_z{z:03d}"
-            records.append(Record(image_id, patient, split, path, read, mask, segmentation))
     return records
 
 
@@ -154,6 +166,11 @@ def _mimic_table(root: Path, name: str) -> Path:
         if (path := root / f"mimic-cxr-2.0.0-{name}{ending}").is_file():
             return path
     raise ValueError(f"{root}: no mimic-cxr-2.0.0-{name}.csv or .csv.gz in it")
+
+
+def mimic_rows(root: Path) -> int:
+    """Count the images that the metadata of a MIMIC-CXR-JPG folder lists."""
+    return len(_table(_mimic_table(root, "metadata"), ("dicom_id",)))
 
 
 def mimic_cxr(root: Path) -> list[Record]:

@@ -1,0 +1,118 @@
+"""`latentsr verify-data`: what lies in a folder beside what its data set should have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from latentsr.datasets import adapters, formats
+from latentsr.datasets.adapters import Record
+from latentsr.datasets.sets import LAYOUTS
+
+QUICK = 50  # images that are opened without --full, evenly spread
+EXPECTED = {  # as the data sets' own pages give them
+    "mrnet": {"exams in train": 1130, "exams in test": 120},
+    "mimic_cxr": {"images in metadata": 377110},
+}
+SHAPES = {"mrnet": ("uint8", (None, 256, 256)), "brats": (None, (240, 240, 155))}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row of the report; ``expected`` is empty where nothing is known."""
+
+    what: str
+    found: str
+    expected: str = ""
+    good: bool = True
+
+
+def records_of(layout: str, root: Path) -> list[Record]:
+    """List a folder by its layout, one slice a volume."""
+    if layout == "brats":
+        scans = adapters.brats_scans(root).items()
+        listed = [adapters.scan_slices(scan, *place, "train", 1) for scan, place in scans]
+        return [record for records in listed for record in records]
+    if layout == "folder":
+        return adapters.folder(root, split_by="image", slices=1, test_fraction=0.2, seed=0)
+    return {"mrnet": adapters.mrnet, "mimic_cxr": adapters.mimic_cxr}[layout](root)
+
+
+def _counts(layout: str, root: Path, records: Sequence[Record]) -> Iterator[Finding]:
+    expected = EXPECTED.get(layout, {})
+    counts = {"images listed": len(records), "subjects": len({r.subject_id for r in records})}
+    if layout == "mrnet":
+        for split in ("train", "test"):
+            counts[f"exams in {split}"] = sum(r.split == split for r in records)
+    if layout == "brats":
+        counts["with a segmentation"] = sum(r.mask is not None for r in records)
+    if layout == "mimic_cxr":
+        counts["images in metadata"] = adapters.mimic_rows(root)
+    for what, count in counts.items():
+        wanted = expected.get(what)
+        told = "" if wanted is None else f"{wanted:,}"
+        yield Finding(what, f"{count:,}", told, wanted in (None, count))
+
+
+def _opened(
+    layout: str, records: Sequence[Record], progress: Callable[[], object]
+) -> Iterator[tuple[Record, str]]:
+    """Read images; yield each with what is wrong with it, "" where nothing is."""
+    dtype, shape = SHAPES.get(layout, (None, ()))
+    for record in records:
+        progress()
+        try:
+            if shape:
+                header = formats.opened(record.path, "npy" if layout == "mrnet" else "nifti")
+                known = [(a, b) for a, b in zip(shape, header.shape, strict=True) if a is not None]
+                if any(a != b for a, b in known):
+                    yield record, f"shape {header.shape}; {shape} is expected"
+                    continue
+            image = record.read()
+            if dtype and str(image.dtype) != dtype:
+                yield record, f"pixels of type {image.dtype}; {dtype} is expected"
+            elif not np.isfinite(image).all():
+                yield record, f"{int((~np.isfinite(image)).sum())} pixels are not finite"
+            elif np.ptp(image) == 0:
+                yield record, f"all pixels are {image.flat[0]}"
+            else:
+                yield record, ""
+        except Exception as error:  # noqa: BLE001 - every reader raises its own kinds
+            yield record, formats.told(error)
+
+
+def verify(
+    layout: str, root: Path, *, full: bool = False, progress: Callable[[], object] = lambda: None
+) -> tuple[list[Finding], list[str]]:
+    """Compare a folder with what its layout should hold; return findings and problem lines.
+
+    Parameters
+    ----------
+    layout : {"mrnet", "brats", "mimic_cxr", "folder"}
+    root : Path
+        As the layout wants it.
+    full : bool
+        Read every image; else `QUICK` of them, evenly spread.
+    progress : callable
+        Called after every image.
+
+    Raises
+    ------
+    ValueError
+        When the layout is unknown or the folder cannot be listed at all.
+    """
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout: {layout!r}; allowed are {', '.join(LAYOUTS)}")
+    if not root.is_dir():
+        raise ValueError(f"{root}: not a folder")
+    records = records_of(layout, root)
+    findings = list(_counts(layout, root, records))
+    step = 1 if full else max(1, -(-len(records) // QUICK))
+    looked = list(_opened(layout, records[::step], progress))
+    problems = [f"{record.path}: {told}" for record, told in looked if told]
+    good = f"{len(looked) - len(problems)} of {len(looked)}"
+    findings.append(Finding("images that can be used", good, f"{len(looked)}", not problems))
+    return findings, problems
