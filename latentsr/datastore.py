@@ -32,6 +32,7 @@ from typing import Any
 import yaml
 
 from latentsr.datasets import SetEntry, list_images, read_images, read_sets, recognise
+from latentsr.datasets.adapters import limited
 from latentsr.datasets.sets import LAYOUTS, NAME_WORDS, PHANTOM_SETS, is_name
 from latentsr.params import read as read_params
 
@@ -214,6 +215,7 @@ def use(pairs: list[str], split_by_image: list[str], root: Path = Path()) -> lis
     params = read_params(root / "params.yaml")["data"]
     entries: dict[str, SetEntry] = {}
     files: dict[str, list[tuple[Path, str]]] = {}  # set: (file, where it goes in the set)
+    left_out: list[str] = []
     for name, given in folders.items():
         adapter, folder = recognise(given)
         if adapter != "folder" and name in split_by_image:
@@ -230,7 +232,11 @@ def use(pairs: list[str], split_by_image: list[str], root: Path = Path()) -> lis
                 test_fraction=params.test_fraction,
                 seed=params.split_seed,
             )
-            for _ in read_images(name, entries[name], records, params.hr_px):
+            if adapter == "mimic_cxr":  # half a terabyte: only what the study samples is copied
+                limits = {"train": params.train_images, "test": params.test_images}
+                parts = [limited(records, split, count) for split, count in limits.items()]
+                records = [record for part in parts for record in part]
+            for _ in read_images(name, entries[name], records, params.hr_px, left_out):
                 pass
         except ValueError as error:
             problems.append(str(error))
@@ -254,7 +260,7 @@ def use(pairs: list[str], split_by_image: list[str], root: Path = Path()) -> lis
     staging.replace(root / OWN)
     _switch(root, _texts(OWN, entries))
     counts = ", ".join(f"{name} ({len(listed)} files)" for name, listed in files.items())
-    return [*lines, f"the study now uses {counts}, gathered in {OWN}; next: make repro"]
+    return [*left_out, *lines, f"the study now uses {counts}, gathered in {OWN}; next: make repro"]
 
 
 def reset(root: Path = Path()) -> list[str]:

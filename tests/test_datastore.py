@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from test_formats import dicom
+from tiny_layouts import mimic_of
 
 from latentsr import datastore
-from latentsr.datasets import read_sets
+from latentsr.datasets import list_images, read_sets
 
 REPO = Path(__file__).parents[1]
 DVC_YAML = """\
@@ -257,3 +259,34 @@ def test_a_broken_data_dvc_is_one_line(tmp_path):
     (tmp_path / "data.dvc").write_text("outs: [")
     with pytest.raises(ValueError, match=r"^data.dvc: not YAML; `git checkout data.dvc`"):
         datastore.strangers(tmp_path)
+
+
+def test_of_a_huge_set_only_what_is_sampled_is_copied(study, tmp_path):
+    rows = [(f"d{i:02d}", f"1{i:07d}", "PA", "train" if i < 30 else "test") for i in range(40)]
+    root = mimic_of(tmp_path / "mimic", rows)
+    rng = np.random.default_rng(1)
+    for path in root.rglob("*.jpg"):
+        Image.fromarray(rng.integers(0, 256, (64, 64), dtype=np.uint8)).save(path)
+    datastore.use([f"chest={root}"], [], study)
+    copied = [name for name in _in(study / "assets/own/chest") if name.endswith(".jpg")]
+    assert len(copied) == 24 + 8  # the limits of the smoke profile
+    records = list_images(
+        "chest",
+        read_sets(study / "sets.yaml")[1]["chest"],
+        study / "assets/own/chest",
+        brain_slices=1,
+        test_fraction=0.3,
+        seed=0,
+    )
+    assert len(records) == 32
+
+
+def test_files_of_a_series_are_copied_together(study, tmp_path):
+    pytest.importorskip("pydicom")
+    for subject in range(6):
+        for place in range(3):
+            pixels = np.random.default_rng(subject * 9 + place).integers(0, 999, (64, 64))
+            tags = {"SeriesInstanceUID": f"1.{subject}", "InstanceNumber": place}
+            dicom(tmp_path / f"own/{subject}/{place}.dcm", pixels, PatientID=f"p{subject}", **tags)
+    datastore.use([f"scans={tmp_path / 'own'}"], [], study)
+    assert len(_in(study / "assets/own/scans")) == 18
