@@ -55,3 +55,12 @@ def test_a_blank_brain_slice_and_an_unknown_anatomy_are_refused():
         prepare_pixels(np.zeros((16, 16), np.int16), "brain", 16)
     with pytest.raises(ValueError, match="anatomy: 'foot'; allowed are knee"):
         prepare_pixels(np.zeros((16, 16)), "foot", 16)
+
+
+def test_an_oblong_image_can_be_padded():
+    image = np.random.default_rng(1).random((12, 31)).astype(np.float32)
+    found = prepare_pixels(image, "folder", 31, "pad")
+    np.testing.assert_allclose(found[9:21], image, atol=1e-6)
+    assert not found[:9].any() and not found[21:].any()
+    with pytest.raises(ValueError, match="12 x 31 pixels; at least 32"):
+        prepare_pixels(image, "folder", 32, "pad")

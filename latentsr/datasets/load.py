@@ -59,10 +59,10 @@ def _guarded(path: Path, read: Callable[[], Array]) -> Array:
         raise ValueError(f"{path}: {formats.told(error)}") from None
 
 
-def _prepared(record: Record, anatomy: str, hr_px: int) -> tuple[Array, Array | None, int]:
+def _prepared(record: Record, entry: SetEntry, hr_px: int) -> tuple[Array, Array | None, int]:
     """Return image, mask if there is one, and the largest value of a 16-bit image (else 0)."""
-    image = _guarded(record.path, record.read)
-    hr = _guarded(record.path, lambda: pixels.prepare_pixels(image, anatomy, hr_px))
+    anatomy, image = entry.anatomy, _guarded(record.path, record.read)
+    hr = _guarded(record.path, lambda: pixels.prepare_pixels(image, anatomy, hr_px, entry.square))
     peak = int(image.max()) if image.dtype == np.uint16 and anatomy != "brain" else 0
     if record.mask is None or record.mask_path is None:
         return hr, None, peak
@@ -133,7 +133,7 @@ def read_images(
     seen: dict[bytes, Record] = {}
     for record in records:
         try:
-            hr, mask, peak = _prepared(record, entry.anatomy, hr_px)
+            hr, mask, peak = _prepared(record, entry, hr_px)
         except ValueError as error:
             (told if entry.on_error == "skip" else problems).append(f"set {name}: {error}")
             continue

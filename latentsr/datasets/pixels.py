@@ -25,7 +25,17 @@ def middle_half_slices(depth: int, count: int) -> NDArray[np.int_]:
     return np.linspace(depth * 0.25, depth * 0.75 - 1, count).round().astype(int)
 
 
-def _centre_crop(image: Array) -> Array:
+def square(image: Array, how: str = "crop") -> Array:
+    """Return the middle square of an image, or the image in the middle of a black square.
+
+    >>> square(np.array([[1, 2, 3]])).tolist(), square(np.array([[1, 2, 3]]), "pad").tolist()
+    ([[2]], [[0, 0, 0], [1, 2, 3], [0, 0, 0]])
+    """
+    if how == "pad":
+        side = max(image.shape)
+        before = [(side - length) // 2 for length in image.shape]
+        rest = zip(before, image.shape, strict=True)
+        return np.pad(image, [(edge, side - length - edge) for edge, length in rest])
     side = min(image.shape)
     top, left = ((length - side) // 2 for length in image.shape)
     return image[top : top + side, left : left + side]
@@ -42,7 +52,9 @@ def _unit_range(image: Array) -> Array:
     return image
 
 
-def prepare_pixels(image: Array, anatomy: str, hr_px: int) -> NDArray[np.float32]:
+def prepare_pixels(
+    image: Array, anatomy: str, hr_px: int, how: str = "crop"
+) -> NDArray[np.float32]:
     """Prepare one image as the study sees it.
 
     Parameters
@@ -53,6 +65,8 @@ def prepare_pixels(image: Array, anatomy: str, hr_px: int) -> NDArray[np.float32
         A brain slice is scaled by its own minimum and maximum instead; the others are alike.
     hr_px : int
         Side of the result in pixels.
+    how : {"crop", "pad"}
+        How an oblong image becomes square.
 
     Returns
     -------
@@ -73,7 +87,7 @@ def prepare_pixels(image: Array, anatomy: str, hr_px: int) -> NDArray[np.float32
         raise ValueError(f"anatomy: {anatomy!r}; allowed are {', '.join(ANATOMIES)}")
     if image.ndim != 2:
         raise ValueError(f"image of shape {image.shape}; a grey image (height, width) is needed")
-    if min(image.shape) < hr_px:
+    if (max(image.shape) if how == "pad" else min(image.shape)) < hr_px:
         height, width = image.shape
         raise ValueError(f"{height} x {width} pixels; at least {hr_px} (hr_px) a side are needed")
     if not np.isfinite(image).all():
@@ -86,15 +100,15 @@ def prepare_pixels(image: Array, anatomy: str, hr_px: int) -> NDArray[np.float32
         scaled = (image.astype(np.float64) - low) / (high - low)
     else:
         scaled = _unit_range(image)
-    square = Image.fromarray(_centre_crop(scaled).astype(np.float32))
-    resized = np.asarray(square.resize((hr_px, hr_px), Image.Resampling.LANCZOS), np.float32)
+    whole = Image.fromarray(square(scaled, how).astype(np.float32))
+    resized = np.asarray(whole.resize((hr_px, hr_px), Image.Resampling.LANCZOS), np.float32)
     return np.clip(resized, 0.0, 1.0)
 
 
 def prepare_mask(mask: Array, hr_px: int) -> NDArray[np.bool_]:
     """Crop a mask (H, W) like its image and resize it by nearest neighbour to (hr_px, hr_px)."""
-    square = Image.fromarray(_centre_crop(mask).astype(np.uint8))
-    return np.asarray(square.resize((hr_px, hr_px), Image.Resampling.NEAREST)) > 0
+    whole = Image.fromarray(square(mask).astype(np.uint8))
+    return np.asarray(whole.resize((hr_px, hr_px), Image.Resampling.NEAREST)) > 0
 
 
 def grey(image: Image.Image) -> Array:

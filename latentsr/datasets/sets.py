@@ -43,6 +43,7 @@ CHOICES: dict[str, tuple[object, ...]] = {
     "allow_images": (True, False),
     "axis": ("auto", "0", "1", "2"),
     "intensity": formats.INTENSITIES,
+    "square": ("crop", "pad"),
     "on_error": ("stop", "skip"),
 }
 
@@ -60,6 +61,7 @@ class SetEntry:
     slices: int = 5
     fraction: float = 0.5
     intensity: str = "auto"  # how a folder's images are brought to [0, 1]
+    square: str = "crop"  # or pad: how an oblong image of a folder becomes square
     on_error: str = "stop"  # or skip: leave out what cannot be read, and list it
 
     @property
