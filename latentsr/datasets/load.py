@@ -74,7 +74,8 @@ def _prepared(record: Record, entry: SetEntry, hr_px: int) -> tuple[Array, Array
 
 
 def _refuse(problems: list[str]) -> None:
-    """Raise all problems, one line each, if there are any."""
+    """Raise all problems, one line each and each once, if there are any."""
+    problems = list(dict.fromkeys(problems))  # slices of a volume may all say the same
     if len(problems) > MANY:
         problems[MANY:] = [f"and {len(problems) - MANY} more problems"]
     if problems:

@@ -90,6 +90,8 @@ def set_entry(where: str, values: Mapping[str, Any]) -> SetEntry:
         raise ValueError(f"{where}.fraction: {entry.fraction!r}; above 0, at most 1.0 is needed")
     if entry.split_by == "image" and entry.adapter != "folder":
         raise ValueError(f"{where}.split_by: 'image' is for adapter folder, not {entry.adapter}")
+    if entry.square == "pad" and entry.adapter != "folder":
+        raise ValueError(f"{where}.square: 'pad' is for adapter folder, not {entry.adapter}")
     parts = Path(str(entry.folder)).parts
     if Path(str(entry.folder)).is_absolute() or ".." in parts:
         raise ValueError(f"{where}.folder: {entry.folder!r}; a folder inside data/ is needed")
