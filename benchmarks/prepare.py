@@ -55,9 +55,8 @@ def main():
             entry = SetEntry("folder", "set", "folder")
             arrays = load_set("x", entry, root, **options, folder=root / f"kept{share}")
             took = time.perf_counter() - started
-            print(
-                f"{len(arrays['hr'])} images: {len(arrays['hr']) / took:.0f} a second, peak {peak_mb():.0f} MB"
-            )
+            made = len(arrays["hr"])
+            print(f"{made} images: {made / took:.0f} a second, peak {peak_mb():.0f} MB")
         paths = sorted((root / "set").iterdir())
         started = time.perf_counter()
         by_hand(paths)

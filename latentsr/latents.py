@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentsr.degrade import upsample
-from latentsr.scores import new_array
+from latentsr.scores import new_array, settle
 from latentsr.vaes import Autoencoder
 
 Images = NDArray[np.float32]
@@ -38,6 +38,7 @@ def encode_all(
         if codes is None:
             codes = new_array(path, (len(images), *found.shape[1:]))
         codes[start : start + batch] = found
+        settle(images, codes)
     if codes is None:
         raise ValueError("images: none to encode")
     return torch.from_numpy(codes)

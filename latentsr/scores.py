@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,14 @@ def read_images(path: Path, key: str, image_ids: Iterable[str]) -> NDArray[np.fl
     archive = read_arrays(path)
     place = {image: row for row, image in enumerate(archive["image_id"])}
     return archive[key][[place[image] for image in image_ids]].astype(np.float64)
+
+
+def settle(*arrays: NDArray[Any]) -> None:
+    """Write what lies on disk of these arrays out of memory; they can go on being used."""
+    for array in arrays:
+        if isinstance(array, np.memmap):
+            array.flush()
+            array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 def test_images(data: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

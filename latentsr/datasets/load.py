@@ -15,11 +15,12 @@ from latentsr.datasets.adapters import MIN_PER_SPLIT, Record
 from latentsr.datasets.pixels import Array
 from latentsr.datasets.sets import SetEntry
 from latentsr.degrade import degrade
-from latentsr.scores import new_array
+from latentsr.scores import new_array, settle
 
 FOLDER_KEYS = ("split_by", "axis", "slices", "fraction", "intensity")
 MANY = 20  # problems listed before the rest is counted
 TWELVE_BITS = 2**12
+SETTLE = 100  # images that are written before they leave memory
 
 
 def _list_problems(name: str, entry: SetEntry, records: Sequence[Record]) -> Iterable[str]:
@@ -220,6 +221,8 @@ def load_set(
             mask[row] = region
         if twin is not None:
             twin[row] = _noise_free(twins / f"{record.image_id}.png", hr_px)
+        if len(kept) % SETTLE == 0:
+            settle(*arrays.values())
     if len(kept) < len(records):
         for problem in _list_problems(name, entry, kept):
             raise ValueError(f"{problem}; here without the images that were left out")
