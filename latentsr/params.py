@@ -101,6 +101,8 @@ SCHEMA: dict[str, dict[str, Key]] = {
         "max_learning_rate": RATE,
         "weight_decay": Key(float, "at least 0", lambda v: v >= 0),
         "gradient_clip": RATE,
+        "ema_decay": Key(float, "from 0, below 1", lambda v: 0 <= v < 1),
+        "save_every_s": COUNT,
         "sampling_steps": CALLS,
         "seed": NUMBER,
     },

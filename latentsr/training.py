@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from math import isfinite
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -38,6 +42,19 @@ class Settings:
     weight_decay: float
     gradient_clip: float
     seed: int
+    ema_decay: float = 0.0  # of the moving average of weights that is kept in the end; 0: none
+
+
+def fingerprint(denoiser: Denoiser, target: Tensor, condition: Tensor, settings: Settings) -> str:
+    """Return a hash of all that a training depends on: settings, data, first weights and code."""
+    found = sha256(repr(settings).encode())
+    for tensor in (target, condition, *denoiser.state_dict().values()):
+        found.update(str((tuple(tensor.shape), tensor.dtype)).encode())
+        ends = torch.stack([tensor.reshape(-1)[0], tensor.reshape(-1)[-1], tensor.float().sum()])
+        found.update(ends.double().cpu().numpy().tobytes())
+    for name in ("training.py", "denoisers.py"):
+        found.update((Path(__file__).parent / name).read_bytes())
+    return found.hexdigest()
 
 
 def train(
@@ -48,6 +65,8 @@ def train(
     *,
     device: str = "cpu",
     progress: Callable[[], object] | None = None,
+    keep: Path | None = None,
+    save_every_s: float = 60.0,
 ) -> list[float]:
     r"""Train in place to predict x0 with the L1 loss :math:`|net(z_t, c, t) - x_0|_1`.
 
@@ -66,6 +85,13 @@ def train(
         that the number of devices changes a result only by rounding.
     progress : callable, optional
         Called after every step, for a progress bar.
+    keep : Path, optional
+        A folder for the state of a training that is not finished: weights, moving average,
+        optimiser, schedule, step and generators, written whole or not at all. A training that
+        was killed goes on from there, on the CPU to the same bits. The file's name is a hash of
+        settings, data and code, so a state of another training is never taken up.
+    save_every_s : float
+        Seconds between two writes, the most that is lost.
 
     Returns
     -------
@@ -75,7 +101,8 @@ def train(
     Raises
     ------
     ValueError
-        When the loss stops being finite, or processes cannot share a batch equally.
+        When the loss stops being finite, processes cannot share a batch equally, or the state
+        that ``keep`` holds is of another training.
     """
     from accelerate import Accelerator
 
@@ -95,8 +122,26 @@ def train(
     order, noises = (torch.Generator().manual_seed(settings.seed + k) for k in (0, 1))
     signal = alphas_cumprod()
     net.train()
+    plain = accelerator.unwrap_model(net)
+    average = {k: v.clone() for k, v in plain.state_dict().items()} if settings.ema_decay else {}
     losses: list[float] = []
-    for step in range(settings.steps):
+    made_of = fingerprint(denoiser, target, condition, settings)
+    path = keep / f"{made_of[:24]}.pt" if keep else None
+    if path and path.exists():
+        state = torch.load(path, map_location=accelerator.device, weights_only=True)
+        if state["made_of"] != made_of:
+            raise ValueError(f"{path}: the state of another training; remove it")
+        plain.load_state_dict(state["weights"])
+        optimiser.load_state_dict(state["optimiser"])
+        schedule.load_state_dict(state["schedule"])
+        for generator, found in zip((order, noises), state["generators"], strict=True):
+            generator.set_state(found.cpu())
+        average, losses = state["average"], state["losses"]
+        for _ in losses:
+            if progress is not None:
+                progress()
+    saved = time.monotonic()
+    for step in range(len(losses), settings.steps):
         rows = torch.randint(len(target), (settings.batch,), generator=order)
         times = torch.randint(NUM_TRAIN_TIMESTEPS, (settings.batch,), generator=order)
         noise = torch.randn(target[rows].shape, generator=noises)
@@ -112,7 +157,21 @@ def train(
         accelerator.clip_grad_norm_(net.parameters(), settings.gradient_clip)
         optimiser.step()
         schedule.step()
+        for key, value in plain.state_dict().items() if average else ():
+            average[key].lerp_(value, 1 - settings.ema_decay)
+        if path and accelerator.is_main_process and time.monotonic() - saved >= save_every_s:
+            state = {"made_of": made_of, "weights": plain.state_dict(), "average": average}
+            state |= {"optimiser": optimiser.state_dict(), "schedule": schedule.state_dict()}
+            state |= {"generators": [order.get_state(), noises.get_state()], "losses": losses}
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(state, part := path.with_suffix(".part"))
+            os.replace(part, path)
+            saved = time.monotonic()
         if progress is not None:
             progress()
+    if average:
+        plain.load_state_dict(average)
+    if path and accelerator.is_main_process:
+        path.unlink(missing_ok=True)
     net.eval()
     return losses

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,82 @@ def test_arms_of_one_seed_see_the_same_images_and_times():
         training.train(Net(), torch.zeros(8, channels, 2, 2), condition, SETTINGS)
     pairs = zip(seen[4], seen[12], strict=True)
     assert all(torch.equal(a, c) and torch.equal(b, d) for (a, b), (c, d) in pairs)
+
+
+def same(net, other):
+    pairs = zip(net.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.8])
+@pytest.mark.parametrize("killed_after", [1, 2, 5, 9, 11])
+def test_a_killed_training_goes_on_to_the_same_bits(tmp_path, killed_after, ema_decay):
+    settings = replace(SETTINGS, ema_decay=ema_decay)
+    whole, losses = trained(settings)
+    seen = []
+
+    def stop():
+        seen.append(1)
+        if len(seen) == killed_after:
+            raise KeyboardInterrupt
+
+    net = denoisers.build(3, 2, (8, 16), seed=1)
+    how = {"keep": tmp_path / "states", "save_every_s": 0}
+    with pytest.raises(KeyboardInterrupt):
+        training.train(net, *tensors(), settings, progress=stop, **how)
+    (state,) = (tmp_path / "states").iterdir()
+    again = denoisers.build(3, 2, (8, 16), seed=1)
+    ran = []
+    found = training.train(again, *tensors(), settings, progress=lambda: ran.append(1), **how)
+    assert found == losses and same(again, whole)
+    assert len(ran) == settings.steps and not state.exists()
+
+
+def test_a_state_of_another_training_is_not_taken_up(tmp_path):
+    """Other settings, other data: another name. The same name with another content is refused."""
+
+    def stop():
+        raise KeyboardInterrupt
+
+    net = denoisers.build(3, 2, (8, 16), seed=1)
+    how = {"keep": tmp_path, "save_every_s": 0}
+    with pytest.raises(KeyboardInterrupt):
+        training.train(net, *tensors(), SETTINGS, progress=stop, **how)
+    (state,) = tmp_path.iterdir()
+    other, alone = (denoisers.build(3, 2, (8, 16), seed=1) for _ in range(2))
+    longer = replace(SETTINGS, steps=13)
+    training.train(other, *tensors(), longer, **how)
+    training.train(alone, *tensors(), longer)
+    assert same(other, alone) and state.exists()
+    target, condition = tensors()
+    assert training.fingerprint(alone, target, condition, SETTINGS) != training.fingerprint(
+        alone, target + 1, condition, SETTINGS
+    )
+    content = torch.load(state)
+    torch.save(content | {"made_of": "something else"}, state)
+    with pytest.raises(ValueError, match="the state of another training; remove it"):
+        training.train(denoisers.build(3, 2, (8, 16), seed=1), *tensors(), SETTINGS, **how)
+
+
+def test_the_moving_average_is_what_is_kept():
+    settings = replace(SETTINGS, steps=3, ema_decay=0.5)
+    path = []
+    for steps in range(4):  # the same first steps: the schedule alone depends on their number
+        net = denoisers.build(3, 2, (8, 16), seed=1)
+        seen = []
+        if steps:
+
+            def stop(seen=seen, steps=steps):
+                seen.append(1)
+                if len(seen) == steps:
+                    raise KeyboardInterrupt
+
+            with pytest.raises(KeyboardInterrupt):
+                training.train(net, *tensors(), replace(settings, ema_decay=0.0), progress=stop)
+        path.append(net.state_dict()["unet.conv_in.weight"].clone())
+    net = denoisers.build(3, 2, (8, 16), seed=1)
+    training.train(net, *tensors(), settings)
+    wanted = path[0]
+    for weights in path[1:]:
+        wanted = 0.5 * wanted + 0.5 * weights
+    torch.testing.assert_close(net.state_dict()["unet.conv_in.weight"], wanted)
