@@ -137,3 +137,44 @@ def ms_ssim(
             x[..., : 2 * height, : 2 * width].reshape(blocks).mean(axis=(-3, -1)) for x in (a, b)
         )
     return score
+
+
+def gmsd(image: ArrayLike, reference: ArrayLike) -> Floats:
+    r"""Gradient magnitude similarity deviation: a perceptual index without learnt weights.
+
+    .. math:: \mathrm{SD}\left[\frac{2 g_a g_b + c}{g_a^2 + g_b^2 + c}\right]
+
+    with g the magnitude of the Prewitt gradient of the image after averaging 2 x 2 pixels and
+    taking every second, and c = 170 / 255^2. ``(..., H, W)`` in [0, 1]; the result is ``(...)``,
+    0 for identical images, and grows with what the eye calls distortion.
+
+    References
+    ----------
+    Xue, Zhang, Mou & Bovik, Gradient magnitude similarity deviation, IEEE TIP 23 (2014).
+
+    >>> ramp = np.linspace(0, 1, 32 * 32).reshape(32, 32)
+    >>> float(gmsd(ramp, ramp)), bool(gmsd(ramp, ramp**2) > 0)
+    (0.0, True)
+    """
+    a, b = as_pair(image, reference)
+    flat, difference = np.full(3, 1 / 3), np.array([1.0, 0.0, -1.0])
+    magnitudes = []
+    for x in (a, b):
+        half = x
+        for axis in (-2, -1):  # the mean of a pixel and the next; beyond the image is 0
+            half = correlate1d(half, np.full(2, 0.5), axis=axis, mode="constant", origin=-1)
+        half = half[..., ::2, ::2]
+        gradients = [
+            correlate1d(
+                correlate1d(half, flat, axis=along, mode="constant"),
+                difference,
+                axis=across,
+                mode="constant",
+            )
+            for along, across in ((-2, -1), (-1, -2))
+        ]
+        magnitudes.append(np.hypot(*gradients))
+    g_a, g_b = magnitudes
+    c = 170 / 255**2
+    similarity = (2 * g_a * g_b + c) / (g_a**2 + g_b**2 + c)
+    return np.asarray(similarity.std(axis=(-2, -1), ddof=1))

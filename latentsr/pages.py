@@ -224,7 +224,7 @@ def write(roots: Sequence[Path], sets: Mapping[str, Mapping[str, Any]], folder: 
     (folder / "results.md").write_text(f"{head}\n\n{sets_table(sets)}{rest}")
     (folder / "profile.md").write_text(profile)
     (folder / "limits.md").write_text(limits(results))
-    used = set(pd.read_csv(results / "tables" / "04_ceilings.csv")["vae"])
+    used = {name for tops in metrics["ceiling_psnr_db"].values() for name in tops}
     (folder / "autoencoders.md").write_text(autoencoders_table(used))
     (folder / "gaps.md").write_text(caption + gaps_table(results))
     (folder / "claims_table.md").write_text("".join(ledger) or "No table of claims in this run.\n")

@@ -6,7 +6,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
-from latentsr.metrics import WANG_WEIGHTS, ms_ssim, ms_ssim_setting, ms_ssim_weights, psnr_db
+from latentsr.metrics import WANG_WEIGHTS, gmsd, ms_ssim, ms_ssim_setting, ms_ssim_weights, psnr_db
 
 
 @pytest.fixture
@@ -127,3 +127,34 @@ def test_ms_ssim_refuses_in_one_line(shape, options, message):
 def test_different_shapes_are_refused_not_broadcast():
     with pytest.raises(ValueError, match="pair them by image id"):
         psnr_db(np.zeros((3, 4, 4)), np.zeros((1, 4, 4)))
+
+
+def by_torch(image, reference):
+    """GMSD once more, from the published Matlab code's description, with torch convolutions."""
+    conv = torch.nn.functional.conv2d
+    prewitt = torch.tensor([[1.0, 0, -1]] * 3, dtype=torch.float64) / 3
+    maps = []
+    for x in (image, reference):
+        x = torch.from_numpy(x * 255)[:, None]
+        padded = torch.nn.functional.pad(x, (0, 1, 0, 1))  # "same" with an even kernel
+        half = conv(padded, torch.full((1, 1, 2, 2), 0.25, dtype=torch.float64))[..., ::2, ::2]
+        across = conv(half, prewitt[None, None], padding=1)
+        down = conv(half, prewitt.T[None, None], padding=1)
+        maps.append((across**2 + down**2).sqrt())
+    quality = (2 * maps[0] * maps[1] + 170) / (maps[0] ** 2 + maps[1] ** 2 + 170)
+    return quality.flatten(1).std(1).numpy()
+
+
+@pytest.mark.parametrize("height, width", [(64, 64), (37, 31)])
+def test_gmsd_equals_another_implementation(rng, height, width):
+    image, reference = pair(rng, height, width)
+    np.testing.assert_allclose(gmsd(image, reference), by_torch(image, reference), rtol=1e-9)
+
+
+def test_gmsd_sees_blur_and_not_a_shift_of_brightness(rng):
+    from scipy.ndimage import gaussian_filter
+
+    _, reference = pair(rng, 64, 64)
+    blurred = gaussian_filter(reference, (0, 2, 2))
+    inside = gmsd(reference[:, 8:-8, 8:-8] * 0.9 + 0.02, reference[:, 8:-8, 8:-8] * 0.9)
+    assert (gmsd(blurred, reference) > 3 * inside).all()
