@@ -198,7 +198,7 @@ def autoencoders_table(used: Collection[str]) -> str:
         }
         for name, geometry in geometries.items()
     ]
-    return markdown_table(pd.DataFrame(rows))
+    return f"````{{div}} wide-table\n{markdown_table(pd.DataFrame(rows))}````\n"
 
 
 def write(roots: Sequence[Path], sets: Mapping[str, Mapping[str, Any]], folder: Path) -> None:

@@ -84,9 +84,7 @@ def _published() -> dict[str, Published]:
     found["kl-f4"] = Published(
         compvis, "MIT", "photographs of OpenImages", 4, 3, None, "model.ckpt"
     )
-    medical = (
-        "1,052,730 medical images by its own paper, 1.6 million by the paper of this companion"
-    )
+    medical = "medical images, 1,052,730 or 1.6 million"  # by its own paper; by this study's
     for factor, channels, megabytes in (
         (4, 1, 221),
         (4, 3, 224),
