@@ -103,8 +103,17 @@ def test_nifti_is_upright_however_it_is_stored(tmp_path, axes, packed):
     sagittal = stack.read((0, 4), "range")
     assert sagittal.shape == (8, 12) and stack.spacing((0, 4)) == (4, 3)
     assert sagittal[0, 0] == sagittal.max()  # head and front at the top left
+    scaled = stack.read((2, 4), "auto")
+    assert 0 <= scaled.min() < scaled.max() <= 1
     coronal = stack.read((1, 4), "range")
     assert coronal.shape == (8, 10) and coronal[0, 0] == coronal.max()
+
+
+def test_a_volume_of_sixteen_bits_is_scaled_by_its_percentiles(tmp_path):
+    """Scanners use a part of their range; 12 bits of 16 would come out nearly black."""
+    volume = rng.integers(0, 1400, (20, 24, 6)).astype(np.uint16)
+    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "a.nii")
+    assert one(tmp_path / "a.nii").read((2, 3), "auto").max() == 1
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)

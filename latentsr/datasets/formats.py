@@ -101,8 +101,11 @@ class Stack:
         if intensity == "window" and self.kind != "dicom":
             raise ValueError("intensity: 'window' is for DICOM files; use percentile or minmax")
         if intensity == "auto":
-            small = self.kind == "picture" or whole.dtype in (np.uint8, np.uint16)
-            intensity = "range" if small or _in_unit_range(whole) else "percentile"
+            plain = self.kind in ("picture", "npy", "npz")
+            known = self.kind == "picture" or whole.dtype in (np.uint8, np.uint16)
+            intensity = "percentile"
+            if plain and (known or _in_unit_range(whole)):
+                intensity = "range"
         if intensity in ("range", "window"):
             return image
         if intensity == "minmax":
