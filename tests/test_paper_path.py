@@ -25,7 +25,13 @@ def prepared(folder, hr_px):
     for key, values in arrays.items():
         place = folder / "data" / "knee" / f"{key}.npy"
         scores.new_array(place, values.shape, values.dtype)[:] = values
-    facts = {"note": "phantoms", "may_be_shown": True, "is_phantom": True, "split_by": "subject"}
+    facts = {
+        "note": "phantoms",
+        "may_be_shown": True,
+        "is_phantom": True,
+        "split_by": "subject",
+        "operator": "bicubic",
+    }
     facts |= {"n_test_images": 2, "n_test_subjects": 2, "subject_word": "exam"}
     (folder / "data" / "sets.json").write_text(json.dumps({"knee": facts}))
     measures = {"psnr_db": [20.0, 21.0], "ms_ssim": [0.9, 0.9]}
