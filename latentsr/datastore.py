@@ -236,6 +236,7 @@ def use(pairs: list[str], split_by_image: list[str], root: Path = Path()) -> lis
                 limits = {"train": params.train_images, "test": params.test_images}
                 parts = [limited(records, split, count) for split, count in limits.items()]
                 records = [record for part in parts for record in part]
+            records.sort(key=lambda record: record.split != "train")  # as the study reads them
             for _ in read_images(name, entries[name], records, params.hr_px, left_out):
                 pass
         except ValueError as error:

@@ -38,6 +38,17 @@ def _frames(root):
     pages[0].save(root / "9.tif", save_all=True, append_images=pages[1:])
 
 
+def _modes(root):
+    pages = [Image.fromarray(IMAGE), Image.fromarray(IMAGE.astype(np.uint16) * 200)]
+    pages[0].save(root / "9.tif", save_all=True, append_images=pages[1:])
+
+
+def _infinite(root):
+    volume = VOLUME.copy()
+    volume[1, 2, 3] = np.inf
+    np.save(root / "9.npy", volume)
+
+
 def _truncated_nifti(root):
     path = root / "9.nii.gz"
     nibabel.save(nibabel.Nifti1Image(VOLUME, np.eye(4)), path)
@@ -117,6 +128,8 @@ BAD = {
         r"9\.png: colour or transparent pixels \(mode RGB\); grey is needed",
     ),
     "pages of two sizes": (_frames, r"9\.tif: 2 pages of different sizes"),
+    "pages of two types": (_modes, r"9\.tif: 2 pages of different sizes or types"),
+    "infinite voxels": (_infinite, r"9\.npy: 1 pixels are not finite"),
     "zero bytes": (lambda root: (root / "9.png").write_bytes(b""), r"9\.png: cannot be read"),
     "zero bytes, DICOM": (lambda root: (root / "9.dcm").write_bytes(b""), r"9\.dcm: cannot be"),
     "text called DICOM": (
@@ -130,7 +143,7 @@ BAD = {
     ),
     "constant volume": (
         lambda root: np.save(root / "9.npy", np.full((4, 20, 24), 700.0)),
-        r"9\.npy: all pixels are 700",
+        r"9\.npy: percentile: both limits are 700",
     ),
     "negative floats": (
         lambda root: png(root / "9.tif", IMAGE.astype(np.float32) - 300),
@@ -168,7 +181,7 @@ BAD = {
     ),
     "pickled array": (
         lambda root: np.save(root / "9.npy", np.array([{}, 1], object)),
-        r"9\.npy: ",
+        r"9\.npy: .*Python objects",
     ),
     "two arrays": (
         lambda root: np.savez(root / "9.npz", a=VOLUME, b=VOLUME),
@@ -202,6 +215,7 @@ FINE = {  # odd, and read as documented
 PASSED_OVER = {
     "a text": lambda root: (root / "README").write_text("about the images"),
     "hidden files": lambda root: (root / ".9.png").write_text("x"),
+    "hidden folders": lambda root: png(root / ".ipynb_checkpoints/0-checkpoint.png", FRESH),
     "a loop of links": lambda root: (root / "loop").symlink_to(root),
     "a link to nowhere": lambda root: (root / "9.png").symlink_to(root / "gone"),
 }

@@ -23,6 +23,11 @@ def one(path):
     return stack
 
 
+def values(stack):
+    """The numbers of a stack before any scaling."""
+    return formats._whole(stack.kind, stack.paths, False, formats._modified(stack.paths))
+
+
 def dicom(path, pixels, syntax="ExplicitVRLittleEndian", **tags):
     """Write a DICOM file of 16-bit grey pixels."""
     from pydicom import uid
@@ -122,7 +127,9 @@ def test_dicom_of_either_byte_order(tmp_path, syntax):
     path = dicom(tmp_path / "a", pixels, syntax, PatientID="p1", PixelSpacing=[0.5, 0.7])
     stack = one(path)
     assert stack.kind == "dicom" and stack.subject == "p1" and stack.pixel_mm == (0.5, 0.7)
-    np.testing.assert_array_equal(stack.read(None, "range"), pixels)
+    np.testing.assert_array_equal(values(stack), pixels)
+    with pytest.raises(ValueError, match="'range' is not for DICOM"):
+        stack.read(None, "range")
 
 
 def test_dicom_in_jpeg_2000(tmp_path):
@@ -141,23 +148,28 @@ def test_dicom_in_jpeg_2000(tmp_path):
     data["PixelData"].VR = "OB"
     data["PixelData"].is_undefined_length = True
     data.save_as(path)
-    np.testing.assert_array_equal(one(path).read(None, "range"), pixels)
+    np.testing.assert_array_equal(values(one(path)), pixels)
 
 
 def test_slope_window_and_monochrome1(tmp_path):
     pixels = np.arange(480).reshape(20, 24)
     tags = {"RescaleSlope": 2, "RescaleIntercept": -100}
-    found = one(dicom(tmp_path / "a.dcm", pixels, **tags)).read(None, "range")
+    found = values(one(dicom(tmp_path / "a.dcm", pixels, **tags)))
     np.testing.assert_array_equal(found, 2 * pixels - 100)
-    tags |= {"WindowCenter": 200, "WindowWidth": 100}
+    tags |= {"WindowCenter": [200, 40], "WindowWidth": [101, 80]}
     windowed = one(dicom(tmp_path / "b.dcm", pixels, **tags)).read(None, "window")
-    assert windowed.min() == 0 and windowed.max() == 1
-    rising = (2 * pixels - 100 > 150) & (2 * pixels - 100 < 250)
-    assert ((windowed > 0) & (windowed < 1))[rising].all()
+    wanted = np.clip((2 * pixels - 100 - 199.5) / 100 + 0.5, 0, 1)
+    np.testing.assert_allclose(windowed, wanted)
+    narrow = one(dicom(tmp_path / "e.dcm", pixels // 100 + 150, **tags)).read(None, "window")
+    assert 0.5 < narrow.min() < narrow.max() < 0.6  # 200 to 208 of a window from 150 to 250
+    tags["PhotometricInterpretation"] = "MONOCHROME1"
+    turned = one(dicom(tmp_path / "f.dcm", pixels, **tags)).read(None, "window")
+    np.testing.assert_allclose(turned, 1 - wanted)
     tags = {"PhotometricInterpretation": "MONOCHROME1"}
-    turned = one(dicom(tmp_path / "c.dcm", pixels, **tags)).read(None, "range")
-    np.testing.assert_array_equal(turned, 479 - pixels)
-    with pytest.raises(ValueError, match="'window', but it has no WindowWidth"):
+    turned = one(dicom(tmp_path / "c.dcm", pixels, **tags)).read(None, "percentile")
+    plain = one(dicom(tmp_path / "g.dcm", pixels)).read(None, "percentile")
+    np.testing.assert_allclose(turned, 1 - plain, atol=1e-9)
+    with pytest.raises(ValueError, match="'window', but it has no window"):
         one(dicom(tmp_path / "d.dcm", pixels)).read(None, "window")
 
 
@@ -174,7 +186,7 @@ def test_a_series_is_in_the_order_of_its_slices(tmp_path):
     assert not problems and [len(stack.paths) for stack in stacks] == [4, 1]
     whole = stacks[0]
     assert whole.shape == (4, 20, 24) and whole.spacing((0, 1)) == (0.5, 0.7)
-    assert [whole.read((0, i), "range")[0, 0] for i in range(4)] == [0, 100, 200, 300]
+    assert values(whole)[:, 0, 0].tolist() == [0, 100, 200, 300]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +196,7 @@ def test_a_series_is_in_the_order_of_its_slices(tmp_path):
         ("a.nii.gz", b"\x1f\x8b\x08broken", "cannot be read"),
         ("a.npy", b"\x93NUMPY\x01\x00", "cannot be read|header|EOF"),
         ("a.npz", b"PK\x03\x04 broken", "a damaged zip archive"),
-        ("a.dcm", b"x" * 400, "without an image|cannot be read"),
+        ("a.dcm", b"x" * 400, "cannot be read"),
     ],
 )
 def test_a_broken_file_is_one_line(tmp_path, name, content, message):
@@ -194,6 +206,120 @@ def test_a_broken_file_is_one_line(tmp_path, name, content, message):
     stacks, problems = formats.find([tmp_path / name])
     assert not stacks and "\n" not in problems[tmp_path / name]
     assert re.search(message, problems[tmp_path / name])
+
+
+def series(folder, count=3, start=0, **tags):
+    """A series of slices, 1 mm apart."""
+    for i in range(count):
+        place = {"ImagePositionPatient": [0, 0, start + i], "InstanceNumber": i + 1}
+        place |= {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
+        pixels = rng.integers(0, 999, (20, 24))
+        dicom(folder / f"{start + i}.dcm", pixels, **{**place, **tags})
+
+
+def stacks_of(folder, **how):
+    stacks, problems = formats.find(sorted(p for p in folder.rglob("*") if p.is_file()), **how)
+    return [len(stack.paths) for stack in stacks], problems
+
+
+def test_what_makes_a_series(tmp_path):
+    series(tmp_path / "a", SeriesInstanceUID="1", PatientID="p")
+    series(tmp_path / "b", start=3, SeriesInstanceUID="1", PatientID="p")  # in two folders
+    assert stacks_of(tmp_path) == ([6], {})
+    series(tmp_path / "c", SeriesInstanceUID="1", PatientID="q")  # another patient
+    assert stacks_of(tmp_path)[0] == [6, 3]
+    series(tmp_path / "d")  # anonymised: no UID, no patient; one folder is one series
+    assert stacks_of(tmp_path)[0] == [6, 3, 3]
+    halves = stacks_of(tmp_path / "d", key_of=lambda path: path.stem == "0")[0]
+    assert sorted(halves) == [1, 2]  # as a manifest may say
+
+
+def test_several_slices_at_one_place_and_single_projections(tmp_path):
+    series(tmp_path / "echo", SeriesInstanceUID="1")
+    pixels = rng.integers(0, 999, (20, 24))
+    place = {"ImagePositionPatient": [0, 0, 0], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
+    dicom(tmp_path / "echo/x.dcm", pixels, SeriesInstanceUID="1", **place)
+    counts, problems = stacks_of(tmp_path / "echo")
+    (told,) = problems.values()
+    assert not counts and "a series of 4 slices at 3 positions" in told
+    for view in range(4):  # a mammography: four pictures, one series
+        tags = {"SeriesInstanceUID": "2", "Modality": "MG", **place}
+        dicom(tmp_path / f"mg/{view}.dcm", pixels + view, **tags)
+    assert stacks_of(tmp_path / "mg")[0] == [1, 1, 1, 1]
+
+
+def test_dicom_without_preamble(tmp_path):
+    pixels = rng.integers(0, 999, (20, 24))
+    whole = dicom(tmp_path / "a.dcm", pixels, "ImplicitVRLittleEndian")
+    data = pydicom.dcmread(whole)
+    bare = tmp_path / "bare"
+    data.file_meta = pydicom.dataset.FileMetaDataset()
+    data.save_as(bare, implicit_vr=True, little_endian=True, enforce_file_format=False)
+    assert bare.read_bytes()[:4] != b"DICM"
+    np.testing.assert_array_equal(values(one(bare)), pixels)
+
+
+def test_frames_of_one_dicom_file(tmp_path):
+    frames = rng.integers(0, 999, (6, 20, 24))
+    for name in ("a", "b"):
+        tags = {"NumberOfFrames": 6, "PixelSpacing": [0.5, 0.7], "SeriesInstanceUID": "1"}
+        dicom(tmp_path / f"{name}.dcm", frames, **tags)
+    stacks, problems = formats.find(sorted(tmp_path.iterdir()))
+    assert not problems and [stack.shape for stack in stacks] == [(6, 20, 24)] * 2
+    assert stacks[0].spacing((0, 2)) == (0.5, 0.7)
+    assert stacks[0].read((0, 2), "percentile").shape == (20, 24)
+
+
+@pytest.mark.parametrize("name", ["scan", "scan.dat", "scan.nii", "scan.nii.gz"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_nifti_is_told_by_its_content(tmp_path, name, packed):
+    import gzip
+
+    volume = rng.normal(size=(6, 7, 8)).astype(np.float32)
+    content = nibabel.Nifti1Image(volume, np.eye(4)).to_bytes()
+    (tmp_path / name).write_bytes(gzip.compress(content) if packed else content)
+    stack = one(tmp_path / name)
+    assert stack.shape == (6, 7, 8)
+    np.testing.assert_array_equal(values(stack), volume)
+
+
+def test_odd_nifti(tmp_path):
+    volume = rng.normal(size=(6, 7, 8, 1)).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "a.nii")
+    assert one(tmp_path / "a.nii").shape == (6, 7, 8)
+    nibabel.save(nibabel.Nifti1Image(volume[:, :, 0, 0], np.eye(4)), tmp_path / "b.nii")
+    flat = one(tmp_path / "b.nii")
+    np.testing.assert_array_equal(flat.read(None, "range"), volume[::-1, ::-1, 0, 0].T)
+    nibabel.save(nibabel.Nifti1Image(np.zeros((6, 7, 8, 2)), np.eye(4)), tmp_path / "c.nii")
+    _, problems = formats.find([tmp_path / "c.nii"])
+    assert "array of shape (6, 7, 8, 2)" in problems[tmp_path / "c.nii"]
+    nibabel.save(nibabel.Nifti1Pair(volume[..., 0], np.eye(4)), tmp_path / "d.img")
+    _, problems = formats.find([tmp_path / "d.hdr"])
+    assert "voxels lie in another file" in problems[tmp_path / "d.hdr"]
+
+
+def test_numbers_that_are_no_grey_values(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((3, 20, 24), complex))
+    _, problems = formats.find([tmp_path / "a.npy"])
+    assert "numbers of type complex128; integers or floats" in problems[tmp_path / "a.npy"]
+    big = rng.integers(0, 65535, (3, 20, 24)).astype(">u2")
+    np.save(tmp_path / "b.npy", big)
+    np.testing.assert_array_equal(one(tmp_path / "b.npy").read((0, 1), "auto"), big[1])
+    infinite = rng.normal(size=(3, 20, 24))
+    infinite[1, 2, 3] = np.inf
+    np.save(tmp_path / "c.npy", infinite)
+    with pytest.raises(ValueError, match="1 pixels are not finite"):
+        one(tmp_path / "c.npy").read((0, 1), "auto")
+
+
+def test_archives_and_media_lists_are_passed_over(tmp_path):
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "labels.xlsx", "w") as archive:
+        archive.writestr("[Content_Types].xml", "x")
+    assert stacks_of(tmp_path) == ([], {})
+    _, problems = stacks_of(tmp_path, named=True)
+    assert "no kind of image" in problems[tmp_path / "labels.xlsx"]
 
 
 def test_other_files_are_passed_over(tmp_path):
@@ -219,7 +345,7 @@ def test_two_arrays_in_one_file(tmp_path):
 
 def test_constant_pixels_and_a_wrong_rule(tmp_path):
     np.save(tmp_path / "a.npy", np.full((3, 20, 24), 700.0))
-    with pytest.raises(ValueError, match="all pixels are 700"):
+    with pytest.raises(ValueError, match="percentile: both limits are 700"):
         one(tmp_path / "a.npy").read((0, 1), "auto")
     with pytest.raises(ValueError, match="'window' is for DICOM files"):
         one(tmp_path / "a.npy").read((0, 1), "window")

@@ -253,14 +253,20 @@ def folder(
         said = {row[0]: row[1:] for row in _manifest(root, manifest)}
         paths = [root / name for name in said]
     else:
-        hidden = {path for path in root.rglob(".*")}
-        paths = sorted(path for path in root.rglob("*") if path.is_file() and path not in hidden)
-    stacks, problems = formats.find(paths)
+        paths = sorted(
+            path
+            for path in root.rglob("*")
+            if path.is_file()
+            and not any(part.startswith(".") for part in path.relative_to(root).parts)
+        )
+    names = {path: path.relative_to(root).as_posix() for path in paths}
+    stacks, problems = formats.find(
+        paths, named=bool(said), key_of=lambda path: said.get(names[path])
+    )
     records = []
     for stack in stacks:
         path = stack.paths[0]
-        name = path.relative_to(root).as_posix()
-        stem = name.removesuffix(".gz").rsplit(".", 1)[0]
+        name, stem = names[path], formats.stem(names[path])
         subject, split = said.get(name, (stack.subject or stem, ""))
         for place in stack.chosen(axis, fraction, slices):
             image_id = (stem if place is None else f"{stem}_{place[1]:03d}").replace("/", "-")
@@ -269,7 +275,7 @@ def folder(
                 Record(image_id, subject, split, path, read, pixel_mm=mm, series=stack.paths)
             )
     for path, told in problems.items():
-        name = path.relative_to(root).as_posix()
+        name = names[path]
         subject, split = said.get(name, (name, ""))
         records.append(Record(name, subject, split, path, partial(_failing, told)))
     if not records:

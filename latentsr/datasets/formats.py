@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,20 +19,31 @@ from PIL import Image
 from latentsr.datasets import pixels
 from latentsr.datasets.pixels import Array
 
-SUFFIXES = {  # a file that is called so must be one, whatever is in it
-    *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy", ".npz", ".nii", ".dcm", ".dicom"),
-}
+# a file that is called so must be an image, whatever is in it
+SUFFIXES = (".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy", ".npz", ".dcm")
 MAGIC = (
     (b"\x89PNG", "picture"),
     (b"\xff\xd8\xff", "picture"),
     (b"II*\0", "picture"),
     (b"MM\0*", "picture"),
+    (b"II+\0", "picture"),
+    (b"MM\0+", "picture"),
     (b"\x93NUMPY", "npy"),
-    (b"PK\x03\x04", "npz"),
 )
-NIFTI_HEADERS = (348, 540)  # bytes, of versions 1 and 2
+NIFTI_HEADERS = {348: "Nifti1", 540: "Nifti2"}  # bytes
 PERCENTILES = (0.5, 99.5)
 INTENSITIES = ("auto", "range", "minmax", "percentile", "window")
+PROJECTIONS = ("CR", "DX", "MG")  # one picture a file, however many share a series
+
+
+def stem(name: str) -> str:
+    """Return a file's name without the ending of an image; other dots are part of the name.
+
+    >>> stem("a/scan.v2.nii.gz"), stem("1.2.840.1")
+    ('a/scan.v2', '1.2.840.1')
+    """
+    ending = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), "")
+    return name[: len(name) - len(ending)]
 
 
 def kind(path: Path) -> str | None:
@@ -44,22 +56,44 @@ def kind(path: Path) -> str | None:
     'npy'
     """
     with path.open("rb") as file:
-        head = file.read(352)
-    if head[128:132] == b"DICM":
-        return "dicom"
+        head = file.read(540)
     for magic, found in MAGIC:
         if head.startswith(magic):
             return found
+    if head.startswith(b"PK\x03\x04"):
+        return "npz" if path.suffix.lower() == ".npz" or _holds_arrays(path) else None
     if head.startswith(b"\x1f\x8b"):
         try:
-            with gzip.open(path) as file:
-                head = file.read(4)
+            head = _unpacked(path, 4)
         except (OSError, EOFError, zlib.error):
-            return "nifti"  # nothing else here is packed so; reading it will say what is wrong
-    sizes = {int.from_bytes(head[:4], order) for order in ("little", "big")}
-    if sizes & set(NIFTI_HEADERS):
+            return "nifti" if path.name.lower().endswith((".nii", ".nii.gz")) else None
+    if _header_size(head):
         return "nifti"
-    return "dicom" if path.suffix.lower() in (".dcm", ".dicom") and len(head) > 132 else None
+    bare = head[:4] == b"\x08\x00\x05\x00" or head[:4] == b"\x08\x00\x00\x00"  # without preamble
+    named = path.suffix.lower() == ".dcm" and len(head) > 132
+    return "dicom" if head[128:132] == b"DICM" or bare or named else None
+
+
+def _holds_arrays(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    return bool(names) and all(name.endswith(".npy") for name in names)
+
+
+def _unpacked(path: Path, size: int = -1) -> bytes:
+    """Read a file, or the first bytes of it, unpacked where it is packed."""
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    opened = gzip.open(path) if packed else path.open("rb")
+    with opened as file:
+        return bytes(file.read(size))
+
+
+def _header_size(head: bytes) -> int | None:
+    sizes = (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big"))
+    return next((size for size in sizes if size in NIFTI_HEADERS), None)
 
 
 @dataclass(frozen=True)
@@ -87,44 +121,50 @@ class Stack:
 
     def spacing(self, place: tuple[int, int] | None) -> tuple[float, ...] | None:
         """Return the pixel size (rows, columns) in mm of a slice."""
-        if self.pixel_mm is None or place is None:
-            return self.pixel_mm
-        rest = tuple(mm for axis, mm in enumerate(self.pixel_mm) if axis != place[0])
+        if self.pixel_mm is None:
+            return None
+        rest = tuple(
+            mm for axis, mm in enumerate(self.pixel_mm) if place is None or axis != place[0]
+        )
         return rest[::-1] if self.kind == "nifti" else rest
 
     def read(self, place: tuple[int, int] | None, intensity: str) -> Array:
-        """Read a slice upright: integers as they are ("range"), or floats scaled to [0, 1]."""
-        whole = _whole(self.kind, self.paths, intensity == "window", _modified(self.paths))
-        image = whole if place is None else np.take(whole, place[1], axis=place[0])
-        if place is not None and self.kind == "nifti":
-            image = image[::-1, ::-1].T  # head or front first, the patient's right on the left
+        """Read a slice upright: integers as they are ("range"), or floats scaled to [0, 1].
+
+        "auto" is "percentile" for NIfTI, DICOM and arrays, and "range" for pictures and arrays of
+        unsigned 8 or 16 bit.
+        """
         if intensity == "window" and self.kind != "dicom":
             raise ValueError("intensity: 'window' is for DICOM files; use percentile or minmax")
+        if intensity == "range" and self.kind == "dicom":
+            raise ValueError("intensity: 'range' is not for DICOM files; use percentile or window")
+        window = intensity == "window"
+        whole = _whole(self.kind, self.paths, window, _modified(self.paths))
+        image = whole if place is None else np.take(whole, place[1], axis=place[0])
+        if self.kind == "nifti":
+            image = image[::-1, ::-1].T  # head or front first, the patient's right on the left
         if intensity == "auto":
-            plain = self.kind in ("picture", "npy", "npz")
-            known = self.kind == "picture" or whole.dtype in (np.uint8, np.uint16)
-            intensity = "percentile"
-            if plain and (known or _in_unit_range(whole)):
-                intensity = "range"
+            unsigned = whole.dtype.kind == "u" and whole.dtype.itemsize <= 2
+            counts = self.kind in ("npy", "npz") and unsigned
+            intensity = "range" if self.kind == "picture" or counts else "percentile"
         if intensity in ("range", "window"):
             return image
+        if not np.isfinite(image).all():
+            raise ValueError(f"{int((~np.isfinite(image)).sum())} pixels are not finite (nan, inf)")
         if intensity == "minmax":
-            low, high = float(np.nanmin(image)), float(np.nanmax(image))
+            low, high = float(image.min()), float(image.max())
         else:
             low, high = _limits(self.kind, self.paths, _modified(self.paths))
         if not high > low:
-            raise ValueError(f"all pixels are {low:g}; an image with something in it is needed")
+            raise ValueError(
+                f"{intensity}: both limits are {low:g}, so nothing is left to scale by; "
+                "use another intensity rule, or leave it out"
+            )
         return np.clip((image.astype(np.float64) - low) / (high - low), 0, 1)
 
 
 def _modified(paths: Sequence[Path]) -> tuple[int, ...]:
     return tuple(path.stat().st_mtime_ns for path in paths)
-
-
-def _in_unit_range(array: Array) -> bool:
-    return (
-        np.issubdtype(array.dtype, np.floating) and 0 <= np.nanmin(array) <= np.nanmax(array) <= 1
-    )
 
 
 @lru_cache(maxsize=2)  # the slices of a volume are read one after another
@@ -134,32 +174,31 @@ def _whole(
     if kind == "picture":
         return _picture(paths[0])
     if kind == "npy":
-        return np.load(paths[0], allow_pickle=False)
+        return _native(np.load(paths[0], allow_pickle=False))
     if kind == "npz":
         with np.load(paths[0], allow_pickle=False) as archive:
-            return archive[archive.files[0]]
+            return _native(archive[archive.files[0]])
     if kind == "nifti":
-        return np.asarray(_canonical(paths[0]).dataobj)
+        return _canonical(paths[0])
     slices = []
     for path in paths:
         try:
             slices.append(_dicom_pixels(path, window))
         except Exception as error:  # noqa: BLE001 - pydicom and its decoders raise many kinds
-            raise ValueError(f"{path.name}: {told(error)}") from None
+            where = f"{path.name}: " if len(paths) > 1 else ""
+            raise ValueError(f"{where}{told(error)}") from None
     return slices[0] if len(slices) == 1 else np.stack(slices)
+
+
+def _native(array: Array) -> Array:
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 @lru_cache(maxsize=4)
 def _limits(kind: str, paths: tuple[Path, ...], modified: tuple[int, ...]) -> tuple[float, float]:
-    low, high = np.nanpercentile(_whole(kind, paths, False, modified), PERCENTILES)
+    whole = _whole(kind, paths, False, modified)
+    low, high = np.percentile(whole[np.isfinite(whole)], PERCENTILES)
     return float(low), float(high)
-
-
-def _canonical(path: Path) -> Any:
-    """Open a NIfTI file with its axes turned: x to the right, y to the front, z to the head."""
-    import nibabel
-
-    return nibabel.as_closest_canonical(nibabel.load(path))
 
 
 def _picture(path: Path) -> Array:
@@ -171,12 +210,47 @@ def _picture(path: Path) -> Array:
         for frame in range(frames):
             image.seek(frame)
             pages.append(pixels.grey(image))
-    if len({page.shape for page in pages}) > 1:
-        raise ValueError(f"{frames} pages of different sizes; one size is needed")
+    kinds = {(page.shape, str(page.dtype)) for page in pages}
+    if len(kinds) > 1:
+        raise ValueError(f"{frames} pages of different sizes or types; all must be alike")
     return np.stack(pages)
 
 
-def _dicom() -> Any:
+def _nifti_header(path: Path) -> Any:
+    """Read a NIfTI header; which kind it is is told by its size, not by the file's name."""
+    import nibabel
+
+    head = _unpacked(path, 1024)
+    size = _header_size(head)
+    if size is None:
+        raise ValueError("no NIfTI header; replace or remove it")
+    header = getattr(nibabel, f"{NIFTI_HEADERS[size]}Header").from_fileobj(
+        io.BytesIO(head), check=False
+    )
+    if header["magic"].item().startswith(b"ni"):
+        raise ValueError("a header whose voxels lie in another file (.img); convert it to .nii")
+    return header
+
+
+def _canonical(path: Path) -> Array:
+    """Read a NIfTI volume with its axes turned: x to the right, y to the front, z to the head."""
+    import nibabel
+
+    size = _header_size(_unpacked(path, 4))
+    kind = NIFTI_HEADERS[size or 348]
+    image = getattr(nibabel, f"{kind}Image").from_bytes(_unpacked(path))
+    volume = np.asarray(nibabel.as_closest_canonical(image).dataobj)
+    return volume.reshape(_without_ones(volume.shape))
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Drop axes of length 1 at the end, as NIfTI files of one time point have them."""
+    while len(shape) > 2 and shape[-1] == 1:
+        shape = shape[:-1]
+    return tuple(int(length) for length in shape)
+
+
+def _pydicom() -> Any:
     try:
         import pydicom.pixels
     except ImportError:
@@ -184,50 +258,132 @@ def _dicom() -> Any:
     return pydicom
 
 
+def _dicom_dataset(path: Path, *, header: bool) -> Any:
+    data = _pydicom().dcmread(path, stop_before_pixels=header, force=True)
+    if "TransferSyntaxUID" not in data.file_meta:  # a file without preamble does not say
+        implicit, little = data.original_encoding
+        uid = _pydicom().uid
+        plain = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
+        data.file_meta.TransferSyntaxUID = plain if little else uid.ExplicitVRBigEndian
+    return data
+
+
 def _dicom_pixels(path: Path, window: bool) -> Array:
     """Read pixels after slope, intercept and, if asked, window; MONOCHROME1 turned round."""
-    data = _dicom().dcmread(path, force=True)
-    apply = _dicom().pixels
+    data = _dicom_dataset(path, header=False)
     if data.get("SamplesPerPixel", 1) != 1:
         raise ValueError(f"{data.get('PhotometricInterpretation')} pixels; grey is needed")
-    values = np.asarray(apply.apply_modality_lut(data.pixel_array, data), np.float64)
+    try:
+        stored = data.pixel_array
+    except (RuntimeError, NotImplementedError, AttributeError) as error:
+        syntax = data.file_meta.TransferSyntaxUID
+        if not syntax.is_compressed:
+            raise
+        raise ValueError(
+            f"{syntax.name}: no decoder for it is here ({type(error).__name__}); install one that "
+            "pydicom knows, for instance pylibjpeg, or decompress the file"
+        ) from None
+    values = np.asarray(_pydicom().pixels.apply_modality_lut(stored, data), np.float64)
+    dark = data.get("PhotometricInterpretation") == "MONOCHROME1"
     if window:
-        if "WindowWidth" not in data:
-            raise ValueError("intensity: 'window', but it has no WindowWidth; use percentile")
-        values = apply.apply_voi_lut(values, data)
-        low, high = float(values.min()), float(values.max())
-        values = (values - low) / max(high - low, 1e-12)
-    if data.get("PhotometricInterpretation") == "MONOCHROME1":
-        values = values.max() + values.min() - values
-    return values
+        if "WindowWidth" not in data or "WindowCenter" not in data:
+            raise ValueError("intensity: 'window', but it has no window; use percentile")
+        centre, width = (
+            float(np.atleast_1d(data[key].value)[0]) for key in ("WindowCenter", "WindowWidth")
+        )
+        # the linear function of the standard, part 3, C.11.2.1.2
+        values = np.clip((values - (centre - 0.5)) / max(width - 1, 1e-9) + 0.5, 0, 1)
+        return 1 - values if dark else values
+    return -values if dark else values
 
 
-def _dicom_header(path: Path) -> tuple[str, str, tuple[float, ...], tuple[int, ...], Any]:
-    """Return series, subject, place in the series, shape and pixel size of one DICOM file."""
-    data = _dicom().dcmread(path, stop_before_pixels=True, force=True)
-    if "Rows" not in data:
-        raise ValueError("a DICOM file without an image; remove it")
+@dataclass(frozen=True)
+class _Slice:
+    """What the header of a DICOM file says."""
+
+    path: Path
+    uid: str
+    patient: str
+    place: float | None  # along the normal of the slice, mm
+    number: float
+    shape: tuple[int, ...]
+    pixel_mm: tuple[float, ...] | None
+    alone: bool  # several frames, or a projection: not a slice of a series
+
+
+def _dicom_header(path: Path) -> _Slice | None:
+    """Read the header of a DICOM file; None for one without an image (DICOMDIR, reports)."""
+    data = _dicom_dataset(path, header=True)
+    if "Rows" not in data or "Columns" not in data:
+        if "MediaStorageSOPClassUID" in data.file_meta or "SOPClassUID" in data:
+            return None
+        raise ValueError("cannot be read (no DICOM image in it); replace or remove it")
     where, turned = data.get("ImagePositionPatient"), data.get("ImageOrientationPatient")
-    along = 0.0
-    if where is not None and turned is not None:
+    place = None
+    if where and turned:
         normal = np.cross(*np.array(turned, float).reshape(2, 3))
-        along = float(normal @ np.array(where, float))
-    place = (along, float(data.get("InstanceNumber") or 0))
+        place = round(float(normal @ np.array(where, float)), 3)
     frames = int(data.get("NumberOfFrames") or 1)
-    shape = (frames,) * (frames > 1) + (int(data.Rows), int(data.Columns))
     spacing = data.get("PixelSpacing")
     sizes = tuple(float(mm) for mm in spacing) if spacing else None
-    return (
+    if sizes and frames > 1:
+        sizes = (math.nan, *sizes)
+    return _Slice(
+        path,
         str(data.get("SeriesInstanceUID", "")),
         str(data.get("PatientID", "")),
         place,
-        shape,
+        float(data.get("InstanceNumber") or 0),
+        (frames,) * (frames > 1) + (int(data.Rows), int(data.Columns)),
         sizes,
+        frames > 1 or data.get("Modality") in PROJECTIONS,
     )
 
 
+def _series(
+    paths: Iterable[Path], key_of: Callable[[Path], Hashable], problems: dict[Path, str]
+) -> Iterator[Stack]:
+    """Gather DICOM files into their series, each in the order of its slices.
+
+    A series is what shares patient, series UID and ``key_of``; without a UID what lies in one
+    folder. Projections (CR, DX, MG) and files of several frames stand for themselves.
+    """
+    groups: dict[Hashable, list[_Slice]] = {}
+    for path in paths:
+        try:
+            found = _dicom_header(path)
+        except Exception as error:  # noqa: BLE001 - pydicom raises many kinds
+            problems[path] = told(error)
+            continue
+        if found is None:
+            continue
+        alone = path if found.alone else None
+        key = (found.patient, found.uid or path.parent, key_of(path), alone)
+        groups.setdefault(key, []).append(found)
+    for members in groups.values():
+        ordered = sorted(members, key=lambda one: (one.place or 0, one.number, one.path))
+        first = ordered[0]
+        places = [one.place for one in ordered if one.place is not None]
+        odd = [one for one in ordered if one.shape != first.shape]
+        if odd:
+            problems[odd[0].path] = f"slice of shape {odd[0].shape} in a series of {first.shape}"
+            continue
+        if len(set(places)) < len(places):
+            problems[first.path] = (
+                f"a series of {len(ordered)} slices at {len(set(places))} positions (echoes, "
+                "phases?); name the files that are meant in a manifest.csv"
+            )
+            continue
+        files = tuple(one.path for one in ordered)
+        if len(files) == 1:
+            yield Stack("dicom", files, first.shape, first.pixel_mm, first.patient)
+        else:
+            mm = first.pixel_mm and (math.nan, *first.pixel_mm)
+            yield Stack("dicom", files, (len(files), *first.shape), mm, first.patient)
+
+
 def opened(path: Path, found: str) -> Stack:
-    """Read what a file's header says; pixels stay where they are.
+    """Read what the header of a picture, an array or a NIfTI file says; voxels stay where they are.
 
     Raises
     ------
@@ -238,65 +394,66 @@ def opened(path: Path, found: str) -> Stack:
         with Image.open(path) as picture:
             frames = getattr(picture, "n_frames", 1)
             return Stack(found, (path,), (frames,) * (frames > 1) + picture.size[::-1])
+    if found == "nifti":
+        import nibabel
+
+        header = _nifti_header(path)
+        shape = _without_ones(header.get_data_shape())
+        axes = nibabel.io_orientation(header.get_best_affine())[:, 0].astype(int)
+        zooms = [float(value) for value in header.get_zooms()]
+        turned = [int(np.flatnonzero(axes == axis)[0]) for axis in range(3)][: len(shape)]
+        return _checked(
+            Stack(
+                found,
+                (path,),
+                tuple(shape[axis] for axis in turned) if len(shape) == 3 else shape,
+                tuple(zooms[axis] for axis in turned) if len(shape) == 3 else tuple(zooms[:2]),
+            ),
+            header.get_data_dtype(),
+        )
     if found == "npy":
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-        return _checked(Stack(found, (path,), array.shape))
-    if found == "npz":
-        if not zipfile.is_zipfile(path):
-            raise ValueError("a damaged zip archive; replace or remove it")
-        with np.load(path, allow_pickle=False) as archive:
-            if len(archive.files) != 1:
-                names = ", ".join(archive.files) or "none"
-                raise ValueError(f"{len(archive.files)} arrays in it ({names}); one is needed")
-            return _checked(Stack(found, (path,), archive[archive.files[0]].shape))
-    image = _canonical(path)
-    mm = tuple(float(value) for value in image.header.get_zooms()[:3])
-    return _checked(Stack(found, (path,), image.shape, mm))
+        return _checked(Stack(found, (path,), array.shape), array.dtype)
+    if not zipfile.is_zipfile(path):
+        raise ValueError("a damaged zip archive; replace or remove it")
+    with np.load(path, allow_pickle=False) as archive:
+        if len(archive.files) != 1:
+            names = ", ".join(archive.files) or "none"
+            raise ValueError(f"{len(archive.files)} arrays in it ({names}); one is needed")
+        array = archive[archive.files[0]]
+        return _checked(Stack(found, (path,), array.shape), array.dtype)
 
 
-def _checked(stack: Stack) -> Stack:
+def _checked(stack: Stack, dtype: np.dtype[Any]) -> Stack:
     if len(stack.shape) not in (2, 3) or 0 in stack.shape:
         raise ValueError(f"array of shape {stack.shape}; two or three axes, none empty, are needed")
+    if dtype.kind not in "uif":
+        raise ValueError(f"numbers of type {dtype}; integers or floats are needed")
     return stack
-
-
-def _series(paths: Iterable[Path], problems: dict[Path, str]) -> Iterator[Stack]:
-    """Gather DICOM files into their series, each in the order of its slices."""
-    groups: dict[tuple[Path, str], list[tuple[tuple[float, ...], Path]]] = {}
-    facts: dict[tuple[Path, str], tuple[str, tuple[int, ...], Any]] = {}
-    for path in paths:
-        try:
-            uid, subject, place, shape, sizes = _dicom_header(path)
-        except Exception as error:  # noqa: BLE001 - pydicom raises many kinds
-            problems[path] = told(error)
-            continue
-        key = (path.parent, uid or path.name)
-        if facts.setdefault(key, (subject, shape, sizes))[1] != shape:
-            problems[path] = f"slice of shape {shape} in a series of {facts[key][1]}"
-            continue
-        groups.setdefault(key, []).append((place, path))
-    for key, members in groups.items():
-        subject, shape, sizes = facts[key]
-        ordered = tuple(path for _, path in sorted(members))
-        alone = len(ordered) == 1
-        mm = sizes if sizes is None or alone else (float("nan"), *sizes)
-        yield Stack("dicom", ordered, shape if alone else (len(ordered), *shape), mm, subject)
 
 
 def told(error: Exception) -> str:
     """Say in one line what is wrong with a file."""
     found = (str(error).strip().splitlines() or ["no message"])[0]
-    if isinstance(error, ValueError):
+    if type(error) is ValueError and "mmap" not in found:
         return found
     return f"cannot be read ({type(error).__name__}: {found}); replace or remove it"
 
 
-def find(paths: Iterable[Path]) -> tuple[list[Stack], dict[Path, str]]:
+def find(
+    paths: Iterable[Path],
+    *,
+    named: bool = False,
+    key_of: Callable[[Path], Hashable] = lambda path: None,
+) -> tuple[list[Stack], dict[Path, str]]:
     """Open the headers of files; return pictures and volumes, and what is wrong with the rest.
 
-    A file of no known kind is passed over, unless its name claims one.
+    A file of no known kind is passed over, unless its own name claims one, or ``named`` says that
+    somebody listed it. DICOM files of one series are gathered where ``key_of`` agrees too.
     """
-    stacks, problems, dicom = [], {}, []
+    stacks: list[Stack] = []
+    problems: dict[Path, str] = {}
+    dicom = []
     for path in paths:
         try:
             found = kind(path)
@@ -304,10 +461,8 @@ def find(paths: Iterable[Path]) -> tuple[list[Stack], dict[Path, str]]:
                 dicom.append(path)
             elif found:
                 stacks.append(opened(path, found))
-            elif path.suffix.lower() in SUFFIXES or path.name.lower().endswith(".nii.gz"):
-                problems[path] = (
-                    "cannot be read (no kind of image that is known); replace or remove it"
-                )
+            elif named or path.name.lower().endswith(SUFFIXES):
+                problems[path] = "cannot be read (no kind of image that is known); remove it"
         except Exception as error:  # noqa: BLE001 - Pillow, NumPy, nibabel: each has its own
             problems[path] = told(error)
-    return [*stacks, *_series(dicom, problems)], problems
+    return [*stacks, *_series(dicom, key_of, problems)], problems

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -141,8 +142,8 @@ def read_images(
             continue
         other = seen.setdefault(sha256(hr.tobytes()).digest(), record)
         if other.split != record.split:
-            same = f"the same pixels as {other.path} in {other.split}"
-            told.append(f"set {name}: {record.path}: left out of {record.split}, {same}")
+            same = f"the same pixels as {other.image_id} in {other.split}"
+            told.append(f"set {name}: {record.image_id}: left out of {record.split}, {same}")
             continue
         peaks.append(peak)
         yield record, hr, mask
@@ -189,6 +190,8 @@ def load_set(
         Lines naming the set and the file or key, what was found and what is needed.
     """
     root = data_root / entry.folder
+    if folder is not None:  # nothing of an earlier run may stay beside the new arrays
+        shutil.rmtree(folder, ignore_errors=True)
     records = list_images(
         name, entry, root, brain_slices=brain_slices, test_fraction=test_fraction, seed=seed
     )
@@ -241,7 +244,9 @@ def _shortened(array: Array, path: Path | None, rows: int) -> Array:
     if path is None:
         return array[:rows]
     short = new_array(part := path.with_suffix(".part"), (rows, *array.shape[1:]), array.dtype)
-    short[:] = array[:rows]
+    for start in range(0, rows, SETTLE):
+        short[start : start + SETTLE] = array[start : min(start + SETTLE, rows)]
+        settle(short, array)
     part.replace(path)
     return short
 
@@ -258,11 +263,12 @@ def recognise(root: Path) -> tuple[str, Path]:
 
     Returns ("mrnet" | "brats" | "mimic_cxr" | "folder", folder).
     """
-    for inner in (root, root / "MRNet-v1.0"):
-        if (inner / "train/sagittal").is_dir() and (inner / "valid/sagittal").is_dir():
-            return "mrnet", inner
-    if (root / "files").is_dir() and any(root.glob("mimic-cxr-2.0.0-*.csv*")):
-        return "mimic_cxr", root
+    for inner in sorted(root.rglob("train/sagittal")):
+        if (inner.parents[1] / "valid/sagittal").is_dir():
+            return "mrnet", inner.parents[1]
+    for table in sorted(root.glob("**/mimic-cxr-2.0.0-metadata.csv*")):
+        if (table.parent / "files").is_dir():
+            return "mimic_cxr", table.parent
     if any(adapters.BRATS_SCAN.fullmatch(path.name) for path in root.rglob("*-t2w.nii*")):
         return "brats", root
     return "folder", root

@@ -19,6 +19,7 @@ NOT_NAMES = set(
     "all first null none nan na true false yes no on off".split()
 )  # mean something else
 SOURCES = ("phantoms", "own")
+FOLDER_ONLY = ("split_by", "axis", "slices", "fraction", "intensity", "square")
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,17 @@ def set_entry(where: str, values: Mapping[str, Any]) -> SetEntry:
             raise ValueError(f"{where}.{key}: unknown key; allowed are {', '.join(allowed)}")
     if missing := [key for key in allowed[:3] if key not in values]:
         raise ValueError(f"{where}: missing key {', '.join(missing)}")
+    values = dict(values)
+    if type(values.get("axis")) is int:
+        values["axis"] = str(values["axis"])
+    if type(values.get("fraction")) is int:
+        values["fraction"] = float(values["fraction"])
     entry = SetEntry(**values)
+    if type(entry.folder) is not str or not entry.folder:
+        raise ValueError(f"{where}.folder: {entry.folder!r}; a folder inside data/ is needed")
     for key, choices in CHOICES.items():
-        if (value := getattr(entry, key)) not in choices:
+        value = getattr(entry, key)
+        if type(value) is not type(choices[0]) or value not in choices:
             listed = ", ".join(str(choice).lower() for choice in choices)
             raise ValueError(f"{where}.{key}: {value!r}; allowed are {listed}")
     if type(entry.slices) is not int or entry.slices < 1:
@@ -88,10 +97,10 @@ def set_entry(where: str, values: Mapping[str, Any]) -> SetEntry:
         )
     if not isinstance(entry.fraction, float) or not 0 < entry.fraction <= 1:
         raise ValueError(f"{where}.fraction: {entry.fraction!r}; above 0, at most 1.0 is needed")
-    if entry.split_by == "image" and entry.adapter != "folder":
-        raise ValueError(f"{where}.split_by: 'image' is for adapter folder, not {entry.adapter}")
-    if entry.square == "pad" and entry.adapter != "folder":
-        raise ValueError(f"{where}.square: 'pad' is for adapter folder, not {entry.adapter}")
+    usual = SetEntry("folder", "", "")
+    for key in FOLDER_ONLY:
+        if entry.adapter != "folder" and (value := getattr(entry, key)) != getattr(usual, key):
+            raise ValueError(f"{where}.{key}: {value!r} is for adapter folder, not {entry.adapter}")
     parts = Path(str(entry.folder)).parts
     if Path(str(entry.folder)).is_absolute() or ".." in parts:
         raise ValueError(f"{where}.folder: {entry.folder!r}; a folder inside data/ is needed")
@@ -131,7 +140,11 @@ def read_sets(path: Path) -> tuple[str, dict[str, SetEntry]]:
         if name not in raw["sets"]:
             known = ", ".join(raw["sets"])
             raise ValueError(f"{path}: names: unknown set name {name!r}; sets has {known}")
-        entries[name] = set_entry(f"{path}: sets.{name}", raw["sets"][name] or {})
+        if not isinstance(raw["sets"][name], dict):
+            raise ValueError(
+                f"{path}: sets.{name}: {raw['sets'][name]!r}; keys and values are needed"
+            )
+        entries[name] = set_entry(f"{path}: sets.{name}", raw["sets"][name])
     return raw["source"], entries
 
 
