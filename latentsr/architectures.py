@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -49,19 +50,34 @@ def merge_lora(state: Mapping[str, Tensor]) -> State:
     >>> merge_lora(layer)["q.weight"].item()
     7.0
     """
-    ups = {key.removesuffix("lora_up.weight") for key in state if key.endswith("lora_up.weight")}
+    ends = {way: f"lora_{way}.weight" for way in ("up", "down")}
+    layers = {key.removesuffix(end) for end in ends.values() for key in state if key.endswith(end)}
     merged = {}
     for key, value in state.items():
         name, _, last = key.rpartition(".")
         layer = name.rpartition(".")[0] + "."
-        if layer not in ups:
-            merged[key] = value
-        elif name.endswith(".conv"):
+        if layer in layers and key.endswith(tuple(ends.values())):
+            continue
+        if layer in layers and name.endswith(".conv"):
             if last == "weight":
-                up, down = (state[f"{layer}lora_{way}.weight"] for way in ("up", "down"))
-                value = value + (up.flatten(1) @ down.flatten(1)).reshape(value.shape)
+                value = value.float() + _low_rank(state, layer, tuple(value.shape))
             merged[layer + last] = value
+        else:
+            merged[key] = value
     return merged
+
+
+def _low_rank(state: Mapping[str, Tensor], layer: str, shape: tuple[int, ...]) -> Tensor:
+    """Return the update B A of one layer's kernel."""
+    parts = []
+    for way in ("up", "down"):
+        if (key := f"{layer}lora_{way}.weight") not in state:
+            raise ValueError(f"no {key} beside its other half")
+        parts.append(state[key].float().flatten(1))
+    up, down = parts
+    if (up.shape[0], down.shape[1]) != (shape[0], math.prod(shape[1:])) or up.shape[1] != len(down):
+        raise ValueError(f"{layer}lora: {tuple(up.shape)} by {tuple(down.shape)} for {shape}")
+    return (up @ down).reshape(shape)
 
 
 def _autoencoder_part(state: Mapping[str, Tensor]) -> State:
@@ -82,7 +98,7 @@ def _renamed(state: Mapping[str, Tensor]) -> State:
         if match := re.match(r"decoder\.up\.(\d+)\.(block|upsample)\.(.+)", key):
             part = "resnets" if match[2] == "block" else "upsamplers.0"
             key = f"decoder.up_blocks.{top - int(match[1])}.{part}.{match[3]}"
-        if re.search(r"\.attentions\.0\.to_.*weight$", key):
+        if value.ndim == 4 and re.search(r"\.attentions\.0\.to_.*weight$", key):
             value = value.flatten(1)  # a kernel of 1 x 1
         found[key] = value
     return found
@@ -98,8 +114,12 @@ def config(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """
 
     def shape(key: str) -> tuple[int, ...]:
-        if key not in state:
-            raise ValueError(f"no {key} among its {len(state)} tensors")
+        if key not in state or state[key].ndim != 4:
+            what = "kernel" if key in state else f"{key} among its {len(state)} tensors"
+            raise ValueError(
+                f"no {what} {key if key in state else ''}: not a known layout; "
+                "give a folder with config.json and the weights"
+            )
         return tuple(state[key].shape)
 
     def count(pattern: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +49,51 @@ class Inert(dict[Any, Any]):
         return id(self)
 
 
-def _tensor(
-    storage: Tensor, offset: int, size: Sequence[int], stride: Sequence[int], *unused: Any
-) -> Tensor:
-    """Give a storage its shape; torch refuses a view that leaves the storage."""
-    return storage.as_strided(tuple(size), tuple(stride), offset)
+class _Fixed:
+    """What the reader itself puts into a pickle; a file can neither change nor extend it."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("it sets the state of a tensor or a function")
 
 
-def _parameter(tensor: Tensor, *unused: Any) -> Tensor:
-    return tensor
+class _Made(_Fixed):
+    """A tensor or a storage while the file is still being read."""
+
+    __slots__ = ("tensor",)
+
+    def __init__(self, tensor: Tensor):
+        self.tensor = tensor
+
+
+class _Rebuild(_Fixed):
+    """Stands for torch's functions that give a storage its shape."""
+
+    __slots__ = ("parameter",)
+
+    def __init__(self, parameter: bool):
+        self.parameter = parameter
+
+    def __call__(self, made: _Made, *how: Any) -> _Made:
+        if self.parameter:
+            return made
+        offset, size, stride = how[:3]
+        # torch refuses a view that leaves the storage
+        return _Made(made.tensor.as_strided(tuple(size), tuple(stride), offset))
+
+
+def _finished(found: Any) -> Any:
+    """Put the tensors themselves into what was read."""
+    if isinstance(found, _Made):
+        return found.tensor
+    if isinstance(found, dict):
+        for key in list(found):
+            found[key] = _finished(found[key])
+        return found
+    if isinstance(found, (list, tuple)):
+        return type(found)(_finished(item) for item in found)
+    return found
 
 
 class _Reader(pickle.Unpickler):
@@ -70,9 +106,9 @@ class _Reader(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if module == "torch._utils" and name in ("_rebuild_tensor", "_rebuild_tensor_v2"):
-            return _tensor
+            return _Rebuild(False)
         if module == "torch._utils" and name == "_rebuild_parameter":
-            return _parameter
+            return _Rebuild(True)
         if module in ("torch", "torch.storage") and name in STORAGES:
             return STORAGES[name]
         if module == "torch" and name == "Size":
@@ -83,7 +119,7 @@ class _Reader(pickle.Unpickler):
             return CONTAINERS[name]
         return Inert
 
-    def persistent_load(self, pid: Any) -> Tensor:
+    def persistent_load(self, pid: Any) -> _Made:
         kind, dtype, key, _, count = pid
         if kind != "storage" or not isinstance(dtype, torch.dtype):
             raise pickle.UnpicklingError(f"{kind} of {dtype}")
@@ -93,7 +129,7 @@ class _Reader(pickle.Unpickler):
             if len(values) < count:
                 raise pickle.UnpicklingError(f"storage {key} has {len(values)} of {count} values")
             self.storages[key] = values
-        return self.storages[key]
+        return _Made(self.storages[key])
 
 
 def _read_zip(path: Path) -> Any:
@@ -101,14 +137,16 @@ def _read_zip(path: Path) -> Any:
         places = [name for name in archive.namelist() if name.endswith("data.pkl")]
         if len(places) != 1:
             raise pickle.UnpicklingError(f"{len(places)} data.pkl in it")
-        return _Reader(archive, places[0].removesuffix("data.pkl")).load()
+        return _finished(_Reader(archive, places[0].removesuffix("data.pkl")).load())
 
 
 def read(path: Path) -> Any:
     """Read a ``.safetensors`` or a PyTorch file: tensors, numbers, text and plain containers.
 
     Whatever else a pickle holds (Lightning checkpoints hold callbacks and configuration objects)
-    becomes an `Inert` mapping; no function that a file names is ever called.
+    becomes an `Inert` mapping; no function that a file names is ever called. Files of PyTorch
+    before 1.6, which are no zip archives, are read by its own weights-only reader, which refuses
+    all but tensors and containers.
 
     Raises
     ------
@@ -124,10 +162,16 @@ def read(path: Path) -> Any:
             return load_file(path)
         if zipfile.is_zipfile(path):
             return _read_zip(path)
-        return torch.load(path, map_location="cpu", weights_only=True)  # torch before 1.6
     except Exception as error:  # a broken or hostile file may raise anything
         said = str(error).split("\n")[0]
         raise ValueError(f"{path}: cannot be read ({type(error).__name__}: {said})") from None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # torch's own words would advise to run what is in the file
+        raise ValueError(
+            f"{path}: cannot be read: neither safetensors nor a PyTorch file with tensors alone; "
+            "download it again, or convert it with a PyTorch you trust it to"
+        ) from None
 
 
 def state_dict(path: Path) -> dict[str, Tensor]:
@@ -142,6 +186,8 @@ def state_dict(path: Path) -> dict[str, Tensor]:
     inner = found.get("state_dict", found) if isinstance(found, Mapping) else found
     if not isinstance(inner, Mapping) or not inner:
         raise ValueError(f"{path}: no state dict in it")
+    if odd := [key for key in inner if not isinstance(key, str)]:
+        raise ValueError(f"{path}: {odd[0]!r} is no name of a tensor")
     if strange := [str(key) for key, value in inner.items() if not isinstance(value, Tensor)]:
         shown = ", ".join(strange[:5])
         raise ValueError(f"{path}: {len(strange)} entries that are no tensors ({shown})")

@@ -113,7 +113,7 @@ def vaes_fetch(
     names: Annotated[list[str], typer.Argument(help="published autoencoders, see `vaes list`")],
 ) -> None:
     """Download published autoencoders and check them against vaes.lock."""
-    from latentsr import fetching, registry, vaes
+    from latentsr import checkpoints, fetching, registry, vaes
 
     if strange := [name for name in names if name not in registry.PUBLISHED]:
         allowed = ", ".join(registry.PUBLISHED)
@@ -121,7 +121,8 @@ def vaes_fetch(
     for name in names:
         entry = registry.PUBLISHED[name]
         with _progress(name) as seen:
-            said = fetching.fetch(name, entry.url, vaes.place(name), entry.inside, seen)
+            place, opened = vaes.place(name), checkpoints.state_dict
+            said = fetching.fetch(name, entry.url, place, entry.inside, seen, opened)
         print(said)
 
 
@@ -138,6 +139,8 @@ def vaes_convert(
     here = STARTED_IN / target
     if here.exists():
         raise ValueError(f"vaes convert: {here} is there already; give another name or remove it")
+    if not here.parent.is_dir():
+        raise ValueError(f"vaes convert: {here.parent} is not a folder")
     place = STARTED_IN / source
     vae = vaes.load(str(place) if place.exists() else source)
     vaes.save(vae, here)
@@ -164,7 +167,8 @@ def denoisers_fetch(
     places = {name: released.place(name) for name in names}
     for name, path in places.items():
         with _progress(name) as seen:
-            said = fetching.fetch(name, released.URL.format(name=name), path, progress=seen)
+            url = released.URL.format(name=name)
+            said = fetching.fetch(name, url, path, progress=seen, looks_right=released.load)
         print(said)
 
 

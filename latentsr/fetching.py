@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -23,13 +24,23 @@ def _text() -> str:
 
 
 def _rows() -> dict[str, Any]:
-    return yaml.load(_text(), yaml.BaseLoader) or {}  # noqa: S506 - all of it is text
+    try:
+        rows = yaml.load(_text(), yaml.BaseLoader) or {}  # noqa: S506 - all of it is text
+    except yaml.YAMLError:
+        rows = None
+    if not isinstance(rows, dict):
+        raise ValueError(f"{LOCK}: not YAML rows; `git checkout {LOCK}` brings it back")
+    return rows
 
 
 def locked(name: str) -> str | None:
     """Return the sha256 that the lock file has for a download, None where it has none."""
     rows = _rows()
-    return str(rows[name]["sha256"]) if name in rows else None
+    if name not in rows:
+        return None
+    if not isinstance(rows[name], dict) or "sha256" not in rows[name]:
+        raise ValueError(f"{LOCK}: the row of {name} has no sha256; remove the row or mend it")
+    return str(rows[name]["sha256"])
 
 
 def digest(path: Path) -> str:
@@ -41,10 +52,30 @@ def digest(path: Path) -> str:
     return found.hexdigest()
 
 
-def _weights(path: Path) -> Path:
-    """Return the file that is hashed: the path itself, or the weights in a diffusers folder."""
-    inside = sorted(path.glob("diffusion_pytorch_model.*")) if path.is_dir() else []
-    return inside[-1] if inside else path
+def weights(path: Path) -> Path:
+    """Return the file with the weights: the path itself, or the one in a diffusers folder.
+
+    Raises
+    ------
+    ValueError
+        For a folder without one.
+    """
+    if not path.is_dir():
+        return path
+    names = [f"diffusion_pytorch_model.{kind}" for kind in ("safetensors", "bin")]
+    found = next((path / name for name in names if (path / name).is_file()), None)
+    if found is None or not (path / "config.json").is_file():
+        inner = "; name its folder vae/" if (path / "vae").is_dir() else ""
+        raise ValueError(f"{path}: config.json and {names[0]} (or .bin) are needed in it{inner}")
+    return found
+
+
+def _digest_of(path: Path) -> str:
+    """Hash the weights, and the configuration beside them where a folder is named."""
+    found = digest(weights(path))
+    if path.is_dir():
+        found = sha256(f"{found} {digest(path / 'config.json')}".encode()).hexdigest()
+    return found
 
 
 def check(name: str, path: Path) -> None:
@@ -56,7 +87,7 @@ def check(name: str, path: Path) -> None:
         Where they differ.
     """
     wanted = locked(name)
-    if wanted and (found := digest(_weights(path))) != wanted:
+    if wanted and (found := _digest_of(path)) != wanted:
         raise ValueError(
             f"{path} has sha256 {found}, {LOCK} says {wanted}; remove the file and fetch it again, "
             f"or remove the row of {name} from {LOCK} if you trust the file"
@@ -65,7 +96,7 @@ def check(name: str, path: Path) -> None:
 
 def record(name: str, path: Path, source: str = RECORDED) -> None:
     """Write a row of the lock file: what came first is what everything later must be."""
-    rows = _rows() | {name: {"sha256": digest(_weights(path)), "source": source}}
+    rows = _rows() | {name: {"sha256": _digest_of(path), "source": source}}
     head = "".join(line for line in _text().splitlines(True) if line.startswith("#"))
     quoted = {key: {k: str(v) for k, v in row.items()} for key, row in rows.items()}
     LOCK.write_text(head + yaml.safe_dump(quoted, sort_keys=False, width=1000))
@@ -86,29 +117,58 @@ def download(url: str, path: Path, progress: Callable[[int, int], object] | None
     part = path.with_name(f"{path.name}.part")
     part.parent.mkdir(parents=True, exist_ok=True)
     there = part.stat().st_size if part.exists() else 0
-    headers = {"Range": f"bytes={there}-"} if there else {}
+    headers = {"Accept-Encoding": "identity"}  # sizes are those of the file itself
     token = os.environ.get("HF_TOKEN")
     if token and url.startswith("https://huggingface.co/"):
         headers["Authorization"] = f"Bearer {token}"
     try:
-        with requests.get(url, headers=headers, stream=True, timeout=30) as answer:
-            if answer.status_code == 416:  # nothing is left to send
-                total = there
-            else:
-                answer.raise_for_status()
-                if answer.status_code != 206:  # a server that does not resume starts anew
-                    there = 0
-                total = there + int(answer.headers.get("Content-Length", 0))
-                with part.open("ab" if there else "wb") as file:
-                    for piece in answer.iter_content(PIECE):
-                        file.write(piece)
-                        if progress:
-                            progress(file.tell(), total)
+        if there:
+            resumed = {**headers, "Range": f"bytes={there}-"}
+            with requests.get(url, headers=resumed, stream=True, timeout=30) as answer:
+                place = re.fullmatch(
+                    r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", "")
+                )
+                if answer.status_code == 206 and place and int(place[1]) == there:
+                    _take(answer, part, "ab", int(place[2]), progress)
+                else:  # the file is another, or the server does not resume: anew
+                    part.unlink()
+        if not there or not part.exists():
+            with requests.get(url, headers=headers, stream=True, timeout=30) as answer:
+                _refused(url, answer)
+                length = answer.headers.get("Content-Length")
+                _take(answer, part, "wb", None if length is None else int(length), progress)
     except requests.RequestException as error:
         raise ValueError(f"{url}: {type(error).__name__}; try again, what came is kept") from None
-    if total and part.stat().st_size != total:
-        raise ValueError(f"{url}: {part.stat().st_size} of {total} bytes came; try again")
     os.replace(part, path)
+
+
+def _refused(url: str, answer: Any) -> None:
+    """Say why a server does not give a file."""
+    status = answer.status_code
+    if status in (401, 403):
+        told = "accept its form on that page, and put a token into HF_TOKEN"
+        raise ValueError(f"{url}: status {status}, access is not granted; {told}")
+    if status != 200:
+        raise ValueError(f"{url}: status {status}; the file is not there now")
+
+
+def _take(
+    answer: Any,
+    part: Path,
+    mode: str,
+    total: int | None,
+    progress: Callable[[int, int], object] | None,
+) -> None:
+    """Write what a server sends; a file of another length than announced is not whole."""
+    import requests
+
+    with part.open(mode) as file:
+        for piece in answer.iter_content(PIECE):
+            file.write(piece)
+            if progress:
+                progress(file.tell(), total or 0)
+    if total is not None and part.stat().st_size != total:
+        raise requests.ConnectionError
 
 
 def fetch(
@@ -117,8 +177,12 @@ def fetch(
     path: Path,
     inside: str = "",
     progress: Callable[[int, int], object] | None = None,
+    looks_right: Callable[[Path], object] | None = None,
 ) -> str:
     """Fetch one file and check it; return a line that says what was done.
+
+    ``looks_right`` opens a file that has no digest yet, and raises where it is not what it
+    should be: a page that asks for a login must not become the digest of all later ones.
 
     Parameters
     ----------
@@ -137,6 +201,8 @@ def fetch(
         One line; a file that is not as the lock file says is kept aside with ``.mismatch`` added.
     """
     if path.exists():
+        if locked(name) is None:
+            record(name, path)
         check(name, path)
         return f"{name}: already at {path}"
     fresh = path.with_name(f"{path.name}.fetched")
@@ -147,21 +213,28 @@ def fetch(
     if inside:
         archive = fresh.replace(fresh.with_suffix(".zip"))
         try:
-            with zipfile.ZipFile(archive) as members, fresh.open("wb") as file:
-                place = next((n for n in members.namelist() if Path(n).name == inside), None)
-                if place is None:
-                    raise ValueError(f"{url}: no {inside} in the archive")
-                with members.open(place) as source:
+            with zipfile.ZipFile(archive) as members:
+                files = [name for name in members.namelist() if name.endswith(f"/{inside}")]
+                files += [inside] if inside in members.namelist() else []
+                if len(files) != 1:
+                    raise ValueError(f"{len(files)} files {inside} in it")
+                with members.open(files[0]) as source, fresh.open("wb") as file:
                     shutil.copyfileobj(source, file, PIECE)
-        except zipfile.BadZipFile:
-            raise ValueError(f"{url}: not a zip archive; kept at {archive}") from None
+        except Exception as error:  # noqa: BLE001 - zipfile raises many kinds
+            said = str(error) if isinstance(error, ValueError) else type(error).__name__
+            raise ValueError(f"{url}: {said}; the archive is kept at {archive}") from None
         archive.unlink()
     if locked(name) is None:
+        if looks_right:
+            looks_right(fresh)
         record(name, fresh)
         fresh.replace(path)
         return f"{name}: at {path}; its sha256 is now in {LOCK} ({RECORDED})"
     if (found := digest(fresh)) != locked(name):
         aside = fresh.replace(path.with_name(f"{path.name}.mismatch"))
-        raise ValueError(f"{url}: sha256 {found}, {LOCK} says {locked(name)}; kept at {aside}")
+        raise ValueError(
+            f"{url}: sha256 {found}, {LOCK} says {locked(name)}; kept at {aside}: remove it and try "
+            f"again, or remove the row of {name} from {LOCK} if you trust it"
+        )
     fresh.replace(path)
     return f"{name}: at {path}, verified"

@@ -141,7 +141,7 @@ def execute(stem: str, run: Mapping[str, str]) -> Path:
     inline = "module://matplotlib_inline.backend_inline"
     os.environ.update({IN_STAGE: "1", "OMP_NUM_THREADS": threads, "MPLBACKEND": inline})
     out.parent.mkdir(parents=True, exist_ok=True)
-    failed = SCRATCH / "failed" / out.name
+    failed = SCRATCH / "failed" / f"{label(stem, run).replace('/', '_')}.ipynb"
     failed.parent.mkdir(parents=True, exist_ok=True)
     failed.unlink(missing_ok=True)
     try:

@@ -68,7 +68,7 @@ CALLS, WALK_CALLS = (
 SHARE = Key(float, "a share between 0 and 1", lambda v: 0 < v < 1)
 VAES = Key(
     str,
-    f"one of {', '.join(registry.NAMES)}, or a path with a / in it, and no ~ or ..,",
+    f"one of {', '.join(registry.NAMES)}, or a path with a / (letters, digits, . _ + -, no ..),",
     registry.is_vae,
     many=True,
 )

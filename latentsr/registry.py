@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from hashlib import sha256
@@ -147,8 +148,8 @@ def is_vae(value: str) -> bool:
     >>> is_vae("kl-f4"), is_vae("kl-f5"), is_vae("/data/mine.safetensors"), is_vae("../mine")
     (True, False, True, False)
     """
-    parts = Path(value).parts
-    return value in NAMES or ("/" in value and ".." not in parts and "~" not in value)
+    plain = re.fullmatch(r"[\w./+-]+", value) and ".." not in Path(value).parts
+    return value in NAMES or bool("/" in value and plain)
 
 
 def folder(vae: str) -> str:
@@ -175,15 +176,25 @@ def training_seed(vae: str) -> int | str:
     return SPECS[vae].seed if vae in SPECS else ""
 
 
+RESERVED = {"HR", "LR", "bicubic", "lanczos", "own", "image_id", "subject_id", "file", "all"}
+COMMON = {"vae", "diffusion_pytorch_model", "model", "pytorch_model"}  # names that say nothing
+
+
 def label(vae: str) -> str:
     """Return the name of an autoencoder in tables: its own, or for a path the file's stem.
 
-    A stem that is a name of the registry gets a number that the path decides.
+    Of a file or folder whose name says nothing the folder above is named too. A stem that means
+    something else here gets a number that the path decides.
 
     >>> label("medvae-4-3"), label("/data/knees/mine.safetensors"), label("/old/natural-f4c1.pt")
     ('medvae-4-3', 'mine', 'natural-f4c1-2003')
     """
     if vae in NAMES:
         return vae
-    stem = "".join(c if c.isalnum() or c in "._-" else "-" for c in Path(vae).stem)
-    return f"{stem}-{sha256(vae.encode()).hexdigest()[:4]}" if stem in NAMES else stem
+    path = Path(vae)
+    known = path.suffix in (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+    stem = path.stem if known else path.name
+    if stem in COMMON and path.parent.name:
+        stem = f"{path.parent.name}-{stem}"
+    taken = stem in NAMES or stem in RESERVED
+    return f"{stem}-{sha256(vae.encode()).hexdigest()[:4]}" if taken else stem

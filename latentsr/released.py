@@ -179,16 +179,22 @@ def load(path: Path, device: str = "cpu") -> ReleasedDenoiser:
     found = read(path)
     if not isinstance(found, Mapping) or not isinstance(found.get("state_dict"), Mapping):
         raise ValueError(f"{path}: no state_dict in it; a Lightning checkpoint is needed")
-    state, told = found["state_dict"], found.get("hyper_parameters", {})
+    state, told = found["state_dict"], found.get("hyper_parameters") or {}
+    if odd := [key for key, value in state.items() if not isinstance(value, Tensor)]:
+        raise ValueError(f"{path}: {odd[0]} in its state_dict is no tensor")
+    known = ("model.", "model_ema.", "alphas")
+    if left := [key for key in state if not key.startswith(known)]:
+        raise ValueError(f"{path}: {len(left)} keys that are not known ({', '.join(left[:5])})")
     unet_state = _unet_state(state, path)
     try:
         model = UNet2DModel(**_config(unet_state, told))
         load_strictly(model, unet_state)
-    except (ValueError, KeyError) as error:
-        said = f"no {error.args[0]}" if isinstance(error, KeyError) else error
-        raise ValueError(f"{path}: {said}") from None
+    except Exception as error:  # noqa: BLE001 - diffusers raises many kinds
+        said = str(error).split("\n")[0]
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise ValueError(f"{path}: {kind}{said}") from None
     alphas = state.get("alphas", signal_shares())
-    if alphas.shape != (STEPS,) or not alphas[0] < alphas[-1]:
+    if alphas.shape != (STEPS,) or not (alphas.diff() >= 0).all() or alphas[0] == alphas[-1]:
         raise ValueError(
             f"{path}: alphas of shape {tuple(alphas.shape)}; 1000 rising ones are needed"
         )

@@ -54,6 +54,9 @@ class Autoencoder:
         self.latent_channels = int(model.config["latent_channels"])
         self.image_channels = int(model.config["in_channels"])
         self.factor = 2 ** (len(model.config["block_out_channels"]) - 1)
+        ends = self.image_channels, int(model.config["out_channels"])
+        if ends not in ((1, 1), (3, 3)):
+            raise ValueError(f"vae {name}: {ends[0]} channels in, {ends[1]} out; 1 or 3 are read")
 
     @property
     def device(self) -> torch.device:
@@ -106,6 +109,8 @@ class Autoencoder:
             )
             self.model.float()
             return self.encode(images, generator)
+        if not torch.isfinite(images).all():
+            raise ValueError("images: a pixel is not finite")
         raise ValueError(f"vae {self.name}: a latent is not finite; encode in float32")
 
     @torch.no_grad()
@@ -126,6 +131,9 @@ class Autoencoder:
             is decoded so.
         """
         if tile_px is not None:
+            if tile_px < 1 or tile_px % (4 * self.factor):
+                allowed = f"a multiple of {4 * self.factor} px is needed"
+                raise ValueError(f"tile_px: {tile_px}; {allowed}")
             self.model.enable_tiling()
             self.model.tile_sample_min_size = tile_px
             self.model.tile_latent_min_size = tile_px // self.factor
@@ -175,9 +183,11 @@ def missing(name: str) -> str | None:
     if name in SPECS:
         return f"vae {name}: no weights at {path}; `make pretrain` makes them, then copy them there"
     if name in PUBLISHED:
+        entry = PUBLISHED[name]
+        what = f"{entry.inside} of " if entry.inside else ""
         return (
             f"vae {name}: {path} is not there; `latentsr vaes fetch {name}` gets it, "
-            f"or put there what is published at {PUBLISHED[name].url}"
+            f"or put there {what}what is published at {entry.url}"
         )
     return f"vae {name}: no such file or folder, and no registered name"
 
@@ -215,12 +225,15 @@ def _model(name: str, path: Path) -> Any:
         architectures.load_strictly(model, checkpoints.state_dict(path))
         return model
     fetching.check(name, path)
-    if path.is_dir():
-        files = [path / f"diffusion_pytorch_model.{kind}" for kind in ("safetensors", "bin")]
-        weights = next((file for file in files if file.exists()), None)
-        if weights is None or not (path / "config.json").is_file():
-            raise ValueError(f"{path}: config.json and {files[0].name} (or .bin) are needed in it")
-        told = json.loads((path / "config.json").read_text())
+    weights = fetching.weights(path)
+    settings = weights.parent / "config.json"
+    if path.is_dir() or (name not in PUBLISHED and settings.is_file()):
+        try:
+            told = json.loads(settings.read_text())
+        except (OSError, json.JSONDecodeError) as error:
+            raise ValueError(f"{settings}: cannot be read ({type(error).__name__})") from None
+        if not isinstance(told, dict):
+            raise ValueError(f"{settings}: not the configuration of a model")
         return architectures.build_as_configured(told, checkpoints.state_dict(weights))
     state = checkpoints.state_dict(path)
     if told := checkpoints.metadata(path).get("config"):  # written by `save`
@@ -251,8 +264,10 @@ def load(name: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> 
         raise ValueError(problem)
     try:
         model = _model(name, place(name))
-    except ValueError as error:
-        raise ValueError(f"vae {name}: {error}") from None
+    except Exception as error:  # noqa: BLE001 - diffusers and torch raise many kinds
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        said = str(error).split("\n")[0]
+        raise ValueError(f"vae {name}: {kind}{said}") from None
     model.to(device)
     if dtype != torch.float32:  # diffusers' own .to() warns of modules to keep where there are none
         nn.Module.to(model, dtype)

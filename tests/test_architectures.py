@@ -134,3 +134,36 @@ def test_other_classes_and_other_groups_are_refused():
     small = {k: v[:8] if k.endswith("down.0.block.0.conv2.weight") else v for k, v in state.items()}
     with pytest.raises(ValueError, match=r"widths \(8, 64\): its 32 groups"):
         architectures.build(small)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda s, k: s.pop(f"{k}.lora_down.weight"),
+            "no .*lora_down.weight beside its other half",
+        ),
+        (lambda s, k: s.update({f"{k}.lora_up.bias": torch.zeros(3)}), "unexpected .*lora_up.bias"),
+        (lambda s, k: s.update({f"{k}.lora_mid.weight": torch.zeros(3)}), "unexpected .*lora_mid"),
+        (
+            lambda s, k: s.update({f"{k}.lora_up.weight": torch.zeros(3, 4, 1, 1)}),
+            r"lora: \(3, 4\)",
+        ),
+        (lambda s, k: s.update({"encoder.conv_in.weight": torch.zeros(3)}), "not a known layout"),
+    ],
+)
+def test_lora_is_as_strict_as_the_rest(change, message):
+    _, state = compvis.random_state(1, 1, (1, 2), rank=4)
+    change(state, "encoder.mid.attn_1.q")
+    with pytest.raises(ValueError, match=message):
+        architectures.build(state)
+
+
+def test_lora_of_a_half_checkpoint_is_merged_in_float32():
+    _, state = compvis.random_state(1, 1, (1, 2), rank=4)
+    half = {key: value.half() for key, value in state.items()}
+    key = "encoder.mid.attn_1.q"
+    up, down = (half[f"{key}.lora_{way}.weight"].double().flatten(1) for way in ("up", "down"))
+    wanted = half[f"{key}.conv.weight"].double().flatten(1) + up @ down
+    found = architectures.merge_lora(half)[f"{key}.weight"].double().flatten(1)
+    assert float((found - wanted).abs().max()) < 1e-6

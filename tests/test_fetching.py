@@ -18,6 +18,7 @@ class Server(BaseHTTPRequestHandler):
 
     asked: list = []
     ranges = True
+    told = "right"  # about the range that is sent
 
     def do_GET(self):
         place = self.headers.get("Range")
@@ -31,6 +32,9 @@ class Server(BaseHTTPRequestHandler):
             self.send_error(416)
             return
         self.send_response(206 if start else 200)
+        if start and Server.told:
+            place = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            self.send_header("Content-Range", Server.told if "bytes" in Server.told else place)
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         stop = start + 3_000_000 if "once" in self.path and len(Server.asked) == 1 else len(content)
@@ -43,7 +47,7 @@ class Server(BaseHTTPRequestHandler):
 @pytest.fixture
 def url(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Server.asked, Server.ranges = [], True
+    Server.asked, Server.ranges, Server.told = [], True, "right"
     server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -82,17 +86,46 @@ def test_an_interrupted_fetch_goes_on(url):
     got = Path("x.bin.fetched.part").stat().st_size
     assert 0 < got <= 3_000_000 and not Path("x.bin").exists()
     fetching.fetch("x", f"{url}/once/x.bin", Path("x.bin"))
-    assert Server.asked[1][1] == f"bytes={got}-"
+    assert Server.asked[1][1] == f"bytes={got}-" and len(Server.asked) == 2
     assert Path("x.bin").read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("there", [CONTENT[:1000], CONTENT])
-@pytest.mark.parametrize("ranges", [True, False])
-def test_what_is_there_is_not_fetched_twice(url, there, ranges):
-    Server.ranges = ranges
+@pytest.mark.parametrize("there", [CONTENT[:1000], CONTENT, CONTENT + b"more", b"other" * 400])
+@pytest.mark.parametrize("server", ["right", "", "bytes 0-9/10", "no ranges"])
+def test_what_is_left_of_an_earlier_fetch(url, there, server):
+    """A longer or an unconfirmed rest is fetched anew; only another head can slip in."""
+    Server.ranges, Server.told = server != "no ranges", server
     Path("x.bin.fetched.part").write_bytes(there)
+    if there.startswith(b"other") and server == "right":
+        fetching.LOCK.write_text(f"x:\n  sha256: '{sha256(CONTENT).hexdigest()}'\n")
+        with pytest.raises(ValueError, match="vaes.lock says"):
+            fetching.fetch("x", f"{url}/x.bin", Path("x.bin"))
+        return
     fetching.fetch("x", f"{url}/x.bin", Path("x.bin"))
     assert Path("x.bin").read_bytes() == CONTENT
+
+
+def test_a_page_does_not_become_the_digest(url):
+    def looks_right(path):
+        raise ValueError(f"{path}: cannot be read")
+
+    with pytest.raises(ValueError, match="cannot be read"):
+        fetching.fetch("x", f"{url}/x.bin", Path("x.bin"), looks_right=looks_right)
+    assert fetching.locked("x") is None and not Path("x.bin").exists()
+
+
+def test_a_file_put_there_by_hand_is_recorded(url):
+    Path("x.bin").write_bytes(CONTENT)
+    assert "already at" in fetching.fetch("x", f"{url}/x.bin", Path("x.bin"))
+    assert fetching.locked("x") == sha256(CONTENT).hexdigest() and not Server.asked
+
+
+@pytest.mark.parametrize("text", ["x: 5\n", "x: {}\n", "<<<<<<< ours\n", "- a\n"])
+def test_a_broken_lock_file_is_one_line(url, text):
+    fetching.LOCK.write_text(text)
+    with pytest.raises(ValueError, match="vaes.lock: ") as caught:
+        fetching.locked("x")
+    assert "\n" not in str(caught.value)
 
 
 def test_one_file_of_an_archive(url, tmp_path):
@@ -103,13 +136,14 @@ def test_one_file_of_an_archive(url, tmp_path):
     fetching.fetch("x", f"{url}/x.zip", Path("kept/x.ckpt"), inside="model.ckpt")
     assert [path.name for path in Path("kept").iterdir()] == ["x.ckpt"]
     assert Path("kept/x.ckpt").read_bytes() == CONTENT
-    with pytest.raises(ValueError, match=r"no other.ckpt in the archive"):
+    with pytest.raises(ValueError, match=r"0 files other.ckpt in it; the archive is kept"):
         fetching.fetch("y", f"{url}/x.zip", Path("y.ckpt"), inside="other.ckpt")
 
 
 def test_what_the_server_refuses_is_one_line(url):
-    for place in (f"{url}/missing", "http://127.0.0.1:9/x"):
-        with pytest.raises(ValueError, match=r"try again.*; or put the file at x.bin by") as caught:
+    told = {f"{url}/missing": "status 404", "http://127.0.0.1:9/x": "try again, what came is kept"}
+    for place, why in told.items():
+        with pytest.raises(ValueError, match=f"{why}.*; or put the file at x.bin by") as caught:
             fetching.fetch("x", place, Path("x.bin"))
         assert "\n" not in str(caught.value)
 

@@ -41,7 +41,7 @@ def test_colour_and_non_finite_are_refused():
     vae = random_weights(4, 3)
     with pytest.raises(ValueError, match=r"images: shape \(1, 3, 32, 32\)"):
         vae.encode(torch.rand(1, 3, 32, 32))
-    with pytest.raises(ValueError, match="vae random: a latent is not finite"):
+    with pytest.raises(ValueError, match="images: a pixel is not finite"):
         vae.encode(torch.full((1, 1, 32, 32), float("nan")))
 
 
@@ -142,6 +142,34 @@ def test_what_is_saved_is_loaded_again(tmp_path, kind):
     images = torch.rand(1, 1, 32, 32)
     again = vaes.load(str(tmp_path / "x.safetensors"))
     assert torch.equal(again.encode(images), vae.encode(images))
+
+
+def test_the_configuration_beside_a_file_is_used(tmp_path):
+    """The number of groups stands in no tensor: the folder and the file in it must agree."""
+    torch.manual_seed(3)
+    vae = vaes.Autoencoder("x", vaes.build(4, 1))
+    vae.model.save_pretrained(tmp_path / "mine")
+    images = torch.rand(1, 1, 32, 32)
+    for name in ("mine", "mine/diffusion_pytorch_model.safetensors"):
+        assert torch.equal(vaes.load(str(tmp_path / name)).encode(images), vae.encode(images))
+    (tmp_path / "mine/config.json").write_text("{")
+    with pytest.raises(ValueError, match="config.json: cannot be read"):
+        vaes.load(str(tmp_path / "mine"))
+
+
+@pytest.mark.parametrize("ends", [(4, 4), (2, 3), (3, 6)])
+def test_other_channels_than_one_or_three_are_refused(ends):
+    model = coloured()
+    model.register_to_config(in_channels=ends[0], out_channels=ends[1])
+    with pytest.raises(ValueError, match="channels in, . out; 1 or 3 are read"):
+        vaes.Autoencoder("x", model)
+
+
+@pytest.mark.parametrize("tile_px", [0, 4, 60, 100])
+def test_tiles_that_do_not_fit_are_refused(tile_px):
+    vae = vaes.load("natural-f8c4")
+    with pytest.raises(ValueError, match="a multiple of 32 px is needed"):
+        vae.decode(torch.zeros(1, 4, 32, 32), tile_px=tile_px)
 
 
 def test_a_published_file_that_is_not_here_says_what_to_put_where(tmp_path, monkeypatch):
