@@ -28,7 +28,9 @@ def chapters(settings: Mapping[str, Any], sets: list[str]) -> Iterator[tuple[str
             if number and stem == "03_train_arm":
                 break
             label = notebook.label(stem, run)
-            yield label, label if number else stem, ", ".join(run.values())
+            name = label.replace("/", "_") if number else stem
+            said = (registry.label(v) if k == "vae" else v for k, v in run.items())
+            yield label, name, ", ".join(said)
 
 
 def titled(text: str, run: str) -> str:
@@ -54,7 +56,10 @@ def gather(settings: Mapping[str, Any], results: Path) -> None:
         source = results / "notebooks" / f"{label}.ipynb"
         if not source.exists():
             raise ValueError(f"{source}: {mend}")
-        (BOOK / "notebooks" / f"{name}.ipynb").write_text(titled(source.read_text(), run))
+        text = source.read_text()
+        for vae in settings["autoencoders"].vaes:  # the places of own files are nobody's business
+            text = text.replace(vae, registry.label(vae))
+        (BOOK / "notebooks" / f"{name}.ipynb").write_text(titled(text, run))
     roots = [results, *(results / "autoencoders" / name for name in sets)]
     arms = [registry.folder(vae) for vae in settings["autoencoders"].arms]
     roots += [results / "arms" / name / arm for name in sets for arm in arms]

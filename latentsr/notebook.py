@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from latentsr import params
+from latentsr import params, registry
 
 SCRATCH = Path(".scratch")
 RUN_KEYS = ("inputs", "outputs", "dataset", "vae")  # parameters that are not in params.yaml
@@ -227,6 +227,11 @@ def study(inputs: Path) -> dict[str, Any]:
     profile = params.read(Path("profiles/smoke.yaml")) if by_hand else profile_of(inputs)[1]
     blocks = ("data", "autoencoders", "train_arm", "vae_swap")
     return {key: value for block in blocks for key, value in vars(profile[block]).items()}
+
+
+def arm_folders(inputs: Path) -> dict[str, str]:
+    """Return where each arm of a run lies below its set's folder, by the arm's name in tables."""
+    return {registry.label(vae): registry.folder(vae) for vae in study(inputs)["arms"]}
 
 
 def check_point(stem: str, run: Mapping[str, str]) -> None:
