@@ -24,7 +24,7 @@ repro: setup ## regenerate every figure, table and the book (PROFILE=smoke|mini|
 	@latentsr repro $(if $(PROFILE),--profile $(PROFILE),)
 
 test: setup lint ## run the tests, the smoke pipeline among them
-	@OMP_NUM_THREADS=1 pytest -n 2 --dist loadgroup
+	@OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup ## check style, format and types
 	@ruff check . && ruff format --check . && mypy

@@ -13,7 +13,7 @@ import yaml
 
 from latentsr import registry, repro
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("smoke")]  # one run for all
+pytestmark = pytest.mark.slow  # one run for all: a file stays on one process
 
 
 @pytest.fixture(scope="module")
