@@ -93,8 +93,11 @@ def _published() -> dict[str, Published]:
         (8, 1, 335),
         (8, 4, 338),
     ):
-        # 4x4 came later than the revision that is pinned for the others
-        revision = "main" if channels == factor else "041f23d40d9890a3ee0cc1ee56e750e4b81acbe0"
+        later = (factor, channels) == (
+            4,
+            4,
+        )  # published after the revision of the others; not pinned
+        revision = "main" if later else "041f23d40d9890a3ee0cc1ee56e750e4b81acbe0"
         file = f"model_weights/vae_{factor}x_{channels}c_2D.ckpt"
         found[f"medvae-{factor}-{channels}"] = Published(
             f"{hub}/stanfordmimi/MedVAE/resolve/{revision}/{file}",

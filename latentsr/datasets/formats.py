@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import math
 import zipfile
 import zlib
@@ -16,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from latentsr.datasets import pixels
+from latentsr.datasets import dicom, nifti, pixels
 from latentsr.datasets.pixels import Array
 
 # a file that is called so must be an image, whatever is in it
@@ -30,10 +28,8 @@ MAGIC = (
     (b"MM\0+", "picture"),
     (b"\x93NUMPY", "npy"),
 )
-NIFTI_HEADERS = {348: "Nifti1", 540: "Nifti2"}  # bytes
 PERCENTILES = (0.5, 99.5)
 INTENSITIES = ("auto", "range", "minmax", "percentile", "window")
-PROJECTIONS = ("CR", "DX", "MG")  # one picture a file, however many share a series
 
 
 def stem(name: str) -> str:
@@ -64,10 +60,10 @@ def kind(path: Path) -> str | None:
         return "npz" if path.suffix.lower() == ".npz" or _holds_arrays(path) else None
     if head.startswith(b"\x1f\x8b"):
         try:
-            head = _unpacked(path, 4)
+            head = nifti.unpacked(path, 4)
         except (OSError, EOFError, zlib.error):
             return "nifti" if path.name.lower().endswith((".nii", ".nii.gz")) else None
-    if _header_size(head):
+    if nifti.header_size(head):
         return "nifti"
     bare = head[:4] == b"\x08\x00\x05\x00" or head[:4] == b"\x08\x00\x00\x00"  # without preamble
     named = path.suffix.lower() == ".dcm" and len(head) > 132
@@ -80,20 +76,6 @@ def _holds_arrays(path: Path) -> bool:
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
     return bool(names) and all(name.endswith(".npy") for name in names)
-
-
-def _unpacked(path: Path, size: int = -1) -> bytes:
-    """Read a file, or the first bytes of it, unpacked where it is packed."""
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    opened = gzip.open(path) if packed else path.open("rb")
-    with opened as file:
-        return bytes(file.read(size))
-
-
-def _header_size(head: bytes) -> int | None:
-    sizes = (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big"))
-    return next((size for size in sizes if size in NIFTI_HEADERS), None)
 
 
 @dataclass(frozen=True)
@@ -179,11 +161,11 @@ def _whole(
         with np.load(paths[0], allow_pickle=False) as archive:
             return _native(archive[archive.files[0]])
     if kind == "nifti":
-        return _canonical(paths[0])
+        return nifti.canonical(paths[0])
     slices = []
     for path in paths:
         try:
-            slices.append(_dicom_pixels(path, window))
+            slices.append(dicom.pixels_of(path, window))
         except Exception as error:  # noqa: BLE001 - pydicom and its decoders raise many kinds
             where = f"{path.name}: " if len(paths) > 1 else ""
             raise ValueError(f"{where}{told(error)}") from None
@@ -216,130 +198,6 @@ def _picture(path: Path) -> Array:
     return np.stack(pages)
 
 
-def _nifti_header(path: Path) -> Any:
-    """Read a NIfTI header; which kind it is is told by its size, not by the file's name."""
-    import nibabel
-
-    head = _unpacked(path, 1024)
-    size = _header_size(head)
-    if size is None:
-        raise ValueError("no NIfTI header; replace or remove it")
-    header = getattr(nibabel, f"{NIFTI_HEADERS[size]}Header").from_fileobj(
-        io.BytesIO(head), check=False
-    )
-    if header["magic"].item().startswith(b"ni"):
-        raise ValueError("a header whose voxels lie in another file (.img); convert it to .nii")
-    return header
-
-
-def _canonical(path: Path) -> Array:
-    """Read a NIfTI volume with its axes turned: x to the right, y to the front, z to the head."""
-    import nibabel
-
-    size = _header_size(_unpacked(path, 4))
-    kind = NIFTI_HEADERS[size or 348]
-    image = getattr(nibabel, f"{kind}Image").from_bytes(_unpacked(path))
-    volume = np.asarray(nibabel.as_closest_canonical(image).dataobj)
-    return volume.reshape(_without_ones(volume.shape))
-
-
-def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Drop axes of length 1 at the end, as NIfTI files of one time point have them."""
-    while len(shape) > 2 and shape[-1] == 1:
-        shape = shape[:-1]
-    return tuple(int(length) for length in shape)
-
-
-def _pydicom() -> Any:
-    try:
-        import pydicom.pixels
-    except ImportError:
-        raise ValueError("DICOM files need `pip install 'latentsr[dicom]'`") from None
-    return pydicom
-
-
-def _dicom_dataset(path: Path, *, header: bool) -> Any:
-    data = _pydicom().dcmread(path, stop_before_pixels=header, force=True)
-    if "TransferSyntaxUID" not in data.file_meta:  # a file without preamble does not say
-        implicit, little = data.original_encoding
-        uid = _pydicom().uid
-        plain = uid.ImplicitVRLittleEndian if implicit else uid.ExplicitVRLittleEndian
-        data.file_meta.TransferSyntaxUID = plain if little else uid.ExplicitVRBigEndian
-    return data
-
-
-def _dicom_pixels(path: Path, window: bool) -> Array:
-    """Read pixels after slope, intercept and, if asked, window; MONOCHROME1 turned round."""
-    data = _dicom_dataset(path, header=False)
-    if data.get("SamplesPerPixel", 1) != 1:
-        raise ValueError(f"{data.get('PhotometricInterpretation')} pixels; grey is needed")
-    try:
-        stored = data.pixel_array
-    except (RuntimeError, NotImplementedError, AttributeError) as error:
-        syntax = data.file_meta.TransferSyntaxUID
-        if not syntax.is_compressed:
-            raise
-        raise ValueError(
-            f"{syntax.name}: no decoder for it is here ({type(error).__name__}); install one that "
-            "pydicom knows, for instance pylibjpeg, or decompress the file"
-        ) from None
-    values = np.asarray(_pydicom().pixels.apply_modality_lut(stored, data), np.float64)
-    dark = data.get("PhotometricInterpretation") == "MONOCHROME1"
-    if window:
-        if "WindowWidth" not in data or "WindowCenter" not in data:
-            raise ValueError("intensity: 'window', but it has no window; use percentile")
-        centre, width = (
-            float(np.atleast_1d(data[key].value)[0]) for key in ("WindowCenter", "WindowWidth")
-        )
-        # the linear function of the standard, part 3, C.11.2.1.2
-        values = np.clip((values - (centre - 0.5)) / max(width - 1, 1e-9) + 0.5, 0, 1)
-        return 1 - values if dark else values
-    return -values if dark else values
-
-
-@dataclass(frozen=True)
-class _Slice:
-    """What the header of a DICOM file says."""
-
-    path: Path
-    uid: str
-    patient: str
-    place: float | None  # along the normal of the slice, mm
-    number: float
-    shape: tuple[int, ...]
-    pixel_mm: tuple[float, ...] | None
-    alone: bool  # several frames, or a projection: not a slice of a series
-
-
-def _dicom_header(path: Path) -> _Slice | None:
-    """Read the header of a DICOM file; None for one without an image (DICOMDIR, reports)."""
-    data = _dicom_dataset(path, header=True)
-    if "Rows" not in data or "Columns" not in data:
-        if "MediaStorageSOPClassUID" in data.file_meta or "SOPClassUID" in data:
-            return None
-        raise ValueError("cannot be read (no DICOM image in it); replace or remove it")
-    where, turned = data.get("ImagePositionPatient"), data.get("ImageOrientationPatient")
-    place = None
-    if where and turned:
-        normal = np.cross(*np.array(turned, float).reshape(2, 3))
-        place = round(float(normal @ np.array(where, float)), 3)
-    frames = int(data.get("NumberOfFrames") or 1)
-    spacing = data.get("PixelSpacing")
-    sizes = tuple(float(mm) for mm in spacing) if spacing else None
-    if sizes and frames > 1:
-        sizes = (math.nan, *sizes)
-    return _Slice(
-        path,
-        str(data.get("SeriesInstanceUID", "")),
-        str(data.get("PatientID", "")),
-        place,
-        float(data.get("InstanceNumber") or 0),
-        (frames,) * (frames > 1) + (int(data.Rows), int(data.Columns)),
-        sizes,
-        frames > 1 or data.get("Modality") in PROJECTIONS,
-    )
-
-
 def _series(
     paths: Iterable[Path], key_of: Callable[[Path], Hashable], problems: dict[Path, str]
 ) -> Iterator[Stack]:
@@ -348,10 +206,10 @@ def _series(
     A series is what shares patient, series UID and ``key_of``; without a UID what lies in one
     folder. Projections (CR, DX, MG) and files of several frames stand for themselves.
     """
-    groups: dict[Hashable, list[_Slice]] = {}
+    groups: dict[Hashable, list[dicom.Slice]] = {}
     for path in paths:
         try:
-            found = _dicom_header(path)
+            found = dicom.header(path)
         except Exception as error:  # noqa: BLE001 - pydicom raises many kinds
             problems[path] = told(error)
             continue
@@ -397,8 +255,8 @@ def opened(path: Path, found: str) -> Stack:
     if found == "nifti":
         import nibabel
 
-        header = _nifti_header(path)
-        shape = _without_ones(header.get_data_shape())
+        header = nifti.header(path)
+        shape = nifti.without_ones(header.get_data_shape())
         axes = nibabel.io_orientation(header.get_best_affine())[:, 0].astype(int)
         zooms = [float(value) for value in header.get_zooms()]
         turned = [int(np.flatnonzero(axes == axis)[0]) for axis in range(3)][: len(shape)]
@@ -453,16 +311,16 @@ def find(
     """
     stacks: list[Stack] = []
     problems: dict[Path, str] = {}
-    dicom = []
+    series = []
     for path in paths:
         try:
             found = kind(path)
             if found == "dicom":
-                dicom.append(path)
+                series.append(path)
             elif found:
                 stacks.append(opened(path, found))
             elif named or path.name.lower().endswith(SUFFIXES):
                 problems[path] = "cannot be read (no kind of image that is known); remove it"
         except Exception as error:  # noqa: BLE001 - Pillow, NumPy, nibabel: each has its own
             problems[path] = told(error)
-    return [*stacks, *_series(dicom, key_of, problems)], problems
+    return [*stacks, *_series(series, key_of, problems)], problems

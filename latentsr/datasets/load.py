@@ -14,11 +14,10 @@ from numpy.typing import DTypeLike
 from latentsr.datasets import adapters, formats, pixels
 from latentsr.datasets.adapters import MIN_PER_SPLIT, Record
 from latentsr.datasets.pixels import Array
-from latentsr.datasets.sets import SetEntry
+from latentsr.datasets.sets import FOLDER_ONLY, SetEntry
 from latentsr.degrade import degrade
 from latentsr.scores import new_array, settle
 
-FOLDER_KEYS = ("split_by", "axis", "slices", "fraction", "intensity")
 MANY = 20  # problems listed before the rest is counted
 TWELVE_BITS = 2**12
 SETTLE = 100  # images that are written before they leave memory
@@ -100,7 +99,7 @@ def list_images(
     options: dict[str, dict[str, Any]] = {
         "brats": {"slices": brain_slices, **seeded},
         "folder": {
-            **{key: getattr(entry, key) for key in FOLDER_KEYS},
+            **{key: getattr(entry, key) for key in FOLDER_ONLY if key != "square"},
             **seeded,
         },
     }
