@@ -31,6 +31,10 @@ def data_use(
     split_by_image: Annotated[
         list[str], typer.Option(help="name of a set whose images, not subjects, are split")
     ] = [],  # noqa: B006
+    settings: Annotated[
+        list[str],
+        typer.Option("--set", help="a key of sets.yaml, as brain.axis=0", metavar="NAME.KEY=VALUE"),
+    ] = [],  # noqa: B006
 ) -> None:
     """Use your own images: every set named here, and only those."""
     from latentsr import datastore
@@ -39,7 +43,8 @@ def data_use(
         name, sign, place = pair.partition("=")
         return f"{name}{sign}{STARTED_IN / Path(place).expanduser() if place else ''}"
 
-    for line in datastore.use([seen_from_here(pair) for pair in pairs], split_by_image):
+    folders = [seen_from_here(pair) for pair in pairs]
+    for line in datastore.use(folders, split_by_image, settings=settings):
         print(line)
 
 

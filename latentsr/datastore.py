@@ -23,20 +23,29 @@ import filecmp
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from latentsr.datasets import SetEntry, list_images, read_images, read_sets, recognise
-from latentsr.datasets.adapters import limited
-from latentsr.datasets.sets import LAYOUTS, NAME_WORDS, PHANTOM_SETS, is_name
+from latentsr.datasets import SetEntry, list_images, read_images, read_sets, recognise, sampled
+from latentsr.datasets.sets import (
+    FOLDER_ONLY,
+    LAYOUTS,
+    NAME_WORDS,
+    PHANTOM_SETS,
+    is_name,
+    set_entry,
+)
 from latentsr.params import read as read_params
 
 PHANTOMS, OWN, RESCUED = "assets/phantoms", "assets/own", "data-rescued"
+SETTING = re.compile(r"(?P<name>[^.=]+)\.(?P<key>[^.=]+)=(?P<value>.+)")
+SETTABLE = [field.name for field in fields(SetEntry) if field.name not in ("adapter", "folder")]
 DATA_DVC = """\
 desc: images of the study; see `latentsr data --help`
 deps:
@@ -179,7 +188,10 @@ def before_phantoms(root: Path = Path()) -> list[str]:
     return []
 
 
-def _pairs(pairs: list[str], split_by_image: list[str]) -> tuple[dict[str, Path], list[str]]:
+def _pairs(
+    pairs: list[str], split_by_image: list[str], settings: list[str]
+) -> tuple[dict[str, Path], dict[str, dict[str, Any]], list[str]]:
+    """Read the arguments of `use`: set -> folder, set -> keys given for it, problems."""
     folders, problems = {}, []
     for pair in pairs:
         name, _, folder = pair.partition("=")
@@ -190,62 +202,97 @@ def _pairs(pairs: list[str], split_by_image: list[str]) -> tuple[dict[str, Path]
         elif not Path(folder).is_dir():
             problems.append(f"{pair!r}: {folder} is not a folder")
         folders[name] = Path(folder)
-    for name in split_by_image:
-        if name not in folders:
-            problems.append(f"--split-by-image {name}: no such set; given are {', '.join(folders)}")
     if not pairs:
         problems.append("no set: NAME=DIR is needed at least once")
-    return folders, problems
+    given: dict[str, dict[str, Any]] = {name: {} for name in folders}
+    asked = [(f"--split-by-image {name}", f"{name}.split_by=image") for name in split_by_image]
+    for option, setting in [*asked, *((f"--set {setting}", setting) for setting in settings)]:
+        match = SETTING.fullmatch(setting)
+        if not match or match["key"] not in SETTABLE:
+            allowed = f"NAME.KEY=VALUE is needed, with a KEY of {', '.join(SETTABLE)}"
+            problems.append(f"{option}: {allowed}")
+        elif match["name"] not in folders:
+            problems.append(f"{option}: no such set; given are {', '.join(folders)}")
+        else:
+            given[match["name"]][match["key"]] = yaml.safe_load(match["value"])
+    return folders, given, problems
 
 
-def use(pairs: list[str], split_by_image: list[str], root: Path = Path()) -> list[str]:
+def _entry(
+    name: str, adapter: str, given: dict[str, Any], before: SetEntry | None
+) -> tuple[SetEntry, list[str]]:
+    """Return the set's entry, and a line where it keeps how the set was read until now."""
+    kept = {}
+    if before and before.adapter == adapter:
+        told = _told(before)
+        kept = {key: told[key] for key in (*FOLDER_ONLY, "on_error") if key in told}
+        kept = {key: value for key, value in kept.items() if key not in given}
+    values = {"adapter": adapter, "folder": name, "anatomy": LAYOUTS[adapter].anatomy}
+    listed = ", ".join(f"{key}: {value}" for key, value in kept.items())
+    lines = [f"set {name}: read as before, {listed}"] if kept else []
+    return set_entry(f"--set {name}", {**values, **kept, **given}), lines
+
+
+def _gathered(
+    name: str, entry: SetEntry, folder: Path, params: Any, told: list[str]
+) -> list[tuple[Path, str]]:
+    """Read every image of a set once; return each file to copy and its place in the set."""
+    records = list_images(
+        name,
+        entry,
+        folder,
+        brain_slices=params.brain_slices,
+        test_fraction=params.test_fraction,
+        seed=params.split_seed,
+    )
+    huge = entry.adapter == "mimic_cxr"  # half a terabyte: only what the study samples is copied
+    limits = {"train": params.train_images, "test": params.test_images}
+    wanted = limits if huge else dict.fromkeys(limits)
+    used = sampled(name, entry, records, params.hr_px, wanted, told)
+    for _ in read_images(name, entry, used, params.hr_px, told):
+        pass
+    paths = {path for record in (used if huge else records) for path in record.files}
+    if LAYOUTS[entry.adapter].tables:
+        paths |= set(folder.glob(LAYOUTS[entry.adapter].tables))
+    return [(path, path.relative_to(folder).as_posix()) for path in sorted(paths)]
+
+
+def use(
+    pairs: list[str],
+    split_by_image: list[str],
+    root: Path = Path(),
+    settings: list[str] | None = None,
+) -> list[str]:
     """Make the study use these folders, ``["knee=DIR", ...]``, in place of all sets so far.
 
     Layouts of MRNet, BraTS 2023 and MIMIC-CXR-JPG are recognised; any other folder is read by the
-    ``folder`` adapter. Every image is read once; nothing is touched before all is well.
+    ``folder`` adapter. ``settings`` are keys of ``sets.yaml``, ``["knee.axis=0", ...]``; those
+    that say how files are read stay for a set of the same name. Every image is read once; nothing
+    is touched before all is well.
 
     Raises
     ------
     ValueError
         All problems, one line each.
     """
-    folders, problems = _pairs(pairs, split_by_image)
+    folders, given, problems = _pairs(pairs, split_by_image, settings or [])
     if problems:
         raise ValueError("\n".join(problems))
     params = read_params(root / "params.yaml")["data"]
+    source, before = read_sets(root / "sets.yaml")
     entries: dict[str, SetEntry] = {}
-    files: dict[str, list[tuple[Path, str]]] = {}  # set: (file, where it goes in the set)
-    left_out: list[str] = []
-    for name, given in folders.items():
-        adapter, folder = recognise(given)
-        if adapter != "folder" and name in split_by_image:
-            problems.append(f"--split-by-image {name}: {given} has the split of {adapter}")
-            continue
-        split_by = "image" if name in split_by_image else "subject"
-        entries[name] = SetEntry(adapter, name, LAYOUTS[adapter].anatomy, split_by)
+    files: dict[str, list[tuple[Path, str]]] = {}
+    told: list[str] = []
+    for name, place in folders.items():
+        adapter, folder = recognise(place)
+        former = before.get(name) if source == "own" else None
         try:
-            records = list_images(
-                name,
-                entries[name],
-                folder,
-                brain_slices=params.brain_slices,
-                test_fraction=params.test_fraction,
-                seed=params.split_seed,
-            )
-            if adapter == "mimic_cxr":  # half a terabyte: only what the study samples is copied
-                limits = {"train": params.train_images, "test": params.test_images}
-                parts = [limited(records, split, count) for split, count in limits.items()]
-                records = [record for part in parts for record in part]
-            records.sort(key=lambda record: record.split != "train")  # as the study reads them
-            for _ in read_images(name, entries[name], records, params.hr_px, left_out):
-                pass
+            entries[name], lines = _entry(name, adapter, given[name], former)
+            files[name] = _gathered(name, entries[name], folder, params, told)
         except ValueError as error:
             problems.append(str(error))
             continue
-        paths = {path for r in records for path in (r.path, r.mask_path, *r.series) if path}
-        if LAYOUTS[adapter].tables:
-            paths |= set(folder.glob(LAYOUTS[adapter].tables))
-        files[name] = [(path, path.relative_to(folder).as_posix()) for path in sorted(paths)]
+        told += lines
     if problems:
         raise ValueError("\n".join(problems))
 
@@ -261,7 +308,7 @@ def use(pairs: list[str], split_by_image: list[str], root: Path = Path()) -> lis
     staging.replace(root / OWN)
     _switch(root, _texts(OWN, entries))
     counts = ", ".join(f"{name} ({len(listed)} files)" for name, listed in files.items())
-    return [*left_out, *lines, f"the study now uses {counts}, gathered in {OWN}; next: make repro"]
+    return [*told, *lines, f"the study now uses {counts}, gathered in {OWN}; next: make repro"]
 
 
 def reset(root: Path = Path()) -> list[str]:

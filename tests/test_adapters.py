@@ -66,6 +66,31 @@ def test_mimic_keeps_frontal_views_of_the_official_split(tmp_path, packed):
     ]
 
 
+def test_the_papers_own_sampling_splits_images_and_scans(tmp_path):
+    rows = [(f"d{i:02d}", f"1000000{i // 4}", "PA", "validate") for i in range(20)]
+    records = mimic_cxr(mimic_of(tmp_path / "c", rows), split_by="image", test_fraction=0.3, seed=1)
+    assert len(records) == 20 and sum(r.split == "test" for r in records) == 6
+    sides = {(r.subject_id, r.split) for r in records}
+    assert len(sides) > len({r.subject_id for r in records})  # patients stand on both
+    for patient in range(1, 7):
+        for time in (0, 1):
+            brats_scan(tmp_path / "b", patient, time=time)
+    options = {"slices": 2, "test_fraction": 0.5, "seed": 1}
+    records = brats(tmp_path / "b", **options, split_by="image")
+    scans = {(r.image_id.split("_")[0], r.split) for r in records}
+    assert len(records) == 24 and len(scans) == 12  # a scan stays on one side
+    assert len({(r.subject_id, r.split) for r in records}) > 6
+
+
+def test_links_to_folders_are_followed(tmp_path):
+    folder_of(tmp_path / "elsewhere", 3)
+    root = folder_of(tmp_path / "set", 2)
+    (root / "linked").symlink_to(tmp_path / "elsewhere")
+    (root / "linked/back").symlink_to(root)
+    records = folder(root, split_by="subject", test_fraction=0.5, seed=0)
+    assert [r.image_id for r in records] == ["0", "1", "linked-0", "linked-1", "linked-2"]
+
+
 def test_a_folder_keeps_subjects_on_one_side(tmp_path):
     folder_of(tmp_path, 12)
     write_manifest(tmp_path, *[(f"{i}.png", f"s{i // 2}", "x") for i in range(12)],

@@ -80,6 +80,21 @@ def test_a_bad_file_among_many_can_be_skipped(tmp_path):
         load_set("x", entry, tmp_path, **OPTIONS)
 
 
+def test_a_skipped_file_makes_room_for_the_next(tmp_path):
+    root = folder_of(tmp_path / "set", 16)
+    rows = [(f"{i:02d}.png", f"s{i}", "test" if i < 8 else "train") for i in range(16)]
+    for i in range(16):
+        (root / f"{i}.png").rename(root / f"{i:02d}.part")
+        (root / f"{i:02d}.part").rename(root / f"{i:02d}.png")
+    write_manifest(root, *rows, header=("file", "subject", "split"))
+    (root / "01.png").write_text("x")
+    entry, told = SetEntry("folder", "set", "folder", on_error="skip"), []
+    options = {**OPTIONS, "train_images": 4, "test_images": 4}
+    arrays = load_set("x", entry, tmp_path, **options, left_out=told)
+    assert arrays["image_id"].tolist() == ["08", "09", "10", "11", "00", "02", "03", "04"]
+    assert len(told) == 1 and "01.png: cannot be read" in told[0]
+
+
 def test_an_image_of_the_other_split_is_dropped_and_told(tmp_path):
     root = folder_of(tmp_path / "set", 12)
     rows = [(f"{i}.png", f"s{i}", "test" if i < 5 else "train") for i in range(12)]
@@ -145,7 +160,8 @@ SETS = "source: own\nnames: [a]\nsets:\n  a: {adapter: folder, folder: a, anatom
         ("folder: a,", "folder: /a,", "a folder inside data/ is needed"),
         (", anatomy: folder", "", "sets.a: missing key anatomy"),
         ("anatomy:", "site: x, anatomy:", "sets.a.site: unknown key; allowed are adapter"),
-        ("adapter: folder", "adapter: mrnet, split_by: image", "'image' is for adapter folder"),
+        ("adapter: folder", "adapter: mrnet, split_by: image", "mrnet names no patients"),
+        ("adapter: folder", "adapter: brats, square: pad", "'pad' is for adapter folder"),
     ],
 )
 def test_sets_yaml_is_checked(tmp_path, old, new, message):

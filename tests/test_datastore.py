@@ -290,3 +290,36 @@ def test_files_of_a_series_are_copied_together(study, tmp_path):
             dicom(tmp_path / f"own/{subject}/{place}.dcm", pixels, PatientID=f"p{subject}", **tags)
     datastore.use([f"scans={tmp_path / 'own'}"], [], study)
     assert len(_in(study / "assets/own/scans")) == 18
+
+
+def test_use_takes_keys_and_keeps_how_a_set_is_read(study, tmp_path):
+    own, place = _images(tmp_path / "own"), study / "sets.yaml"
+    for path in own.iterdir():  # volumes of one row of slices
+        np.save(path.with_suffix(".npy"), np.asarray(Image.open(path))[None].repeat(3, axis=0))
+        path.unlink()
+    settings = ["hand.slices=1", "hand.on_error=skip", "hand.allow_images=true"]
+    datastore.use([f"hand={own}"], [], study, settings)
+    entry = read_sets(place)[1]["hand"]
+    assert (entry.slices, entry.on_error, entry.allow_images) == (1, "skip", True)
+    lines = datastore.use([f"hand={own}"], [], study, ["hand.axis=0"])
+    assert lines[0] == "set hand: read as before, slices: 1, on_error: skip"
+    entry = read_sets(place)[1]["hand"]
+    assert (entry.axis, entry.slices, entry.on_error) == ("0", 1, "skip")
+    assert not entry.allow_images  # of a folder that may hold other images: to be said again
+    datastore.use([f"other={own}"], [], study)
+    assert read_sets(place)[1]["other"].slices == 5
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("a.axis=9", "--set a.axis: '9'; allowed are auto, 0, 1, 2"),
+        ("a.folder=b", "--set a.folder=b: NAME.KEY=VALUE is needed, with a KEY of anatomy, split"),
+        ("b.axis=0", "--set b.axis=0: no such set; given are a"),
+        ("axis=0", "--set axis=0: NAME.KEY=VALUE is needed"),
+        ("a.slices=0", "--set a.slices: 0; a number of slices"),
+    ],
+)
+def test_wrong_keys_of_use(study, tmp_path, setting, message):
+    with pytest.raises(ValueError, match=message):
+        datastore.use([f"a={_images(tmp_path / 'own')}"], [], study, [setting])

@@ -1,3 +1,4 @@
+import nibabel
 import numpy as np
 import pytest
 from tiny_layouts import brats_scan, folder_of, mimic_of, mrnet_of, png
@@ -45,6 +46,16 @@ def test_brats(tmp_path):
     assert found["images listed"] == "4" and found["subjects"] == "3"
     assert found["with a segmentation"] == "3"
     assert len(problems) == 4 and all("(240, 240, 155) is expected" in line for line in problems)
+
+
+def test_a_mask_of_another_shape_is_found(tmp_path, monkeypatch):
+    monkeypatch.setitem(verify.SHAPES, "brats", (None, (16, 17, 155)))
+    where = brats_scan(tmp_path, 1)
+    path = where / "BraTS-GLI-00001-000-seg.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.zeros((16, 16, 155), np.uint8), np.eye(4)), path)
+    findings, (line,) = verify.verify("brats", tmp_path)
+    assert "mask of shape (16, 16) for an image of shape (17, 16)" in line
+    assert told(findings)["smallest image, pixels"][0] == "17 x 16"
 
 
 def test_mimic(tmp_path):

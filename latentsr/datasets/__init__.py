@@ -1,7 +1,7 @@
 """Data sets: adapters from the layouts on disk to records, checks, and the arrays of a study."""
 
 from latentsr.datasets.adapters import Record, brats, folder, mimic_cxr, mrnet
-from latentsr.datasets.load import list_images, load_set, read_images, recognise, summary
+from latentsr.datasets.load import list_images, load_set, read_images, recognise, sampled, summary
 from latentsr.datasets.pixels import middle_half_slices, prepare_mask, prepare_pixels
 from latentsr.datasets.sets import SetEntry, read_sets, study_sets
 
@@ -20,6 +20,7 @@ __all__ = [
     "read_images",
     "read_sets",
     "recognise",
+    "sampled",
     "study_sets",
     "summary",
 ]

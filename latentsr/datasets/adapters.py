@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
+import os
 import re
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -38,6 +41,11 @@ class Record:
     pixel_mm: tuple[float, ...] | None = None  # rows, columns, where the file says
     series: tuple[Path, ...] = ()  # all files of a DICOM series
 
+    @property
+    def files(self) -> list[Path]:
+        """Every file that the image comes from, its mask's too."""
+        return [path for path in (self.path, self.mask_path, *self.series) if path]
+
 
 def seeded_split(units: Sequence[str], test_fraction: float, seed: int) -> set[str]:
     """Draw the units (subjects, or images) of the test split.
@@ -53,29 +61,43 @@ def seeded_split(units: Sequence[str], test_fraction: float, seed: int) -> set[s
     return {names[i] for i in order[:count]}
 
 
+def walk(root: Path) -> Iterator[Path]:
+    """Yield what lies below a folder, at any depth; links to folders are followed, loops are not."""
+    inside = {root: {root.resolve()}}  # a folder: where it and all above it really lie
+    for where, folders, files in os.walk(root, followlinks=True):
+        above = inside.pop(Path(where))
+        for name in [*folders]:
+            path = Path(where) / name
+            if (real := path.resolve()) in above:
+                folders.remove(name)
+            else:
+                inside[path] = {*above, real}
+        yield from (Path(where) / name for name in (*folders, *files))
+
+
 def _rows(path: Path) -> Iterator[list[str]]:
-    """Read a csv or csv.gz file as text, so that 0042 stays 0042; a broken file is one line."""
+    """Yield the rows of a csv or csv.gz file as text, so that 0042 stays 0042."""
     try:
-        content = path.read_bytes()
-        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read as a table ({error})") from None
-    try:
-        return iter([row for row in csv.reader(text.splitlines(), strict=True) if row])
-    except csv.Error as error:
+        with path.open("rb") as raw:
+            file = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
+            with io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+                yield from (row for row in csv.reader(text, strict=True) if row)
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path}: cannot be read as a table ({error})") from None
 
 
-def _table(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
+def _table(
+    path: Path, needed: Sequence[str], optional: Sequence[str] = ()
+) -> Iterator[dict[str, str]]:
+    """Yield the named columns of each row, the only ones kept in memory."""
     rows = _rows(path)
     header = [cell.strip() for cell in next(rows, [])]
     if missing := [column for column in needed if column not in header]:
         found = ", ".join(header) or "none"
         raise ValueError(f"{path}: no column {', '.join(missing)}; columns found: {found}")
-    blank = [""] * len(header)  # a short row reads as empty cells
-    return [
-        dict(zip(header, (cell.strip() for cell in [*row, *blank]), strict=False)) for row in rows
-    ]
+    places = {column: header.index(column) for column in (*needed, *optional) if column in header}
+    for row in rows:  # a short row reads as empty cells
+        yield {column: row[i].strip() if i < len(row) else "" for column, i in places.items()}
 
 
 def mrnet(root: Path) -> list[Record]:
@@ -115,7 +137,7 @@ def _nifti(folder_path: Path, stem: str) -> Path | None:
 def brats_scans(root: Path) -> dict[str, tuple[str, Path]]:
     """Find the T2w volume of every scan, at any depth: scan -> (patient, file)."""
     scans: dict[str, tuple[str, Path]] = {}
-    for found in sorted(root.rglob("*-t2w.nii*")):
+    for found in sorted(walk(root)):
         inside = BRATS_SCAN.fullmatch(found.parent.name)  # of a folder X.nii, which is found too
         if inside or not (match := BRATS_SCAN.fullmatch(found.name)):
             continue
@@ -141,20 +163,25 @@ def scan_slices(scan: str, patient: str, found: Path, split: str, slices: int) -
     return records
 
 
-def brats(root: Path, *, slices: int, test_fraction: float, seed: int) -> list[Record]:
+def brats(
+    root: Path, *, slices: int, test_fraction: float, seed: int, split_by: str = "subject"
+) -> list[Record]:
     """List a BraTS 2023 GLI folder: ``slices`` axial T2w slices of the middle half of each scan.
 
     In BraTS-GLI-XXXXX-YYY XXXXX is the patient and YYY the time point. Patients are split by
     ``seed`` and keep all their scans on one side. Training uses every scan; a test patient
-    gives the earliest one only, so that each test patient weighs ``slices`` images. The
-    mask is any label above 0. Scans are looked for at any depth below ``root``.
+    gives the earliest one only, so that each test patient weighs ``slices`` images. With
+    ``split_by`` "image" scans are split instead, all of them used, as the paper's code does: a
+    patient's follow-up may then be on the other side. The mask is any label above 0. Scans are
+    looked for at any depth below ``root``.
     """
     scans = brats_scans(root)
-    test = seeded_split([patient for patient, _ in scans.values()], test_fraction, seed)
+    unit = {scan: scan if split_by == "image" else patient for scan, (patient, _) in scans.items()}
+    test = seeded_split([*unit.values()], test_fraction, seed)
     records, seen = [], set()
     for scan, (patient, found) in sorted(scans.items()):
-        split = "test" if patient in test else "train"
-        if split == "train" or patient not in seen:
+        split = "test" if unit[scan] in test else "train"
+        if split == "train" or patient not in seen or split_by == "image":
             records += scan_slices(scan, patient, found, split, slices)
         seen.add(patient)
     return records
@@ -170,14 +197,17 @@ def _mimic_table(root: Path, name: str) -> Path:
 
 def mimic_rows(root: Path) -> int:
     """Count the images that the metadata of a MIMIC-CXR-JPG folder lists."""
-    return len(_table(_mimic_table(root, "metadata"), ("dicom_id",)))
+    return sum(1 for _ in _table(_mimic_table(root, "metadata"), ("dicom_id",)))
 
 
-def mimic_cxr(root: Path) -> list[Record]:
+def mimic_cxr(
+    root: Path, *, split_by: str = "subject", test_fraction: float = 0.1, seed: int = 0
+) -> list[Record]:
     """List a MIMIC-CXR-JPG folder: its PA and AP views in the official split.
 
-    "validate" is left out. The tables list 377,110 images and most people hold a part of them:
-    an image that is not on disk is passed over. Subjects are patients.
+    "validate" is left out. With ``split_by`` "image" all images are split at random instead,
+    whatever their patient, as the paper's code does. The tables list 377,110 images and most
+    people hold a part of them: an image that is not on disk is passed over. Subjects are patients.
     """
     metadata, splits = _mimic_table(root, "metadata"), _mimic_table(root, "split")
     official = {row["dicom_id"]: row["split"] for row in _table(splits, ("dicom_id", "split"))}
@@ -185,9 +215,12 @@ def mimic_cxr(root: Path) -> list[Record]:
     for row in _table(metadata, ("dicom_id", "subject_id", "study_id", "ViewPosition")):
         dicom, patient, study = row["dicom_id"], row["subject_id"], row["study_id"]
         split = official.get(dicom)
-        if row["ViewPosition"] not in ("PA", "AP") or split == "validate":
+        if row["ViewPosition"] not in ("PA", "AP"):
             continue
-        if split not in ("train", "test"):
+        if split == "validate":
+            if split_by == "subject":
+                continue
+        elif split not in ("train", "test"):
             allowed = "allowed are train, validate, test"
             raise ValueError(f"{splits}: split of image {dicom} is {split!r}; {allowed}")
         path = root / "files" / f"p{patient[:2]}" / f"p{patient}" / f"s{study}" / f"{dicom}.jpg"
@@ -195,6 +228,9 @@ def mimic_cxr(root: Path) -> list[Record]:
             records.append(Record(dicom, patient, split, path, partial(pixels.read_image, path)))
     if not records:
         raise ValueError(f"{root}: none of the frontal images of {metadata.name} is in files/")
+    if split_by == "image":
+        test = seeded_split([record.image_id for record in records], test_fraction, seed)
+        records = [replace(r, split="test" if r.image_id in test else "train") for r in records]
     return sorted(records, key=lambda record: record.image_id)
 
 
@@ -202,8 +238,8 @@ def _manifest(root: Path, manifest: Path) -> list[tuple[str, str, str]]:
     """Rows (file, subject, split or "") of a manifest, each file checked to be in the folder."""
     listed: list[tuple[str, str, str]] = []
     seen: set[str] = set()
-    for line, row in enumerate(_table(manifest, ("file", "subject")), start=2):
-        name, subject, split = row["file"], row.get("subject", ""), row.get("split", "")
+    for line, row in enumerate(_table(manifest, ("file", "subject"), ("split",)), start=2):
+        name, subject, split = row["file"], row["subject"], row.get("split", "")
         where = f"{manifest}: line {line}"
         relative = PurePosixPath(name)
         if relative.is_absolute() or ".." in relative.parts:
@@ -255,7 +291,7 @@ def folder(
     else:
         paths = sorted(
             path
-            for path in root.rglob("*")
+            for path in walk(root)
             if path.is_file()
             and not any(part.startswith(".") for part in path.relative_to(root).parts)
         )
@@ -288,12 +324,17 @@ def folder(
     return sorted(whole, key=lambda record: (record.image_id, record.subject_id))
 
 
-def limited(records: Sequence[Record], split: str, count: int | None) -> list[Record]:
-    """Keep at most ``count`` images of a split: every subject's first, then every second, ..."""
+def limited(
+    records: Sequence[Record],
+    split: str,
+    count: int | None,
+    usable: Callable[[Record], bool] = lambda record: True,
+) -> list[Record]:
+    """Keep at most ``count`` usable images of a split: every subject's first, then the second, ..."""
     rank: dict[str, int] = {}
     ranked = []
     for record in sorted((r for r in records if r.split == split), key=lambda r: r.image_id):
         rank[record.subject_id] = rank.get(record.subject_id, 0) + 1
         ranked.append((rank[record.subject_id], record.image_id, record))
-    chosen = sorted(ranked, key=lambda item: item[:2])[:count]
-    return sorted((item[2] for item in chosen), key=lambda r: r.image_id)
+    good = (item[2] for item in sorted(ranked, key=lambda item: item[:2]) if usable(item[2]))
+    return sorted(islice(good, count), key=lambda r: r.image_id)

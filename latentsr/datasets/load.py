@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ from numpy.typing import DTypeLike
 from latentsr.datasets import adapters, formats, pixels
 from latentsr.datasets.adapters import MIN_PER_SPLIT, Record
 from latentsr.datasets.pixels import Array
-from latentsr.datasets.sets import FOLDER_ONLY, SetEntry
+from latentsr.datasets.sets import VOLUMES, SetEntry
 from latentsr.degrade import degrade
 from latentsr.scores import new_array, settle
 
+LESS = "without the images that were left out"
 MANY = 20  # problems listed before the rest is counted
 TWELVE_BITS = 2**12
 SETTLE = 100  # images that are written before they leave memory
@@ -97,11 +98,9 @@ def list_images(
         raise ValueError(f"set {name}: folder {root} is not there; run dvc repro data.dvc")
     seeded = {"test_fraction": test_fraction, "seed": seed}
     options: dict[str, dict[str, Any]] = {
-        "brats": {"slices": brain_slices, **seeded},
-        "folder": {
-            **{key: getattr(entry, key) for key in FOLDER_ONLY if key != "square"},
-            **seeded,
-        },
+        "brats": {"slices": brain_slices, "split_by": entry.split_by, **seeded},
+        "mimic_cxr": {"split_by": entry.split_by, **seeded},
+        "folder": {key: getattr(entry, key) for key in ("split_by", *VOLUMES)} | seeded,
     }
     try:
         records = getattr(adapters, entry.adapter)(root, **options.get(entry.adapter, {}))
@@ -109,6 +108,33 @@ def list_images(
         raise ValueError(f"set {name}: {error}") from None
     _refuse(list(_list_problems(name, entry, records)))
     return list(records)
+
+
+def sampled(
+    name: str,
+    entry: SetEntry,
+    records: Sequence[Record],
+    hr_px: int,
+    limits: Mapping[str, int | None],
+    left_out: list[str],
+) -> list[Record]:
+    """Choose the images of a study, at most as many a split as ``limits`` says.
+
+    With ``on_error: skip`` a file that cannot be used makes room for the next one; each gives a
+    line in ``left_out``.
+    """
+
+    def usable(record: Record) -> bool:
+        if entry.on_error == "skip":
+            try:
+                _prepared(record, entry, hr_px)
+            except ValueError as error:
+                left_out.append(f"set {name}: {error}")
+                return False
+        return True
+
+    parts = (adapters.limited(records, split, count, usable) for split, count in limits.items())
+    return [record for part in parts for record in part]
 
 
 def read_images(
@@ -120,9 +146,9 @@ def read_images(
 ) -> Iterator[tuple[Record, Array, Array | None]]:
     """Yield each record with its image, prepared, and its mask.
 
-    A file that cannot be used is a problem; all are raised together after the last image, or with
-    ``on_error: skip`` written to ``left_out``. So is, always, an image that equals one of the
-    other split pixel by pixel: it would be tested on what was trained on.
+    A file that cannot be used is a problem; all are raised together after the last image. An
+    image that equals one of the other split pixel by pixel is passed over, with a line in
+    ``left_out``: it would be tested on what was trained on.
 
     Raises
     ------
@@ -137,7 +163,7 @@ def read_images(
         try:
             hr, mask, peak = _prepared(record, entry, hr_px)
         except ValueError as error:
-            (told if entry.on_error == "skip" else problems).append(f"set {name}: {error}")
+            problems.append(f"set {name}: {error}")
             continue
         other = seen.setdefault(sha256(hr.tobytes()).digest(), record)
         if other.split != record.split:
@@ -194,12 +220,12 @@ def load_set(
     records = list_images(
         name, entry, root, brain_slices=brain_slices, test_fraction=test_fraction, seed=seed
     )
-    train = adapters.limited(records, "train", train_images)
-    records = train + adapters.limited(records, "test", test_images)
+    left_out = [] if left_out is None else left_out
+    limits = {"train": train_images, "test": test_images}
+    records = sampled(name, entry, records, hr_px, limits, left_out)
+    less = f"after the limit of {train_images} and {test_images} images"
     for problem in _list_problems(name, entry, records):
-        raise ValueError(
-            f"{problem}; here after the limit of {train_images} and {test_images} images"
-        )
+        raise ValueError(f"{problem}; here {LESS if left_out else less}")
     arrays: dict[str, Array] = {}
 
     def allocate(key: str, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> Array:
@@ -227,7 +253,7 @@ def load_set(
             settle(*arrays.values())
     if len(kept) < len(records):
         for problem in _list_problems(name, entry, kept):
-            raise ValueError(f"{problem}; here without the images that were left out")
+            raise ValueError(f"{problem}; here {LESS}")
         for key in arrays:
             arrays[key] = _shortened(
                 arrays[key], folder / f"{key}.npy" if folder else None, len(kept)
@@ -262,13 +288,16 @@ def recognise(root: Path) -> tuple[str, Path]:
 
     Returns ("mrnet" | "brats" | "mimic_cxr" | "folder", folder).
     """
-    for inner in sorted(root.rglob("train/sagittal")):
-        if (inner.parents[1] / "valid/sagittal").is_dir():
-            return "mrnet", inner.parents[1]
-    for table in sorted(root.glob("**/mimic-cxr-2.0.0-metadata.csv*")):
-        if (table.parent / "files").is_dir():
-            return "mimic_cxr", table.parent
-    if any(adapters.BRATS_SCAN.fullmatch(path.name) for path in root.rglob("*-t2w.nii*")):
+    scans = False
+    for path in adapters.walk(root):  # of half a million files: no further than needed
+        inner = path.parents[1]
+        if path.parts[-2:] == ("train", "sagittal") and (inner / "valid/sagittal").is_dir():
+            return "mrnet", inner
+        is_table = path.name.startswith("mimic-cxr-2.0.0-metadata.csv")
+        if is_table and (path.parent / "files").is_dir():
+            return "mimic_cxr", path.parent
+        scans = scans or bool(adapters.BRATS_SCAN.fullmatch(path.name))
+    if scans:
         return "brats", root
     return "folder", root
 

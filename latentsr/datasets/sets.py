@@ -19,7 +19,8 @@ NOT_NAMES = set(
     "all first null none nan na true false yes no on off".split()
 )  # mean something else
 SOURCES = ("phantoms", "own")
-FOLDER_ONLY = ("split_by", "axis", "slices", "fraction", "intensity", "square")
+VOLUMES = ("axis", "slices", "fraction", "intensity")  # how a folder's files become images
+FOLDER_ONLY = (*VOLUMES, "square")
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,10 @@ def set_entry(where: str, values: Mapping[str, Any]) -> SetEntry:
         )
     if not isinstance(entry.fraction, float) or not 0 < entry.fraction <= 1:
         raise ValueError(f"{where}.fraction: {entry.fraction!r}; above 0, at most 1.0 is needed")
+    if entry.adapter == "mrnet" and entry.split_by == "image":
+        raise ValueError(
+            f"{where}.split_by: 'image'; mrnet names no patients and has its own split"
+        )
     usual = SetEntry("folder", "", "")
     for key in FOLDER_ONLY:
         if entry.adapter != "folder" and (value := getattr(entry, key)) != getattr(usual, key):

@@ -10,6 +10,7 @@ import numpy as np
 
 from latentsr.datasets import adapters, formats
 from latentsr.datasets.adapters import Record
+from latentsr.datasets.pixels import Array
 from latentsr.datasets.sets import LAYOUTS
 
 QUICK = 50  # images that are opened without --full, evenly spread
@@ -57,31 +58,36 @@ def _counts(layout: str, root: Path, records: Sequence[Record]) -> Iterator[Find
         yield Finding(what, f"{count:,}", told, wanted in (None, count))
 
 
+def _wrong(layout: str, record: Record, image: Array) -> str:
+    """Say what is wrong with an image that could be read; "" where nothing is."""
+    dtype, shape = SHAPES.get(layout, (None, ()))
+    if shape:
+        header = formats.opened(record.path, "npy" if layout == "mrnet" else "nifti")
+        known = [(a, b) for a, b in zip(shape, header.shape, strict=True) if a is not None]
+        if any(a != b for a, b in known):
+            return f"shape {header.shape}; {shape} is expected"
+    if dtype and str(image.dtype) != dtype:
+        return f"pixels of type {image.dtype}; {dtype} is expected"
+    if not np.isfinite(image).all():
+        return f"{int((~np.isfinite(image)).sum())} pixels are not finite"
+    if np.ptp(image) == 0:
+        return f"all pixels are {image.flat[0]}"
+    if record.mask and (mask := record.mask()).shape != image.shape:
+        return f"mask of shape {mask.shape} for an image of shape {image.shape}"
+    return ""
+
+
 def _opened(
     layout: str, records: Sequence[Record], progress: Callable[[], object]
-) -> Iterator[tuple[Record, str]]:
-    """Read images; yield each with what is wrong with it, "" where nothing is."""
-    dtype, shape = SHAPES.get(layout, (None, ()))
+) -> Iterator[tuple[Record, str, tuple[int, ...]]]:
+    """Read images and masks; yield each with what is wrong with it and its shape."""
     for record in records:
         progress()
         try:
-            if shape:
-                header = formats.opened(record.path, "npy" if layout == "mrnet" else "nifti")
-                known = [(a, b) for a, b in zip(shape, header.shape, strict=True) if a is not None]
-                if any(a != b for a, b in known):
-                    yield record, f"shape {header.shape}; {shape} is expected"
-                    continue
             image = record.read()
-            if dtype and str(image.dtype) != dtype:
-                yield record, f"pixels of type {image.dtype}; {dtype} is expected"
-            elif not np.isfinite(image).all():
-                yield record, f"{int((~np.isfinite(image)).sum())} pixels are not finite"
-            elif np.ptp(image) == 0:
-                yield record, f"all pixels are {image.flat[0]}"
-            else:
-                yield record, ""
+            yield record, _wrong(layout, record, image), image.shape
         except Exception as error:  # noqa: BLE001 - every reader raises its own kinds
-            yield record, formats.told(error)
+            yield record, formats.told(error), ()
 
 
 def verify(
@@ -112,7 +118,10 @@ def verify(
     findings = list(_counts(layout, root, records))
     step = 1 if full else max(1, -(-len(records) // QUICK))
     looked = list(_opened(layout, records[::step], progress))
-    problems = [f"{record.path}: {told}" for record, told in looked if told]
+    problems = [f"{record.path}: {told}" for record, told, _ in looked if told]
+    if sizes := [shape for *_, shape in looked if len(shape) == 2]:
+        height, width = min(sizes, key=lambda shape: (min(shape), max(shape)))
+        findings.append(Finding("smallest image, pixels", f"{height} x {width}"))
     good = f"{len(looked) - len(problems)} of {len(looked)}"
     findings.append(Finding("images that can be used", good, f"{len(looked)}", not problems))
     return findings, problems
