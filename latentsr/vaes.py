@@ -66,6 +66,14 @@ class Autoencoder:
     def dtype(self) -> torch.dtype:
         return next(self.model.parameters()).dtype
 
+    def _in_float32_now(self) -> bool:
+        """Go on in float32 if it was float16 until now, and say so."""
+        if self.dtype != torch.float16:
+            return False
+        warnings.warn(f"vae {self.name}: float16 overflowed; float32 from here on", stacklevel=3)
+        self.model.float()
+        return True
+
     @torch.no_grad()
     def encode(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Encode to the posterior mean, or to one sample of the posterior.
@@ -103,11 +111,7 @@ class Autoencoder:
                 latents = latents + found.latent_dist.std.float() * noise
         if torch.isfinite(latents).all():
             return latents
-        if self.dtype == torch.float16:
-            warnings.warn(
-                f"vae {self.name}: float16 overflowed; float32 from here on", stacklevel=2
-            )
-            self.model.float()
+        if self._in_float32_now():
             return self.encode(images, generator)
         if not torch.isfinite(images).all():
             raise ValueError("images: a pixel is not finite")
@@ -144,6 +148,8 @@ class Autoencoder:
                 self.model.disable_tiling()
         images = (decoded.float().mean(1, keepdim=True) + 1) / 2  # (B, 1, H, W)
         if not torch.isfinite(images).all():
+            if torch.isfinite(latents).all() and self._in_float32_now():
+                return self.decode(latents, size, tile_px=tile_px)
             raise ValueError(f"vae {self.name}: a decoded pixel is not finite; decode in float32")
         if size is not None:
             images = images[..., : size[0], : size[1]]
@@ -252,7 +258,7 @@ def load(name: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> 
     device : str
         "cpu" or "cuda".
     dtype : torch.dtype
-        float32 or bfloat16; float16 goes on in float32 after its first non-finite latent.
+        float32 or bfloat16; float16 goes on in float32 after its first overflow.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The published architectures, with random weights, through chapters 2 and 3.
+"""The published architectures, with random weights, and a path of one's own in chapters 2 and 3.
 
 At their real width; `python benchmarks/paper_path.py` does the same at 256 px.
 """
@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from latentsr import degrade, notebook, phantoms, scores, scratch, vaes
+from latentsr import degrade, notebook, phantoms, registry, scores, scratch, vaes
 from latentsr.datasets import prepare_pixels
 
 
@@ -73,20 +73,31 @@ def run(folder, hr_px, unet_channels, steps):
     _, state = compvis.random_state(3, 3, (1, 2, 4), width=128, rank=4)
     torch.save({"state_dict": state}, folder / "vaes" / "medvae-4-3.ckpt")
     stable_diffusion(folder / "vaes" / "sd-vae-ft-ema.safetensors")
-    names, places = ["sd-vae-ft-ema", "medvae-4-3"], {k: str(folder) for k in ("inputs", "outputs")}
+    small = vaes.load("natural-f8c4")
+    vaes.save(small, folder / "mine.safetensors")
+    own_path = str(folder / "mine.safetensors")
+    names, places = (
+        ["sd-vae-ft-ema", "medvae-4-3", own_path],
+        {k: str(folder) for k in ("inputs", "outputs")},
+    )
     own = {"vaes": names, "arms": names, "batch": 1, "precision": "float32"}
     scratch.run_cells("02_autoencoders", {**places, "dataset": "knee", **own})
     found = {}
     for name in names:
-        kept = scores.read_arrays(folder / "autoencoders/knee/latents" / name)
+        kept = scores.read_arrays(folder / "autoencoders/knee/latents" / registry.label(name))
         arm = {"dataset": "knee", "vae": name, "grid_factor": 8, "seed": 1}
         arm |= {"lr_conditions": ["lr_latent", "upsampled_latent", "lr_pixels"]}
         arm |= {"unet_channels": unet_channels, "steps": steps, "batch": 1, "sampling_steps": 2}
         arm |= {"max_learning_rate": 1e-4, "weight_decay": 0.0, "gradient_clip": 1.0}
         arm |= {"ema_decay": 0.0, "save_every_s": 60}
         scratch.run_cells("03_train_arm", {**places, **arm})
-        table = pd.read_csv(folder / "arms/knee" / name / "scores.csv")
-        found[name] = kept["hr"].shape, kept["upsampled"].shape, table["psnr_db"].tolist()
+        table = pd.read_csv(folder / "arms/knee" / registry.folder(name) / "scores.csv")
+        assert set(table["vae"]) == {registry.label(name)}
+        found[registry.label(name)] = (
+            kept["hr"].shape,
+            kept["upsampled"].shape,
+            table["psnr_db"].tolist(),
+        )
     return found
 
 
@@ -97,9 +108,9 @@ def test_published_architectures_run_from_end_to_end(tmp_path, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
     found = run(tmp_path, 64, [32, 32, 64], 2)
     cards = json.loads((tmp_path / "autoencoders/knee/cards.json").read_text())
-    assert [round(card["parameters"] / 1e6, 1) for card in cards] == [83.7, 55.3]
+    assert [round(card["parameters"] / 1e6, 1) for card in cards] == [83.7, 55.3, 0.9]
     for (hr, upsampled, psnr_db), shape in zip(
-        found.values(), [(4, 8, 8), (3, 16, 16)], strict=True
+        found.values(), [(4, 8, 8), (3, 16, 16), (4, 8, 8)], strict=True
     ):
         assert hr == upsampled == (4, *shape)
         assert len(psnr_db) == 3 * 2 and all(0 < value < 60 for value in psnr_db)

@@ -101,11 +101,23 @@ def test_bfloat16_is_near_and_float16_falls_back():
                 return type("Found", (), {"latents": torch.full((1, 4, 8, 8), float("inf"))})
             return self.inner.encode(x)
 
+        def decode(self, z):
+            found = self.inner.decode(z)
+            if z.dtype == torch.float16:
+                found.sample[..., 0, 0] = float("nan")
+            return found
+
     vae = vaes.Autoencoder("x", Overflows())
     with pytest.warns(UserWarning, match="vae x: float16 overflowed; float32 from here on"):
         again = vae.encode(images)
     assert float((again - wanted).abs().max()) < 0.05 * float(wanted.abs().max())
     assert vae.dtype == torch.float32
+    vae = vaes.Autoencoder("x", Overflows())
+    with pytest.warns(UserWarning, match="vae x: float16 overflowed"):
+        decoded = vae.decode(wanted)
+    assert torch.isfinite(decoded).all() and vae.dtype == torch.float32
+    with pytest.raises(ValueError, match="a decoded pixel is not finite"):
+        vae.decode(wanted * float("nan"))
 
 
 @pytest.mark.parametrize("name", ["phantom-f4c3", "phantom-f8c4"])
