@@ -46,8 +46,3 @@ def on_grid(kind: str, shown: Tensor, grid_px: int) -> Tensor:
         size = (grid_px, grid_px)
         return functional.interpolate(shown, size, mode="bilinear", align_corners=False)
     return to_grid(shown, grid_px)
-
-
-def protocol(kind: str) -> str:
-    """Name the protocol of an arm whose other five switches are at their controlled values."""
-    return "controlled" if kind == "lr_pixels" else "mixed"

@@ -37,8 +37,3 @@ def test_every_condition_lies_on_the_grid(channels, factor):
     assert got["upsampled_latent"].numel() == shown["upsampled_latent"].numel()
     whole = functional.interpolate(shown["lr_latent"], 16, mode="bilinear", align_corners=False)
     assert torch.equal(got["lr_latent"], whole)
-
-
-def test_only_lr_pixels_is_controlled():
-    assert conditions.protocol("lr_pixels") == "controlled"
-    assert conditions.protocol("lr_latent") == "mixed"
