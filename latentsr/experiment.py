@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from latentsr.arms import Arm, Study, Walk
 from latentsr.degrade import degrade
 from latentsr.denoisers import Network
 from latentsr.protocols import CONTROLLED, Switches
+
+ATTENTION_PX = 16
 
 
 @dataclass(frozen=True)
@@ -57,22 +60,36 @@ class Spec:
 class Base:
     """The settings that a `Spec` varies."""
 
-    network: Network
-    own_network: Network  # on a latent's own grid: attention where a place is 16 image pixels
+    network: Network  # on the common grid
     settings: training.Settings
     sampling_steps: int
-    keep: Path | None = None  # finished and unfinished trainings
+    keep: Path | None = None  # a folder for the state of unfinished trainings
+    finished: Path | None = None  # and for finished ones, to be read again
     save_every_s: float = 60.0
 
 
-def network_of(spec: Spec, base: Base) -> Network:
-    """Return the denoiser's shape.
+def base_of(params: Mapping[str, Any], keep: Path | None, finished: Path | None = None) -> Base:
+    """Return the settings of chapter 3, from its block of parameters."""
+    network = Network(tuple(params["unet_channels"]), tuple(params["attention_levels"]))
+    names = [field.name for field in fields(training.Settings)]
+    settings = training.Settings(**{name: params[name] for name in names if name in params})
+    return Base(network, settings, params["sampling_steps"], keep, finished, params["save_every_s"])
 
-    >>> base = Base(Network((32, 64)), Network((32, 64), (1,)), None, 10)
-    >>> network_of(Spec("kl-f4", width=2.0, switches=Switches(grid="own")), base)
-    Network(channels=(64, 128), attends=(1,), kind='unet')
+
+def network_of(spec: Spec, base: Base, factor: int) -> Network:
+    """Return the denoiser's shape for an autoencoder that shrinks by ``factor``.
+
+    On a latent's own grid the level attends at which a place is 16 image pixels wide, as the
+    paper's does (16 x 16 places of a 256-pixel image).
+
+    >>> base = Base(Network((32, 64, 64)), None, 10)
+    >>> network_of(Spec("kl-f4", width=2.0, switches=Switches(grid="own")), base, 4)
+    Network(channels=(64, 128, 128), attends=(2,), kind='unet')
     """
-    chosen = base.own_network if spec.switches.grid == "own" else base.network
+    chosen = base.network
+    if spec.switches.grid == "own":
+        level = (ATTENTION_PX // factor).bit_length() - 1
+        chosen = replace(chosen, attends=(level,) if level < len(chosen.channels) else ())
     return replace(chosen.wider(spec.width), kind=spec.kind)
 
 
@@ -100,29 +117,56 @@ def training_rows(arm: Arm, subjects: NDArray[Any], share: float, seed: int) -> 
     return rows & torch.from_numpy(np.isin(subjects, kept))
 
 
+@dataclass(frozen=True)
+class Trained:
+    """An arm with its denoiser and the loss of every training step."""
+
+    arm: Arm
+    net: nn.Module
+    network: Network
+    losses: list[float]
+
+    def save(self, path: Path) -> None:
+        """Write the denoiser as safetensors."""
+        denoisers.save(self.net, self.arm.ends, self.network, str(path))
+
+    def cost(self) -> dict[str, float]:
+        """Return parameters, GFLOP of one call on one image, and the convolutions' reach.
+
+        ``receptive_field_px`` is in pixels of the HR image.
+        """
+        shapes = tuple(self.arm.target.shape[1:]), tuple(self.arm.condition.shape[1:])
+        net = copy.deepcopy(self.net).cpu()
+        pixels = self.arm.test["hr"].shape[-1] // shapes[0][-1]
+        return {
+            "parameters": denoisers.parameters(net),
+            "gflop_a_call": denoisers.gflop(net, *shapes),
+            "receptive_field_px": pixels * denoisers.receptive_field(net, *shapes),
+        }
+
+
 def trained(
     study: Study, spec: Spec, base: Base, progress: Callable[[], object] | None = None
-) -> tuple[Arm, nn.Module, list[float]]:
-    """Return an arm, its trained denoiser and its losses; what was trained before is read again.
+) -> Trained:
+    """Return an arm with its trained denoiser.
 
-    A finished training is kept in ``base.keep`` under a hash of settings, data, first weights and
-    code. Its losses are not, and are then empty.
+    With ``base.finished`` a training is kept there under a hash of settings, data, first weights
+    and code, and what was trained before is read again.
     """
     arm = study.arm(spec.vae, spec.switches, spec.condition_vae, spec.seed)
-    settings, network = settings_of(spec, base), network_of(spec, base)
+    settings = settings_of(spec, base)
+    network = network_of(spec, base, arm.autoencoder.factor)
     net = denoisers.build(*arm.ends, network, spec.seed)
     rows = training_rows(arm, study.data["subject_id"], spec.images, spec.seed)
     seen = arm.target[rows], arm.condition[rows]
-    if base.keep is None:
-        return (
-            arm,
-            net,
-            training.train(net, *seen, settings, device=study.device, progress=progress),
-        )
-    name = training.fingerprint(net, *seen, settings)
-    path = base.keep / "finished" / f"{name}.safetensors"
-    if path.exists():
-        return arm, denoisers.load(str(path), study.device).eval(), []
+    place = None
+    if base.finished is not None:
+        name = training.fingerprint(net, *seen, settings)
+        place = base.finished / f"{name}.safetensors"
+        if place.exists():
+            losses = np.load(place.with_suffix(".npy")).tolist()
+            net = denoisers.load(str(place), study.device).eval()
+            return Trained(arm, net, network, losses)
     losses = training.train(
         net,
         *seen,
@@ -132,10 +176,13 @@ def trained(
         keep=base.keep,
         save_every_s=base.save_every_s,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    denoisers.save(net, arm.ends, network, str(part := path.with_suffix(".part")))
-    Path(part).replace(path)
-    return arm, net, losses
+    done = Trained(arm, net, network, losses)
+    if place is not None:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        np.save(place.with_suffix(".npy"), losses)
+        done.save(part := place.with_suffix(".part"))
+        part.replace(place)
+    return done
 
 
 def walk_of(spec: Spec, base: Base) -> Walk:
@@ -156,12 +203,11 @@ def measures(
     consistency (the images made small again, against LR), and on phantoms against the twin
     without noise.
     """
-    count = len(images)
-    test = {key: values[:count] for key, values in test.items()}
+    test = {key: values[: len(images)] for key, values in test.items()}
     small = degrade(images, test["lr"].shape[-1], operator)
     found = {
         "psnr_db": metrics.psnr_db(images, test["hr"]),
-        "psnr_own_decode_db": metrics.psnr_db(images, own_decode[:count]),
+        "psnr_own_decode_db": metrics.psnr_db(images, own_decode[: len(images)]),
         "ms_ssim": metrics.ms_ssim(images, test["hr"]),
         "gmsd": metrics.gmsd(images, test["hr"]),
         "lr_consistency_db": metrics.psnr_db(small, test["lr"]),
@@ -180,8 +226,8 @@ def score(
     images: int | None = None,
 ) -> tuple[pd.DataFrame, NDArray[np.float32], list[float]]:
     """Train (or read) an arm, sample it and score it: per-image table, images, losses."""
-    arm, net, losses = trained(study, spec, base, progress)
-    made = arm.sample(net, walk_of(spec, base), spec.seed, images)
-    test = {key: values[: len(made)] for key, values in arm.test.items()}
+    done = trained(study, spec, base, progress)
+    made = done.arm.sample(done.net, walk_of(spec, base), spec.seed, images)
+    test = {key: values[: len(made)] for key, values in done.arm.test.items()}
     found = measures(made, test, study.own_decode(spec.vae), operator)
-    return scores.table(test, arm.identity(spec.seed), found), made, losses
+    return scores.table(test, done.arm.identity(spec.seed), found), made, done.losses

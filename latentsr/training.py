@@ -41,7 +41,7 @@ class Settings:
 
 def fingerprint(denoiser: nn.Module, target: Tensor, condition: Tensor, settings: Settings) -> str:
     """Return a hash of all that a training depends on: settings, data, first weights and code."""
-    found = sha256(repr(settings).encode())
+    found = sha256(f"{settings!r} torch {torch.__version__}".encode())
     for tensor in (target, condition, *denoiser.state_dict().values()):
         found.update(str((tuple(tensor.shape), tensor.dtype)).encode())
         ends = torch.stack([tensor.reshape(-1)[0], tensor.reshape(-1)[-1], tensor.float().sum()])

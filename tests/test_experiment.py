@@ -24,7 +24,7 @@ from latentsr.protocols import CONTROLLED, RELEASED, Switches
 
 MAIN = ("natural-f8c4", "phantom-f4c3")
 SETTINGS = training.Settings(3, 2, 1e-3, 0.0, 1.0, 7)
-BASE = Base(Network((8, 16)), Network((8, 16), (1,)), SETTINGS, sampling_steps=3)
+BASE = Base(Network((8, 16)), SETTINGS, sampling_steps=3)
 
 
 @pytest.fixture(scope="module")
@@ -139,9 +139,9 @@ def test_batches_and_order_do_not_change_an_image(study):
 
 def trained_arm(study, **changes):
     spec = Spec("phantom-f4c3", **changes)
-    arm, net, losses = experiment.trained(study, spec, BASE)
-    assert len(losses) == 3
-    return arm, net
+    done = experiment.trained(study, spec, BASE)
+    assert len(done.losses) == 3
+    return done.arm, done.net
 
 
 VARIANTS = [
@@ -169,15 +169,16 @@ def test_every_variant_trains_and_samples(study, changes):
 
 
 def test_a_finished_training_is_read_again_and_shared(study, tmp_path):
-    base = replace(BASE, keep=tmp_path)
+    base = replace(BASE, keep=tmp_path, finished=tmp_path / "finished")
     first = Spec("natural-f8c4", switches=RELEASED, schedule="released")
     other = replace(first, switches=replace(RELEASED, initial_noise_sd=1.0), num_steps=5)
     assert first.training == other.training
     table, made, losses = experiment.score(study, first, base, "bicubic")
-    again, same, none = experiment.score(study, first, base, "bicubic")
-    assert len(losses) == 3 and none == [] and np.array_equal(made, same)
-    _, changed, none = experiment.score(study, other, base, "bicubic")
-    assert none == [] and not np.array_equal(made, changed)
+    ran = []
+    _, same, again = experiment.score(study, first, base, "bicubic", lambda: ran.append(1))
+    assert len(losses) == 3 and losses == again and np.array_equal(made, same)
+    _, changed, _ = experiment.score(study, other, base, "bicubic", lambda: ran.append(1))
+    assert not ran and not np.array_equal(made, changed)
     assert len(list(tmp_path.glob("finished/*.safetensors"))) == 1
     assert not list(tmp_path.glob("*.pt"))
 
