@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +12,78 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentsr import conditions, latents, registry, sampling, scores, vaes
+from latentsr import (
+    conditions,
+    degrade,
+    diffusion,
+    latents,
+    protocols,
+    registry,
+    sampling,
+    scores,
+    vaes,
+)
+from latentsr.protocols import Switches
+from latentsr.sampling import Net
+
+
+@dataclass(frozen=True)
+class Walk:
+    """How an arm is sampled; what its network predicts must be what it was trained to predict."""
+
+    num_steps: int
+    sampler: str = "ddim"
+    prediction: str = "x0"
+    schedule: str = "cosine"
+    log_snr_shift: float = 0.0
+
+    def times(self, walk: str = "spaced") -> list[int]:
+        """Return the times of the walk: one for a one-step regression, whatever ``num_steps``."""
+        first = diffusion.first_time(self.prediction, self.shares())
+        if self.sampler == "dpm++":
+            first = min(first, sampling.DPM_FIRST)
+        calls = 1 if self.prediction == "one_step" else self.num_steps
+        return sampling.timesteps(walk, calls, first)
+
+    def shares(self) -> Tensor:
+        return diffusion.signal_shares(self.schedule, self.log_snr_shift)
+
+    def run(
+        self,
+        net: Net,
+        noise: Tensor,
+        condition: Tensor,
+        walk: str,
+        drawn: list[torch.Generator],
+    ) -> Tensor:
+        """Walk from noise ``(B, C, h, w)`` to x0 with a network of this kind."""
+        times, shares = self.times(walk), self.shares()
+        clean = sampling.predicts_clean(net, self.prediction, shares)
+        if self.prediction == "one_step":
+            noise = torch.zeros_like(noise)
+        if self.sampler not in sampling.SAMPLERS:
+            allowed = ", ".join(sampling.SAMPLERS)
+            raise ValueError(f"sampler: {self.sampler!r}; allowed are {allowed}")
+        if self.sampler != "ddim":
+            if self.prediction == "flow":
+                raise ValueError(f"sampler: {self.sampler!r}; a flow is sampled with ddim (Euler)")
+            given = (noise, condition, times, shares, drawn)
+            return sampling.with_scheduler(self.sampler, clean, *given)
+        if self.schedule == "released":
+            return sampling.as_released(clean, noise, condition, times, shares)
+        return sampling.ddim(clean, noise, condition, times, shares, self.prediction == "flow")
 
 
 @dataclass(frozen=True)
 class Arm:
-    """Scaled tensors on the common grid, rows in the order of the prepared set."""
+    """Scaled tensors on the denoiser's grid, rows in the order of the prepared set."""
 
+    dataset: str
+    vae: str
+    condition_vae: str
+    switches: Switches
     autoencoder: vaes.Autoencoder
-    hr_latents: Tensor  # (N, C, h, w), raw
+    latent_side: int
     target: Tensor  # (N, C', grid, grid)
     condition: Tensor  # (N, K, grid, grid)
     scaling: latents.Scaling
@@ -29,49 +91,133 @@ class Arm:
     test: dict[str, NDArray[Any]]
     numbers_seen: int  # how many numbers the condition carries
 
+    @property
+    def ends(self) -> tuple[int, int]:
+        """Channels of target and condition."""
+        return self.target.shape[1], self.condition.shape[1]
+
     def sample(
-        self, net: sampling.Net, times: Sequence[int], seed: int, images: int | None = None
+        self,
+        net: Net,
+        walk: Walk,
+        seed: int,
+        images: int | None = None,
+        switches: Switches | None = None,
+        batch: int = 64,
     ) -> NDArray[np.float32]:
         """Super-resolve the first ``images`` test images (all by default) to ``(M, H, W)``.
 
-        ``net`` must be on the autoencoder's device.
+        ``net`` must be on the autoencoder's device; ``switches`` may change those of sampling.
         """
         seen = self.condition[~self.is_training][:images]
         names = list(self.test["image_id"])[:images]
-        noise = sampling.initial_noise(names, tuple(self.target.shape[1:]), seed)
+        drawn = sampling.generators(names, seed)
+        shape = tuple(self.target.shape[1:])
+        noise = torch.stack([torch.randn(shape, generator=one) for one in drawn])
+        chosen = switches or self.switches
+        noise = noise * chosen.initial_noise_sd
+
+        def go(z: Tensor, condition: Tensor, rows: slice) -> Tensor:
+            return walk.run(net, z, condition, chosen.walk, drawn[rows])
+
         device = self.autoencoder.device
-        scaled = sampling.in_batches(net, noise, seen, times, device=device)
-        raw = conditions.from_grid(self.scaling.undo(scaled), self.hr_latents.shape[-1])
+        scaled = sampling.in_batches(go, noise, seen, batch=batch, device=device)
+        return self.decode(scaled)
+
+    def decode(self, scaled: Tensor) -> NDArray[np.float32]:
+        """Turn scaled targets ``(M, C', grid, grid)`` into images ``(M, H, W)``."""
+        raw = conditions.from_grid(self.scaling.undo(scaled), self.latent_side)
         return latents.decode_all(self.autoencoder, raw, batch=16)
 
+    def identity(self, seed: int) -> dict[str, Any]:
+        """Return the identifying columns of the arm's tables, its six switches among them."""
+        named = (self.dataset, registry.label(self.vae), registry.label(self.condition_vae))
+        kind, protocol = self.switches.lr_condition, self.switches.protocol
+        return {**self.switches.columns(), **scores.identity(*named, kind, protocol, seed)}
 
-def load(
-    results: Path, dataset: str, vae: str, lr_condition: str, grid_factor: int, device: str = "cpu"
-) -> Arm:
-    """Read one arm's latents and bring target and condition to the common grid, standardised.
 
-    Scales come from the training rows only. Tensors stay on the CPU; the autoencoder is on
-    ``device``, in the precision that its card says it encoded in.
-    """
-    data = scores.read_arrays(results / "data" / dataset)
-    folder, name = results / "autoencoders" / dataset, registry.label(vae)
-    cards = {card["vae"]: card for card in json.loads((folder / "cards.json").read_text())}
-    codes = scores.read_arrays(folder / "latents" / name)
-    hr, lr, upsampled = (torch.tensor(codes[key]) for key in ("hr", "lr", "upsampled"))
-    is_training = torch.from_numpy(np.array(data["split"] == "train"))
-    grid_px = data["hr"].shape[-1] // grid_factor
-    pixels = torch.tensor(data["lr"])[:, None]  # (N, 1, h, w)
-    shown = {"lr_latent": lr, "upsampled_latent": upsampled, "lr_pixels": pixels}[lr_condition]
-    seen = conditions.on_grid(lr_condition, shown, grid_px)
-    target = conditions.to_grid(hr, grid_px)
-    scaling = latents.Scaling.fit(target[is_training])
-    return Arm(
-        autoencoder=vaes.load(vae, device, getattr(torch, cards[name]["precision"])),
-        hr_latents=hr,
-        target=scaling.apply(target),
-        condition=latents.Scaling.fit(seen[is_training]).apply(seen),
-        scaling=scaling,
-        is_training=is_training,
-        test=scores.test_images(data),
-        numbers_seen=shown[0].numel(),
-    )
+def _sampled(
+    vae: vaes.Autoencoder, images: NDArray[np.float32], image_ids: NDArray[Any], seed: int
+) -> Tensor:
+    """Encode images ``(N, H, W)`` to one sample of the posterior each, by id and seed."""
+    drawn = sampling.generators([f"{name}|posterior" for name in image_ids], seed)
+    pairs = zip(images, drawn, strict=True)
+    codes = [vae.encode(torch.tensor(one)[None, None], own) for one, own in pairs]
+    return torch.cat([code.cpu() for code in codes])
+
+
+class Study:
+    """What chapters 1 and 2 left of one set, read once for all of its arms."""
+
+    def __init__(self, results: Path, dataset: str, grid_factor: int, device: str = "cpu"):
+        self.folder, self.dataset, self.device = results / "autoencoders" / dataset, dataset, device
+        self.data = scores.read_arrays(results / "data" / dataset)
+        self.grid_px = self.data["hr"].shape[-1] // grid_factor
+        self.is_training = torch.from_numpy(np.array(self.data["split"] == "train"))
+        self.test = scores.test_images(self.data)
+        cards = json.loads((self.folder / "cards.json").read_text())
+        self.precision = {card["vae"]: card["precision"] for card in cards}
+        self._vaes: dict[str, vaes.Autoencoder] = {}
+
+    def autoencoder(self, vae: str) -> vaes.Autoencoder:
+        """Load an autoencoder once, in the precision that its card says it encoded in."""
+        if vae not in self._vaes:
+            precision = getattr(torch, self.precision[registry.label(vae)])
+            self._vaes[vae] = vaes.load(vae, self.device, precision)
+        return self._vaes[vae]
+
+    def codes(self, vae: str, kind: str, posterior: str, seed: int) -> Tensor:
+        """Return the latents of HR ("hr"), LR ("lr") or enlarged LR images ("upsampled")."""
+        if posterior == "as_published" and vae in protocols.SAMPLED:
+            side = self.data["hr"].shape[-1]
+            images = np.array(self.data["hr" if kind == "hr" else "lr"])
+            if kind == "upsampled":
+                images = degrade.upsample(images, side)
+            return _sampled(self.autoencoder(vae), images, self.data["image_id"], seed)
+        kept = scores.read_arrays(self.folder / "latents" / registry.label(vae))
+        return torch.tensor(kept[kind])
+
+    def arm(self, vae: str, switches: Switches, condition_vae: str = "", seed: int = 0) -> Arm:
+        """Bring target and condition of one arm to its grid, scaled as its switches say.
+
+        Scales come from the training rows only; ``seed`` is for sampled posteriors. Tensors stay
+        on the CPU, the autoencoder is on the study's device.
+
+        Raises
+        ------
+        ValueError
+            Where the condition is coarser than the grid.
+        """
+        shown_by = condition_vae or vae
+        hr = self.codes(vae, "hr", switches.posterior, seed)
+        grid_px = self.grid_px if switches.grid == "common" else hr.shape[-1]
+        kind = switches.lr_condition
+        if kind == "lr_pixels":
+            shown = torch.tensor(self.data["lr"])[:, None]  # (N, 1, h, w)
+        else:
+            key = {"lr_latent": "lr", "upsampled_latent": "upsampled"}[kind]
+            shown = self.codes(shown_by, key, switches.posterior, seed)
+        seen, target = conditions.on_grid(kind, shown, grid_px), conditions.to_grid(hr, grid_px)
+        rows = self.is_training
+        scaling = latents.Scaling.fit(target[rows], switches.latent_scaling)
+        # LR pixels are standardised in every protocol: they are no latents
+        how = "channel" if kind == "lr_pixels" else switches.latent_scaling
+        return Arm(
+            dataset=self.dataset,
+            vae=vae,
+            condition_vae=shown_by,
+            switches=switches,
+            autoencoder=self.autoencoder(vae),
+            latent_side=hr.shape[-1],
+            target=scaling.apply(target),
+            condition=latents.Scaling.fit(seen[rows], how).apply(seen),
+            scaling=scaling,
+            is_training=rows,
+            test=self.test,
+            numbers_seen=shown[0].numel(),
+        )
+
+    def own_decode(self, vae: str) -> NDArray[np.float32]:
+        """Return the test images ``(M, H, W)`` as the autoencoder gives them back."""
+        kept = scores.read_arrays(self.folder / "reconstructions.npz")
+        return kept[registry.label(vae)].astype(np.float32)

@@ -50,6 +50,17 @@ def decode_all(vae: Autoencoder, latents: Tensor, batch: int) -> Images:
     return torch.cat(pieces)[:, 0].numpy()
 
 
+def round_trip(vae: Autoencoder, lr: Images, hr_px: int, batch: int) -> tuple[Images, Images]:
+    """Send LR images ``(N, h, w)`` through the autoencoder at their own size.
+
+    Returns its copies ``(N, h, w)``, and the copies enlarged bicubically to ``(N, H, H)``: super
+    resolution without any denoiser, from what the released condition keeps.
+    """
+    height, width = lr.shape[1:]
+    copies = decode_all(vae, encode_all(vae, lr, batch), batch)[:, :height, :width]
+    return copies, upsample(copies, hr_px)
+
+
 def keep(
     vae: Autoencoder, hr: Images, lr: Images, batch: int, folder: Path | None = None
 ) -> dict[str, Tensor]:

@@ -221,12 +221,15 @@ def study(inputs: Path) -> dict[str, Any]:
     """Return the parameters of the run that lies in ``inputs``, all blocks in one dict.
 
     Later chapters need a few of earlier chapters' parameters (which arms, which conditions);
-    they come from the profile that made the files, never from a listing of them.
+    they come from the profile that made the files, never from a listing of them. ``arms`` are
+    those that were run under every LR condition.
     """
     by_hand = inputs.parts[:1] == SCRATCH.parts
     profile = params.read(Path("profiles/smoke.yaml")) if by_hand else profile_of(inputs)[1]
     blocks = ("data", "autoencoders", "train_arm", "vae_swap")
-    return {key: value for block in blocks for key, value in vars(profile[block]).items()}
+    found = {key: value for block in blocks for key, value in vars(profile[block]).items()}
+    found["arms"] = [vae for vae in found["arms"] if vae not in found["pixels_only"]]
+    return found
 
 
 def arm_folders(inputs: Path) -> dict[str, str]:

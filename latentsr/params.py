@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass, make_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,27 @@ from latentsr import registry
 
 LR_CONDITIONS = ("lr_latent", "upsampled_latent", "lr_pixels")
 WALKS = ("spaced", "first")
+MAIN_ARMS = ("crossed", "released")
 OPERATORS = ("bicubic", "lanczos", "gaussian", "kspace")
 
 
 @dataclass(frozen=True)
 class Key:
-    """The type of a value, and its range in code and in words; ``many`` makes it a list."""
+    """The type of a value, and its range in code and in words; ``many`` makes it a list.
+
+    A list has one item or more, unless it ``may_be_empty``.
+    """
 
     kind: type
     needed: str = ""
     allows: Callable[[Any], object] = lambda value: True
     many: bool = False
+    may_be_empty: bool = False
 
     def check(self, where: str, value: Any) -> Any:
         """Return the value, an int as float where a float is wanted; else one line of error."""
         if self.many:
-            if not isinstance(value, list) or not value:
+            if not isinstance(value, list) or not (value or self.may_be_empty):
                 raise ValueError(f"{where}: {value!r}, but a list of one or more is needed")
             one = Key(self.kind, self.needed, self.allows)
             if len(set(map(str, value))) < len(value):
@@ -96,7 +101,13 @@ SCHEMA: dict[str, dict[str, Key]] = {
     "train_arm": {
         "lr_conditions": one_of(*LR_CONDITIONS, many=True),
         "grid_factor": Key(int, "8", lambda v: v == 8),
+        "pixels_only": replace(VAES, may_be_empty=True),
+        "main_arms": Key(
+            str, "crossed or released", MAIN_ARMS.__contains__, many=True, may_be_empty=True
+        ),
+        "released_steps": CALLS,
         "unet_channels": Key(list, "1 to 4 multiples of 8", _are_widths),
+        "attention_levels": Key(int, "0 to 3", range(4).__contains__, many=True, may_be_empty=True),
         **dict.fromkeys(("steps", "batch"), COUNT),
         "max_learning_rate": RATE,
         "weight_decay": Key(float, "at least 0", lambda v: v >= 0),
@@ -180,6 +191,7 @@ def _agree(settings: Mapping[str, Any]) -> None:
             f"ablations.steps_grid: {late.steps_grid}; two or more values from "
             f"statistics.schedule_from, {from_calls}, on are needed"
         )
+    full = [vae for vae in coders.arms if vae not in arm.pixels_only]
     own: dict[str, str] = {}
     for vae in coders.vaes:
         if (other := own.setdefault(registry.label(vae), vae)) != vae:
@@ -189,7 +201,8 @@ def _agree(settings: Mapping[str, Any]) -> None:
             )
     for key, names, allowed in (
         ("autoencoders.arms", coders.arms, coders.vaes),
-        ("vae_swap.main_vaes", swap.main_vaes, coders.arms),
+        ("train_arm.pixels_only", arm.pixels_only, coders.arms),
+        ("vae_swap.main_vaes", swap.main_vaes, full),
         ("ablations.ablation_condition", [condition], arm.lr_conditions),
     ):
         if strange := [name for name in names if name not in allowed]:

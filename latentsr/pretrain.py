@@ -39,16 +39,16 @@ class Recipe:
     diffusion, where errors are summed too (Rombach et al. 2022: 1e-6).
     """
 
-    steps: int = 1500
+    steps: int = 6000
     batch: int = 8
     crop_px: int = 64
     mse: float = 0.5
-    kl: float = 4.096e-3  # of the sum over a latent, per pixel of the crop
+    kl: float = 1.0e-6  # of the sum over a latent, per pixel of the crop
     muon_rate: float = 3.0e-2  # peak of the one-cycle schedule, as is the next
     adamw_rate: float = 2.0e-3
     weight_decay: float = 1.0e-2
     gradient_clip: float = 1.0
-    logvar_start: float = 0.0  # added to the posterior's log-variance at the start of training
+    logvar_start: float = -3.0  # added to the posterior's log-variance at the start of training
 
 
 def photographs() -> list[NDArray[np.float32]]:

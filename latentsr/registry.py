@@ -117,6 +117,11 @@ CORNERS = (  # of domain x geometry: natural f8, other f8, natural f4, other f4
     ("sd-vae-ft-ema", "medvae-8-4", "kl-f4", "medvae-4-3"),
 )
 
+ONE_CHANNEL = (  # of natural f4 and other f4 with as many numbers as f8, "" where there is none
+    ("natural-f4c1", "phantom-f4c1"),
+    ("", "medvae-4-1"),
+)
+
 
 def spec(name: str) -> Spec:
     """Return the entry of a registered autoencoder.
@@ -143,6 +148,15 @@ def corners(names: Collection[str]) -> tuple[str, ...]:
     ()
     """
     return next((four for four in CORNERS if set(four) <= set(names)), ())
+
+
+def one_channel(corners: tuple[str, ...]) -> tuple[str, str]:
+    """Return the f4 autoencoders of one channel that go with four corners.
+
+    >>> one_channel(corners(["natural-f8c4", "phantom-f8c4", "natural-f4c3", "phantom-f4c3"]))
+    ('natural-f4c1', 'phantom-f4c1')
+    """
+    return ONE_CHANNEL[CORNERS.index(corners)]
 
 
 def is_vae(value: str) -> bool:

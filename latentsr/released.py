@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from latentsr import metrics, scores, vaes
+from latentsr import diffusion, metrics, sampling, scores, vaes
 from latentsr.checkpoints import read
 from latentsr.sampling import initial_noise
 
@@ -55,16 +55,11 @@ def place(name: str) -> Path:
 
 
 def signal_shares() -> Tensor:
-    r"""Return the cumulative signal share of their schedule ``(1000,)``, entry 0 nearly pure noise.
+    """Return the cumulative signal share of their schedule ``(1000,)``, entry 0 nearly pure noise.
 
-    :math:`\cos^2\left(\frac{x / (T + 1) + s}{1 + s} \cdot \frac{\pi}{2}\right)` with s = 0.008
-    on T + 1 points x from 0 to T + 1, as a product of steps of at least 1e-4, and turned round:
-    entry i belongs to time T - 1 - i.
+    Entry i belongs to time 999 - i.
     """
-    place = torch.linspace(0, STEPS + 1, STEPS + 1, dtype=torch.float64) / (STEPS + 1)
-    share = torch.cos((place + 0.008) / 1.008 * torch.pi / 2) ** 2
-    steps = (share[1:] / share[:-1]).clamp(1e-4, 1)
-    return steps.cumprod(0).flip(0).float()
+    return diffusion.released_shares().flip(0)
 
 
 class ReleasedDenoiser(nn.Module):
@@ -106,21 +101,13 @@ def sample(
     Tensor
         The last prediction ``(B, C, h, w)``.
     """
-    z = 0.5 * noise
+    last = STEPS - 1
 
-    def predict(index: int) -> Tensor:
-        return net(z, condition, torch.full((len(z),), index, device=z.device))
+    def at_time(z: Tensor, seen: Tensor, times: Tensor) -> Tensor:
+        return net(z, seen, last - times)
 
-    for index in range(num_steps - 1):
-        now, then = alphas[index], alphas[index + 1]
-        clean = predict(index)
-        direction = (z - now.sqrt() * clean) / ((1 - now).sqrt() + 1e-4)
-        z = (
-            z
-            + (then.sqrt() - now.sqrt()) * clean
-            + ((1 - then).sqrt() - (1 - now).sqrt()) * direction
-        )
-    return predict(num_steps - 1)
+    times = sampling.timesteps("first", num_steps)
+    return sampling.as_released(at_time, 0.5 * noise, condition, times, alphas.flip(0))
 
 
 def _unet_state(state: Mapping[str, Any], path: Path) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ def _make(job: tuple[str, dict[str, str]]) -> str:
     place = notebook.SCRATCH / "smoke"
     inputs = notebook.SCRATCH / "data" if stem == "01_data" else place
     places = {"inputs": str(inputs), "outputs": str(place)}
-    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         run_cells(stem, notebook.arguments_of(stem, SMOKE, {**places, **run}))
     return f"{notebook.label(stem, run)}: {time.monotonic() - started:.0f} s"
 

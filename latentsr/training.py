@@ -11,30 +11,20 @@ from math import isfinite
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from latentsr.denoisers import Denoiser
-
-NUM_TRAIN_TIMESTEPS = 1000
-
-
-def alphas_cumprod() -> Tensor:
-    """Return the cumulative signal share of the cosine schedule, ``(1000,)``, t = 0 nearly clean."""
-    from diffusers import DDPMScheduler
-
-    return DDPMScheduler(NUM_TRAIN_TIMESTEPS, beta_schedule="squaredcos_cap_v2").alphas_cumprod
-
-
-def add_noise(clean: Tensor, noise: Tensor, signal: Tensor) -> Tensor:
-    r"""Return :math:`\sqrt{a} x_0 + \sqrt{1 - a} \epsilon` for ``signal`` a of shape ``(B,)``."""
-    share = signal[:, None, None, None]  # (B, 1, 1, 1)
-    return share.sqrt() * clean + (1 - share).sqrt() * noise
+from latentsr import diffusion
+from latentsr.diffusion import NUM_TRAIN_TIMESTEPS
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a denoiser is trained; ``steps`` optimiser steps of one-cycle AdamW."""
+    """How a denoiser is trained; ``steps`` optimiser steps of one-cycle AdamW.
+
+    ``prediction`` is one of `diffusion.PREDICTIONS`, ``schedule`` and ``log_snr_shift`` as in
+    `diffusion.signal_shares`; ``loss`` is "l1" or "l2".
+    """
 
     steps: int
     batch: int
@@ -43,22 +33,26 @@ class Settings:
     gradient_clip: float
     seed: int
     ema_decay: float = 0.0  # of the moving average of weights that is kept in the end; 0: none
+    prediction: str = "x0"
+    loss: str = "l1"
+    schedule: str = "cosine"
+    log_snr_shift: float = 0.0
 
 
-def fingerprint(denoiser: Denoiser, target: Tensor, condition: Tensor, settings: Settings) -> str:
+def fingerprint(denoiser: nn.Module, target: Tensor, condition: Tensor, settings: Settings) -> str:
     """Return a hash of all that a training depends on: settings, data, first weights and code."""
-    found = sha256(repr(settings).encode())
+    found = sha256(f"{settings!r} torch {torch.__version__}".encode())
     for tensor in (target, condition, *denoiser.state_dict().values()):
         found.update(str((tuple(tensor.shape), tensor.dtype)).encode())
         ends = torch.stack([tensor.reshape(-1)[0], tensor.reshape(-1)[-1], tensor.float().sum()])
         found.update(ends.double().cpu().numpy().tobytes())
-    for name in ("training.py", "denoisers.py"):
+    for name in ("training.py", "denoisers.py", "diffusion.py", "transformer.py"):
         found.update((Path(__file__).parent / name).read_bytes())
     return found.hexdigest()
 
 
 def train(
-    denoiser: Denoiser,
+    denoiser: nn.Module,
     target: Tensor,
     condition: Tensor,
     settings: Settings,
@@ -68,11 +62,11 @@ def train(
     keep: Path | None = None,
     save_every_s: float = 60.0,
 ) -> list[float]:
-    r"""Train in place to predict x0 with the L1 loss :math:`|net(z_t, c, t) - x_0|_1`.
+    r"""Train in place, by default to predict x0 with the L1 loss :math:`|net(z_t, c, t) - x_0|_1`.
 
     Parameters
     ----------
-    denoiser : Denoiser
+    denoiser : nn.Module
         Changed in place and left on ``device``.
     target, condition : Tensor
         Scaled training tensors ``(N, C, h, w)`` and ``(N, K, h, w)`` on the common grid.
@@ -123,7 +117,11 @@ def train(
     )
     net, optimiser = accelerator.prepare(denoiser, optimiser)
     order, noises = (torch.Generator().manual_seed(settings.seed + k) for k in (0, 1))
-    signal = alphas_cumprod()
+    shares = diffusion.signal_shares(settings.schedule, settings.log_snr_shift)
+    losses_by_name = {"l1": functional.l1_loss, "l2": functional.mse_loss}
+    if settings.loss not in losses_by_name:
+        raise ValueError(f"loss: {settings.loss!r}; allowed are {', '.join(losses_by_name)}")
+    kind = settings.prediction
     net.train()
     plain = accelerator.unwrap_model(net)
     average = {k: v.clone() for k, v in plain.state_dict().items()} if settings.ema_decay else {}
@@ -148,10 +146,13 @@ def train(
         rows = torch.randint(len(target), (settings.batch,), generator=order)
         times = torch.randint(NUM_TRAIN_TIMESTEPS, (settings.batch,), generator=order)
         noise = torch.randn(target[rows].shape, generator=noises)
-        noisy = add_noise(target[rows], noise, signal[times])
-        batch = (noisy, condition[rows], times, target[rows])
-        noisy, seen, times, clean = (tensor[share].to(accelerator.device) for tensor in batch)
-        loss = functional.l1_loss(net(noisy, seen, times), clean)
+        if kind == "one_step":
+            times = torch.full_like(times, NUM_TRAIN_TIMESTEPS - 1)
+        noisy = diffusion.noised(target[rows], noise, times, shares, kind)
+        aim = diffusion.wanted(kind, target[rows], noise, times, shares)
+        batch = (noisy, condition[rows], times, aim)
+        noisy, seen, times, aim = (tensor[share].to(accelerator.device) for tensor in batch)
+        loss = losses_by_name[settings.loss](net(noisy, seen, times), aim)
         losses.append(float(accelerator.reduce(loss.detach(), "mean")))
         if not isfinite(losses[-1]):
             raise ValueError(f"training: loss {losses[-1]} at step {step}; lower max_learning_rate")

@@ -80,7 +80,7 @@ def test_a_bad_block_is_one_line(name, values, message):
     ("old", "new", "message"),
     [
         ("lr_px: 32", "lr_px: 30", "data.lr_px: 30; a quarter of hr_px 128 is needed"),
-        ("arms: [natural-f8c4,", "arms: [kl-f4,", "autoencoders.arms: 'kl-f4'; allowed here are"),
+        ("    [natural-f8c4,", "    [kl-f4,", "autoencoders.arms: 'kl-f4'; allowed here are"),
         ("main_vaes: [natural-f8c4,", "main_vaes: [kl-f4,", "vae_swap.main_vaes: 'kl-f4'; allowed"),
         ("main_vaes: [natural-f8c4,", "main_vaes: [", "vae_swap.main_vaes: .*; two are needed"),
         (

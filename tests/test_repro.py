@@ -70,7 +70,7 @@ def test_stages_are_timed_by_their_lines():
 
 
 def test_an_autoencoder_without_weights_is_found_before_anything_runs(clone):
-    text = Path("params.yaml").read_text().replace("    - natural-f4c1 ", "    - kl-f4 ")
+    text = Path("params.yaml").read_text().replace("    - natural-f8c4-s1 ", "    - kl-f4 ")
     Path("params.yaml").write_text(text)
     with pytest.raises(ValueError, match="vae kl-f4: assets/vaes/kl-f4.ckpt is not there"):
         repro.run(None)

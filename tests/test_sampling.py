@@ -2,8 +2,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from latentsr import sampling
-from latentsr.training import add_noise, alphas_cumprod
+from latentsr import diffusion, sampling
 
 
 def drifting(z, condition, t):
@@ -46,7 +45,7 @@ def test_both_walks_are_the_same_at_1000():
 
 
 def test_truncated_walk_ends_in_noise_and_spaced_does_not():
-    signal = alphas_cumprod()
+    signal = diffusion.signal_shares()
     assert signal[sampling.timesteps("first", 50)[-1]] < 0.01
     assert signal[sampling.timesteps("spaced", 50)[-1]] > 0.99
 
@@ -78,15 +77,10 @@ def test_noise_depends_on_id_and_seed_alone():
 def test_batches_do_not_change_the_result():
     noise = sampling.initial_noise([str(i) for i in range(7)], (3, 5, 7), seed=0)
     times = sampling.timesteps("spaced", 5)
-    one = sampling.in_batches(drifting, noise, noise, times, batch=7)
-    many = sampling.in_batches(drifting, noise, noise, times, batch=2)
+
+    def walk(z, c, rows):
+        return sampling.ddim(drifting, z, c, times)
+
+    one = sampling.in_batches(walk, noise, noise, batch=7)
+    many = sampling.in_batches(walk, noise, noise, batch=2)
     torch.testing.assert_close(one, many, rtol=0, atol=1e-6)
-
-
-def test_add_noise_equals_diffusers():
-    scheduler = DDIMScheduler(1000, beta_schedule="squaredcos_cap_v2")
-    clean, noise = torch.randn(3, 2, 5, 7), torch.randn(3, 2, 5, 7)
-    times = torch.tensor([0, 500, 999])
-    expected = scheduler.add_noise(clean, noise, times)
-    got = add_noise(clean, noise, alphas_cumprod()[times])
-    torch.testing.assert_close(got, expected)

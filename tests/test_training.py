@@ -8,6 +8,7 @@ import torch
 
 from latentsr import denoisers, training
 
+NETWORK = denoisers.Network((8, 16))
 SETTINGS = training.Settings(
     steps=12, batch=4, max_learning_rate=3e-3, weight_decay=0.0, gradient_clip=1.0, seed=7
 )
@@ -20,7 +21,7 @@ def tensors():
 
 
 def trained(settings=SETTINGS):
-    net = denoisers.build(3, 2, (8, 16), seed=1)
+    net = denoisers.build(3, 2, NETWORK, seed=1)
     return net, training.train(net, *tensors(), settings)
 
 
@@ -69,7 +70,7 @@ def test_two_processes_share_each_batch(tmp_path):
     weights, losses = torch.load(out)
     one, alone = trained()
     assert losses == pytest.approx(alone, abs=1e-5)
-    other = denoisers.build(3, 2, (8, 16), seed=1).eval()
+    other = denoisers.build(3, 2, NETWORK, seed=1).eval()
     other.load_state_dict(weights)
     target, condition = tensors()  # outputs: Adam turns rounding into steps where gradients vanish
     with torch.no_grad():
@@ -80,7 +81,7 @@ def test_two_processes_share_each_batch(tmp_path):
 def test_a_loss_that_is_not_finite_stops_with_one_line():
     target, condition = tensors()
     target[0] = float("nan")
-    net = denoisers.build(3, 2, (8, 16), seed=1)
+    net = denoisers.build(3, 2, NETWORK, seed=1)
     with pytest.raises(ValueError, match=r"training: loss nan at step \d+"):
         training.train(net, target[:1], condition[:1], SETTINGS)
 
@@ -90,14 +91,14 @@ def test_one_network_serves_all_geometries_but_for_its_ends():
         ends = ("unet.conv_in", "unet.conv_out")
         return {k: v.shape for k, v in net.state_dict().items() if not k.startswith(ends)}
 
-    assert inner(denoisers.build(4, 4, (8, 16), 0)) == inner(denoisers.build(12, 3, (8, 16), 0))
+    assert inner(denoisers.build(4, 4, NETWORK, 0)) == inner(denoisers.build(12, 3, NETWORK, 0))
 
 
 def test_save_and_load(tmp_path):
     net, _ = trained()
     path = str(tmp_path / "net.safetensors")
-    denoisers.save(net, path)
-    again = denoisers.load(path, (8, 16))
+    denoisers.save(net, (3, 2), NETWORK, path)
+    again = denoisers.load(path)
     z, condition, t = torch.randn(2, 3, 8, 8), torch.randn(2, 2, 8, 8), torch.tensor([3, 700])
     with torch.no_grad():
         assert torch.equal(net(z, condition, t), again.eval()(z, condition, t))
@@ -140,12 +141,12 @@ def test_a_killed_training_goes_on_to_the_same_bits(tmp_path, killed_after, ema_
         if len(seen) == killed_after:
             raise KeyboardInterrupt
 
-    net = denoisers.build(3, 2, (8, 16), seed=1)
+    net = denoisers.build(3, 2, NETWORK, seed=1)
     how = {"keep": tmp_path / "states", "save_every_s": 0}
     with pytest.raises(KeyboardInterrupt):
         training.train(net, *tensors(), settings, progress=stop, **how)
     (state,) = (tmp_path / "states").iterdir()
-    again = denoisers.build(3, 2, (8, 16), seed=1)
+    again = denoisers.build(3, 2, NETWORK, seed=1)
     ran = []
     found = training.train(again, *tensors(), settings, progress=lambda: ran.append(1), **how)
     assert found == losses and same(again, whole)
@@ -158,12 +159,12 @@ def test_a_state_of_another_training_is_not_taken_up(tmp_path):
     def stop():
         raise KeyboardInterrupt
 
-    net = denoisers.build(3, 2, (8, 16), seed=1)
+    net = denoisers.build(3, 2, NETWORK, seed=1)
     how = {"keep": tmp_path, "save_every_s": 0}
     with pytest.raises(KeyboardInterrupt):
         training.train(net, *tensors(), SETTINGS, progress=stop, **how)
     (state,) = tmp_path.iterdir()
-    other, alone = (denoisers.build(3, 2, (8, 16), seed=1) for _ in range(2))
+    other, alone = (denoisers.build(3, 2, NETWORK, seed=1) for _ in range(2))
     longer = replace(SETTINGS, steps=13)
     training.train(other, *tensors(), longer, **how)
     training.train(alone, *tensors(), longer)
@@ -175,14 +176,14 @@ def test_a_state_of_another_training_is_not_taken_up(tmp_path):
     content = torch.load(state)
     torch.save(content | {"made_of": "something else"}, state)
     with pytest.raises(ValueError, match="the state of another training; remove it"):
-        training.train(denoisers.build(3, 2, (8, 16), seed=1), *tensors(), SETTINGS, **how)
+        training.train(denoisers.build(3, 2, NETWORK, seed=1), *tensors(), SETTINGS, **how)
 
 
 def test_the_moving_average_is_what_is_kept():
     settings = replace(SETTINGS, steps=3, ema_decay=0.5)
     path = []
     for steps in range(4):  # the same first steps: the schedule alone depends on their number
-        net = denoisers.build(3, 2, (8, 16), seed=1)
+        net = denoisers.build(3, 2, NETWORK, seed=1)
         seen = []
         if steps:
 
@@ -194,7 +195,7 @@ def test_the_moving_average_is_what_is_kept():
             with pytest.raises(KeyboardInterrupt):
                 training.train(net, *tensors(), replace(settings, ema_decay=0.0), progress=stop)
         path.append(net.state_dict()["unet.conv_in.weight"].clone())
-    net = denoisers.build(3, 2, (8, 16), seed=1)
+    net = denoisers.build(3, 2, NETWORK, seed=1)
     training.train(net, *tensors(), settings)
     wanted = path[0]
     for weights in path[1:]:

@@ -1,0 +1,159 @@
+"""What a gap is made of: target and condition, domain, resolution and budget, protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from latentsr import registry, scores, stats
+
+CONDITIONS = ("latent of {0}", "latent of {1}", "upsampled_latent", "lr_pixels")
+WORDS = {  # of `stats.factorial`: what they mean when target and condition are crossed
+    "domain": "target",
+    "geometry": "condition",
+    "interaction": "interaction",
+    "domain_at_f8": "target, seeing the first's latent",
+    "domain_at_f4": "target, seeing the second's latent",
+    "geometry_at_natural": "condition, denoising the first's latent",
+    "geometry_at_phantom": "condition, denoising the second's latent",
+    "gap": "gap",
+}
+
+
+def _subject_means(rows: pd.DataFrame, measure: str) -> pd.Series:
+    if rows.empty or rows["image_id"].duplicated().any():
+        raise ValueError(f"an arm has {len(rows)} rows; one an image is needed")
+    return rows.groupby("subject_id")[measure].mean()
+
+
+def seen(scored: pd.DataFrame, main_vaes: Sequence[str]) -> pd.DataFrame:
+    """Keep the arms of target x condition; a column ``seen`` says what each denoiser sees.
+
+    ``scored`` is the per-image table of chapter 3's arms on the common grid, the crossed ones
+    among them; the two LR latents are named after the autoencoder that made them.
+    """
+    rows = scored[scored["vae"].isin(main_vaes) & (scored["grid"] == "common")]
+    latent = "latent of " + rows["condition_vae"]
+    return rows.assign(seen=rows["lr_condition"].where(rows["lr_condition"] != "lr_latent", latent))
+
+
+def target_and_condition(
+    rows: pd.DataFrame,
+    main_vaes: Sequence[str],
+    seed: int,
+    confidence: float = 0.95,
+    measure: str = "psnr_db",
+) -> pd.DataFrame:
+    """Split the gap of one set into target and condition, by the 2 x 2 of LR latents.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Of `seen`, one set.
+    main_vaes : (str, str)
+        First and second; the gap is second minus first, each seeing its own LR latent.
+
+    Returns
+    -------
+    DataFrame
+        ``effect``, estimate, low, high, interval_method. Target (averaged over what is seen) and
+        condition (averaged over what is denoised) add up to the gap; the interaction is how much
+        more the second target gains by the second's condition.
+    """
+    first, second = main_vaes
+    cells = [
+        _subject_means(rows[(rows.vae == target) & (rows.seen == f"latent of {shown}")], measure)
+        for shown in (first, second)
+        for target in (first, second)
+    ]
+    found = stats.factorial(cells[0], cells[1], cells[2], cells[3], seed, confidence)
+    found = found.rename(index=WORDS)
+    return found.rename_axis("effect").reset_index()
+
+
+def budget_paths(
+    scored: pd.DataFrame,
+    arms: Sequence[str],
+    seed: int,
+    confidence: float = 0.95,
+    measure: str = "psnr_db",
+) -> pd.DataFrame:
+    """Split the gap of one set into domain, resolution and budget, along both paths (claim R4).
+
+    Domain first goes from natural f8 over phantom f8 and phantom f4 with one channel to phantom
+    f4; geometry first changes the domain last. An f4 latent of one channel holds as many
+    numbers as an f8 latent of four: resolution and budget are apart.
+
+    Parameters
+    ----------
+    scored : DataFrame
+        Per-image table of one set, one LR condition.
+    arms : sequence of str
+        The autoencoders in it.
+
+    Returns
+    -------
+    DataFrame
+        ``part``, ``path`` ("domain first", "geometry first", their "mean", and "interaction", the
+        first minus the second), estimate, low, high, interval_method. Empty where an arm is
+        missing; a single path where only one is there.
+    """
+    columns = ["part", "path", "estimate", "low", "high", "interval_method"]
+    if not (corners := registry.corners(arms)):
+        return pd.DataFrame(columns=columns)
+    natural_8, phantom_8, natural_4, phantom_4 = corners
+    narrow = registry.one_channel(corners)
+    paths = {
+        "domain first": [
+            ("domain", natural_8, phantom_8),
+            ("resolution", phantom_8, narrow[1]),
+            ("budget", narrow[1], phantom_4),
+        ],
+        "geometry first": [
+            ("domain", natural_4, phantom_4),
+            ("resolution", natural_8, narrow[0]),
+            ("budget", narrow[0], natural_4),
+        ],
+    }
+    means = {vae: _subject_means(rows, measure) for vae, rows in scored.groupby("vae")}
+    found: list[dict[str, object]] = []
+    for part in ("domain", "resolution", "budget"):
+        differences: dict[str, np.ndarray] = {}
+        for path, steps in paths.items():
+            start, end = next(step[1:] for step in steps if step[0] == part)
+            if start in means and end in means:
+                pair = means[end].sub(means[start])
+                differences[path] = stats.measured(pair)
+        if len(differences) == 2:
+            one, other = differences.values()
+            differences |= {"mean": (one + other) / 2, "interaction": one - other}
+        for path, d in differences.items():
+            ends = stats.mean_interval(d, seed, confidence)
+            found.append(dict(zip(columns, (part, path, float(d.mean()), *ends), strict=True)))
+    return pd.DataFrame(found, columns=columns)
+
+
+def gaps(
+    arms: Mapping[str, pd.DataFrame],
+    main_vaes: Sequence[str],
+    seed: int,
+    confidence: float = 0.95,
+    measure: str = "psnr_db",
+) -> pd.DataFrame:
+    """Return the gap of the main autoencoders in each of some arms, and both arms' means.
+
+    ``arms`` maps a name to the per-image rows of that arm of both, for one set.
+    """
+    found = []
+    for name, rows in arms.items():
+        pair = scores.paired(rows, "vae", main_vaes[0], main_vaes[1], measure)
+        summary = stats.paired_summary(
+            pair["b"], pair["a"], list(pair["subject_id"]), seed, confidence
+        )
+        first, second = (_subject_means(rows[rows.vae == vae], measure).mean() for vae in main_vaes)
+        sizes = {"first": first, "second": second, "gap": summary.mean_difference}
+        ends = {"low": summary.low, "high": summary.high, "n_subjects": summary.n_subjects}
+        found.append({"arm": name, **sizes, **ends})
+    return pd.DataFrame(found)

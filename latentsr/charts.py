@@ -1,0 +1,117 @@
+"""Figures that several panels make up; each takes tables and gives a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from latentsr import figures
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+EFFECTS = {"domain": "#009E73", "geometry": "#CC79A7", "interaction": "#777777"}
+PARTS = {"gap": "#555555", "condition": "#CC79A7", "target": "#009E73"}
+PANEL_INCH = 4.4
+
+
+def _panels(titles: Mapping[str, str], height_inch: float, rows: int = 1, **options: Any) -> Any:
+    import matplotlib.pyplot as plt
+
+    size = (PANEL_INCH * len(titles), height_inch)
+    return plt.subplots(rows, len(titles), figsize=size, squeeze=False, **options)
+
+
+def _bars(rows: pd.DataFrame, middle: str) -> list[pd.Series]:
+    """Return lengths of error bars; nothing is drawn where an interval was not given."""
+    return [rows[middle] - rows["low"], rows["high"] - rows[middle]]
+
+
+def target_condition(
+    level: pd.Series,
+    parts: pd.DataFrame,
+    bicubic: Mapping[str, float],
+    main_vaes: Sequence[str],
+    seen: Sequence[str],
+    titles: Mapping[str, str],
+) -> Figure:
+    """Draw what is seen against what is made, and the gap split into the two.
+
+    Parameters
+    ----------
+    level : Series
+        PSNR in dB by (dataset, vae, seen).
+    parts : DataFrame
+        Of `attribution.target_and_condition`, with a column ``dataset``.
+    bicubic : mapping
+        PSNR of bicubic interpolation in dB by dataset.
+    main_vaes, seen : sequence of str
+        The two targets; what denoisers see, from least to most.
+    titles : mapping
+        Title of a panel by dataset.
+    """
+    figure, axes = _panels(titles, 5.2, 2, height_ratios=[3, 1.3])
+    ends = parts[["low", "high", "estimate"]].to_numpy(float)
+    widest = max(1e-3, float(pd.Series(ends.ravel()).abs().max()) * 1.1)
+    for (above, below), name in zip(axes.T, titles, strict=True):
+        for vae in main_vaes:
+            line = level[name, vae].reindex(list(seen)).to_numpy()
+            above.plot(line, "o-", color=figures.colour(vae), label=f"makes {vae}'s latent")
+        tone = figures.colour("bicubic")
+        above.axhline(bicubic[name], color=tone, ls="--", label="bicubic")
+        labels = [text.replace("latent of ", "latent of\n").replace("_", "\n") for text in seen]
+        above.set_xticks(range(len(seen)), labels, fontsize=6)
+        above.set_title(titles[name])
+        rows = parts[parts.dataset == name].set_index("effect").loc[list(PARTS)]
+        below.axvline(0, color="black", lw=0.8)
+        below.barh(range(3), rows["estimate"], color=list(PARTS.values()), height=0.6)
+        bars = _bars(rows, "estimate")
+        below.errorbar(rows["estimate"], range(3), xerr=bars, fmt="none", color="black", capsize=2)
+        below.set_yticks(range(3), ["gap", "seen", "denoised"])
+        below.set(xlabel="dB", xlim=(-widest, widest), ylim=(2.6, -0.6))
+    axes[0, 0].set_ylabel("PSNR against the true image, dB")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def forest(table: pd.DataFrame, titles: Mapping[str, str], label: str) -> Figure:
+    """Draw the gap of every arm with its interval: columns dataset, arm, gap, low, high."""
+    names = list(dict.fromkeys(table["arm"]))
+    figure, axes = _panels(titles, 1.0 + 0.35 * len(names), sharex=True, sharey=True)
+    for axis, name in zip(axes[0], titles, strict=True):
+        rows = table[table.dataset == name]
+        axis.axvline(0, color="black", lw=0.8)
+        places = [names.index(arm) for arm in rows["arm"]]
+        bars = _bars(rows, "gap")
+        axis.errorbar(rows["gap"], places, xerr=bars, fmt="o", color="black", capsize=2)
+        axis.set_title(titles[name])
+    axes[0, 0].set_yticks(range(len(names)), names)
+    axes[0, 0].set_ylim(len(names) - 0.5, -0.5)
+    figure.supxlabel(label, fontsize=9)
+    return figure
+
+
+def effects(table: pd.DataFrame, conditions: Sequence[str], titles: Mapping[str, str]) -> Figure:
+    """Draw domain, geometry and their interaction under each LR condition, with intervals."""
+    figure, axes = _panels(titles, 3.4, sharey=True)
+    for axis, name in zip(axes[0], titles, strict=True):
+        axis.axhline(0, color="black", lw=0.8)
+        for step, (effect, tone) in enumerate(EFFECTS.items()):
+            _effect(axis, table[(table.dataset == name) & (table.effect == effect)], conditions,
+                    0.2 * (step - 1), tone, effect)  # fmt: skip
+        axis.set_xticks(range(len(conditions)), map(figures.CONDITION_LABELS.get, conditions))
+        axis.set_title(titles[name])
+    axes[0, 0].set_ylabel("effect on PSNR, dB")
+    figure.legend(*axes[0, -1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def _effect(
+    axis: Axes, rows: pd.DataFrame, conditions: Sequence[str], shift: float, tone: str, name: str
+) -> None:
+    places = [list(conditions).index(kind) + shift for kind in rows["lr_condition"]]
+    bars = _bars(rows, "estimate")
+    axis.errorbar(places, rows["estimate"], bars, fmt="o", color=tone, capsize=2, label=name)

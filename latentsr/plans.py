@@ -1,0 +1,147 @@
+"""Which arms answer which question: named lists of specifications."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from latentsr.experiment import Spec
+from latentsr.protocols import CONTROLLED, RELEASED, Switches, ladder, one_changed
+
+Plan = dict[str, Spec]
+RELEASED_SPACED = replace(RELEASED, walk="spaced")  # with 1000 network calls the two are the same
+
+
+def released(vae: str, num_steps: int, seed: int) -> Spec:
+    """Return the arm of the released protocol: switches, schedule and arithmetic of the authors.
+
+    Its walk is spaced: with 1000 calls that is theirs, with few theirs ends in almost pure noise.
+    """
+    return Spec(vae, switches=RELEASED_SPACED, schedule="released", num_steps=num_steps, seed=seed)
+
+
+def chapter_3(
+    vae: str,
+    lr_conditions: Sequence[str],
+    pixels_only: Sequence[str],
+    main_vaes: Sequence[str],
+    main_arms: Sequence[str],
+    released_steps: int,
+    seed: int,
+) -> Plan:
+    """Return the arms of one target autoencoder in the default run.
+
+    Every LR condition, all else controlled; of autoencoders in ``pixels_only`` LR pixels alone.
+    The two main ones also see the LR latent of each other ("crossed"), and run as released.
+
+    >>> main = ["natural-f8c4", "phantom-f4c3"]
+    >>> arms = ["crossed", "released"]
+    >>> plan = chapter_3(main[1], ["lr_latent", "lr_pixels"], [], main, arms, 10, 42)
+    >>> list(plan), plan["crossed"].condition_vae
+    (['lr_latent', 'lr_pixels', 'crossed', 'released'], 'natural-f8c4')
+    """
+    kinds = ["lr_pixels"] if vae in pixels_only else list(lr_conditions)
+    plan = {kind: Spec(vae, switches=Switches(kind), seed=seed) for kind in kinds}
+    if vae in main_vaes:
+        other = main_vaes[1 - list(main_vaes).index(vae)]
+        more = {
+            "crossed": Spec(vae, other, Switches("lr_latent"), seed=seed),
+            "released": released(vae, released_steps, seed),
+        }
+        plan |= {name: more[name] for name in main_arms}
+    return plan
+
+
+def targets_and_conditions(main_vaes: Sequence[str], seed: int, steps: float = 1.0) -> Plan:
+    """Return the 2 targets x 4 conditions on the common grid, named ``target|condition``."""
+    f8, f4 = main_vaes
+    plan = {}
+    for vae in main_vaes:
+        arms = {
+            f"latent of {f8}": Spec(vae, f8, Switches("lr_latent")),
+            f"latent of {f4}": Spec(vae, f4, Switches("lr_latent")),
+            "upsampled_latent": Spec(vae, switches=Switches("upsampled_latent")),
+            "lr_pixels": Spec(vae),
+        }
+        for name, spec in arms.items():
+            plan[f"{vae}|{name}"] = replace(spec, seed=seed, steps=steps)
+    return plan
+
+
+def switches(vae: str, seed: int, num_steps: int, walk_steps: int = 50) -> Plan:
+    """Return the arms that take the two protocols apart, switch by switch.
+
+    ``released``; each switch alone at its controlled value (``released, but grid``); the ladder
+    (``to grid``: this switch and all before it); ``controlled``; each alone back (``controlled,
+    but grid``). Arms that start from released keep its schedule and arithmetic, except for the
+    last rung, ``to schedule``, which is controlled. The walk is switched at ``walk_steps`` calls,
+    where the two walks differ, against the same arm with that many calls (``released at 50``,
+    ``controlled at 50``); all others take ``num_steps`` and the spaced walk.
+    """
+    ours = Spec(vae, num_steps=num_steps, seed=seed)
+    theirs = replace(ours, schedule="released")
+    plan = {"released": replace(theirs, switches=RELEASED_SPACED), "controlled": ours}
+    for name, changed in one_changed(RELEASED_SPACED, CONTROLLED).items():
+        plan[f"released, but {name}"] = replace(theirs, switches=changed)
+    for name, changed in one_changed(CONTROLLED, RELEASED).items():
+        plan[f"controlled, but {name}"] = replace(ours, switches=changed)
+    for name, rung in ladder(RELEASED_SPACED, CONTROLLED).items():
+        plan[f"to {name}"] = replace(theirs, switches=rung)
+    plan = {name: spec for name, spec in plan.items() if not name.endswith("walk")}
+    plan["to schedule"] = plan["controlled"]
+    for name in ("released", "controlled"):
+        base = replace(plan[name], num_steps=walk_steps)
+        plan[f"{name} at {walk_steps}"] = base
+        first = replace(base.switches, walk=RELEASED.walk)
+        plan[f"{name} at {walk_steps}, first entries"] = replace(base, switches=first)
+    return plan
+
+
+def levers(vae: str, other: str, protocol: str, num_steps: int, seed: int) -> Plan:
+    """Return the arms behind claim C0: one thing changed at a time, named ``lever: value``.
+
+    ``base`` is the arm of ``vae`` under "released" or "controlled"; ``other`` is the second main
+    autoencoder.
+    """
+    if protocol == "released":
+        base = released(vae, num_steps, seed)
+        condition = replace(base, switches=replace(base.switches, lr_condition="lr_pixels"))
+    else:
+        base = Spec(vae, num_steps=num_steps, seed=seed)
+        condition = replace(base, switches=replace(base.switches, lr_condition="lr_latent"))
+    plan = {
+        "base": base,
+        f"autoencoder: {other}": replace(base, vae=other),
+        f"condition: {condition.switches.lr_condition}": condition,
+        "target: v": replace(base, prediction="v"),
+        "calls: 1": replace(base, num_steps=1),
+        "calls: 50": replace(base, num_steps=50),
+        "training images: x0.5": replace(base, images=0.5),
+    }
+    for factor in (0.5, 2.0):
+        plan[f"width: x{factor:g}"] = replace(base, width=factor)
+        plan[f"training steps: x{factor:g}"] = replace(base, steps=factor)
+    if protocol == "controlled":
+        plan["sampler: ddpm"] = replace(base, sampler="ddpm")
+    return plan
+
+
+def ablations(vae: str, lr_condition: str, num_steps: int, seed: int) -> Plan:
+    """Return the arms behind claim C4, all else controlled; ``reference`` is what they vary."""
+    base = Spec(vae, switches=Switches(lr_condition), num_steps=num_steps, seed=seed)
+    return {
+        "reference": base,
+        "target v": replace(base, prediction="v"),
+        "target epsilon": replace(base, prediction="epsilon"),
+        "rectified flow": replace(base, prediction="flow", num_steps=16),
+        "one step": replace(base, prediction="one_step", loss="l2", num_steps=1),
+        "transformer": replace(base, kind="transformer"),
+        "linear schedule": replace(base, schedule="linear"),
+        "ancestral sampling": replace(base, sampler="ddpm"),
+        "DPM-Solver++": replace(base, sampler="dpm++"),
+    }
+
+
+def unique_trainings(plan: Mapping[str, Spec]) -> list[Spec]:
+    """Return the trainings that a plan needs, each once."""
+    return list(dict.fromkeys(spec.training for spec in plan.values()))

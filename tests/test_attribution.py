@@ -1,0 +1,101 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from latentsr import attribution
+
+MAIN = ("natural-f8c4", "phantom-f4c3")
+CORNERS = ["natural-f8c4", "phantom-f8c4", "natural-f4c3", "phantom-f4c3"]
+
+
+def rows(vae, condition_vae, kind, level, grid="common", subjects=8, seed=0):
+    """Two images a subject; the subjects differ, the arms by ``level`` alone."""
+    base = np.random.default_rng(seed).normal(25, 2, subjects).repeat(2)
+    return pd.DataFrame(
+        {
+            "image_id": [f"i{i}" for i in range(2 * subjects)],
+            "subject_id": [f"s{i // 2}" for i in range(2 * subjects)],
+            "vae": vae,
+            "condition_vae": condition_vae,
+            "lr_condition": kind,
+            "grid": grid,
+            "psnr_db": base + level,
+        }
+    )
+
+
+def crossed(table):
+    """A row an arm: (target, condition autoencoder) -> level."""
+    return pd.concat([rows(*pair, "lr_latent", level) for pair, level in table.items()])
+
+
+def test_target_and_condition_by_hand():
+    f8, f4 = MAIN
+    table = {(f8, f8): 0.0, (f4, f8): -0.5, (f8, f4): 3.0, (f4, f4): 2.9}
+    seen = attribution.seen(crossed(table), MAIN)
+    found = attribution.target_and_condition(seen, MAIN, 0).set_index("effect")["estimate"]
+    assert found["target"] == pytest.approx((-0.5 - 0.1) / 2)
+    assert found["condition"] == pytest.approx((3.0 + 3.4) / 2)
+    assert found["interaction"] == pytest.approx(0.4)
+    assert found["gap"] == pytest.approx(2.9) == found["target"] + found["condition"]
+
+
+def test_seen_names_what_a_denoiser_sees():
+    f8, f4 = MAIN
+    table = pd.concat(
+        [
+            rows(f8, f4, "lr_latent", 1.0),
+            rows(f8, f8, "upsampled_latent", 1.0),
+            rows(f8, f8, "lr_latent", 1.0, grid="own"),
+            rows("natural-f4c3", "natural-f4c3", "lr_latent", 1.0),
+        ]
+    )
+    seen = attribution.seen(table, MAIN)
+    assert set(seen["seen"]) == {"latent of phantom-f4c3", "upsampled_latent"}
+    assert len(seen) == 32
+
+
+def test_an_arm_that_is_missing_is_told():
+    f8, f4 = MAIN
+    seen = attribution.seen(crossed({(f8, f8): 0.0, (f4, f4): 1.0}), MAIN)
+    with pytest.raises(ValueError, match="an arm has 0 rows"):
+        attribution.target_and_condition(seen, MAIN, 0)
+
+
+def pixels(levels):
+    return pd.concat([rows(vae, vae, "lr_pixels", level) for vae, level in levels.items()])
+
+
+def test_both_paths_of_the_budget_add_up_to_the_gap():
+    levels = dict(zip(CORNERS, (0.0, 1.0, 2.0, 4.0), strict=True))
+    levels |= {"natural-f4c1": 0.3, "phantom-f4c1": 1.6}
+    found = attribution.budget_paths(pixels(levels), list(levels), 0)
+    table = found.pivot(index="part", columns="path", values="estimate")
+    assert table["domain first"].to_dict() == pytest.approx(
+        {"domain": 1.0, "resolution": 0.6, "budget": 2.4}
+    )
+    assert table["geometry first"].to_dict() == pytest.approx(
+        {"domain": 2.0, "resolution": 0.3, "budget": 1.7}
+    )
+    assert table[["domain first", "geometry first", "mean"]].sum().tolist() == pytest.approx(
+        [4] * 3
+    )
+    assert table["interaction"].sum() == pytest.approx(0)
+
+
+def test_the_paper_has_one_path_of_the_budget():
+    names = ["sd-vae-ft-ema", "medvae-8-4", "kl-f4", "medvae-4-3", "medvae-4-1"]
+    found = attribution.budget_paths(pixels(dict.fromkeys(names, 1.0)), names, 0)
+    assert set(found[found.part == "resolution"]["path"]) == {"domain first"}
+    assert "mean" in set(found[found.part == "domain"]["path"])
+    assert attribution.budget_paths(pixels({"kl-f4": 1.0}), ["kl-f4"], 0).empty
+
+
+def test_gaps_of_several_arms():
+    f8, f4 = MAIN
+    arm = pd.concat([rows(f8, f8, "lr_pixels", 1.0), rows(f4, f4, "lr_pixels", 1.5)])
+    found = attribution.gaps({"controlled": arm, "again": arm}, MAIN, 0)
+    assert found["arm"].tolist() == ["controlled", "again"]
+    assert found["gap"].tolist() == pytest.approx([0.5, 0.5])
+    assert (found["second"] - found["first"]).tolist() == pytest.approx([0.5, 0.5])
+    assert (found["n_subjects"] == 8).all()

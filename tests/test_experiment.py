@@ -1,0 +1,219 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from test_paper_path import prepared
+
+from latentsr import (
+    denoisers,
+    experiment,
+    latents,
+    metrics,
+    protocols,
+    sampling,
+    scores,
+    training,
+    vaes,
+)
+from latentsr.arms import Study, Walk
+from latentsr.denoisers import Network
+from latentsr.experiment import Base, Spec
+from latentsr.protocols import CONTROLLED, RELEASED, Switches
+
+MAIN = ("natural-f8c4", "phantom-f4c3")
+SETTINGS = training.Settings(3, 2, 1e-3, 0.0, 1.0, 7)
+BASE = Base(Network((8, 16)), SETTINGS, sampling_steps=3)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A study of four phantoms at 64 px, as chapters 1 and 2 leave it."""
+    folder = tmp_path_factory.mktemp("study")
+    prepared(folder, 64)
+    data = scores.read_arrays(folder / "data/knee")
+    cards, kept = [], {}
+    for name in MAIN:
+        vae = vaes.load(name)
+        codes = latents.keep(
+            vae, np.array(data["hr"]), np.array(data["lr"]), 2,
+            folder / "autoencoders/knee/latents" / name,
+        )  # fmt: skip
+        kept[name] = latents.decode_all(vae, codes["hr"][2:], 2)
+        cards.append({"vae": name, "precision": "float32"})
+    (folder / "autoencoders/knee/cards.json").write_text(json.dumps(cards))
+    np.savez(folder / "autoencoders/knee/reconstructions.npz", **kept)
+    return folder
+
+
+@pytest.fixture
+def study(results):
+    return Study(results, "knee", 8)
+
+
+def test_target_and_condition_may_come_from_two_autoencoders(study):
+    f8, f4 = MAIN
+    own = study.arm(f4, Switches("lr_latent"))
+    crossed = study.arm(f4, Switches("lr_latent"), condition_vae=f8)
+    assert own.target.shape == crossed.target.shape == (4, 12, 8, 8)
+    assert torch.equal(own.target, crossed.target)
+    assert own.condition.shape == (4, 3, 8, 8) and crossed.condition.shape == (4, 4, 8, 8)
+    assert torch.equal(crossed.condition, study.arm(f8, Switches("lr_latent")).condition)
+    assert (own.numbers_seen, crossed.numbers_seen) == (3 * 16, 4 * 4)  # of 256 LR pixels
+    said = crossed.identity(1)
+    assert (said["vae"], said["condition_vae"], said["protocol"]) == (f4, f8, "mixed")
+    assert said["grid"] == "common"
+
+
+def test_the_released_arm_keeps_its_own_grid_and_raw_latents(study):
+    kept = scores.read_arrays(study.folder / "latents/phantom-f4c3")
+    arm = study.arm("phantom-f4c3", RELEASED)
+    assert arm.target.shape == (4, 3, 16, 16) and np.array_equal(arm.target, kept["hr"])
+    wanted = torch.nn.functional.interpolate(
+        torch.tensor(kept["lr"]), (16, 16), mode="bilinear", align_corners=False
+    )
+    assert torch.equal(arm.condition, wanted) and arm.identity(1)["protocol"] == "released"
+    assert study.arm("natural-f8c4", RELEASED).target.shape == (4, 4, 8, 8)
+
+
+def test_only_the_stand_in_of_stable_diffusion_is_sampled(study):
+    """As published; the sample depends on image and seed, and scatters about the mean."""
+    mean = study.arm("natural-f8c4", replace(RELEASED, posterior="mean")).target
+    drawn = [study.arm("natural-f8c4", RELEASED, seed=seed).target for seed in (1, 1, 2)]
+    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+    assert 0 < float((drawn[0] - mean).abs().mean()) < float(mean.std())
+    f4 = [
+        study.arm("phantom-f4c3", replace(RELEASED, posterior=p)) for p in ("mean", "as_published")
+    ]
+    assert torch.equal(f4[0].target, f4[1].target)
+
+
+def test_a_perfect_network_gives_the_own_decode(study):
+    """Under every switch: scales, grid and sampler are undone on the way back."""
+    for name, switches in {**protocols.one_changed(CONTROLLED, RELEASED), "all": RELEASED}.items():
+        for vae in MAIN:
+            arm = study.arm(vae, switches, seed=3)
+            truth = arm.target[~arm.is_training]
+            made = arm.sample(lambda z, c, t, truth=truth: truth[: len(z)], Walk(4), seed=1)
+            wanted = study.own_decode(vae)
+            near = 0.1 if switches.posterior == "as_published" else 2e-5  # a sample of the latent
+            assert np.abs(made - wanted).mean() < near, (name, vae)
+
+
+def test_no_condition_shifts_the_image(study):
+    """HR, the enlarged LR image and the decoded true latent lie on one another."""
+    hr = study.test["hr"][0].astype(float)
+    arm = study.arm("phantom-f4c3", CONTROLLED)
+    decoded = arm.decode(arm.target[~arm.is_training])[0].astype(float)
+    from latentsr.degrade import upsample
+
+    for image in (decoded, upsample(study.test["lr"], hr.shape[-1])[0].astype(float)):
+        assert np.abs(shift_px(image, hr)).max() < 0.05
+
+
+def shift_px(image, reference):
+    """Sub-pixel shift by least squares: image - reference = -(dy, dx) . gradient."""
+    smooth = [np.real(np.fft.ifft2(np.fft.fft2(x) * low_pass(x.shape))) for x in (image, reference)]
+    inner = (slice(8, -8), slice(8, -8))
+    slopes = np.stack([slope[inner].ravel() for slope in np.gradient(smooth[1])], 1)
+    difference = (smooth[0] - smooth[1])[inner].ravel()
+    return np.linalg.lstsq(slopes, -difference, rcond=None)[0]
+
+
+def low_pass(shape):
+    rows, columns = (np.fft.fftfreq(side) for side in shape)
+    return np.hypot(rows[:, None], columns[None]) < 0.1
+
+
+def test_batches_and_order_do_not_change_an_image(study):
+    arm, net = trained_arm(study)
+    walk = Walk(3, sampler="ddpm")
+    whole = arm.sample(net, walk, seed=5)
+    singly = arm.sample(net, walk, seed=5, batch=1)
+    test = study.test["hr"]
+    assert np.abs(metrics.psnr_db(whole, test) - metrics.psnr_db(singly, test)).max() < 1e-3
+    backwards = sampling.initial_noise(["d", "c"], (2, 3), 5).flip(0)
+    assert torch.equal(backwards, sampling.initial_noise(["c", "d"], (2, 3), 5))
+
+
+def trained_arm(study, **changes):
+    spec = Spec("phantom-f4c3", **changes)
+    done = experiment.trained(study, spec, BASE)
+    assert len(done.losses) == 3
+    return done.arm, done.net
+
+
+VARIANTS = [
+    {"prediction": "v"},
+    {"prediction": "epsilon"},
+    {"prediction": "flow"},
+    {"prediction": "one_step", "loss": "l2"},
+    {"kind": "transformer"},
+    {"schedule": "linear"},
+    {"sampler": "ddpm"},
+    {"sampler": "dpm++"},
+    {"width": 2.0},
+    {"images": 0.5},
+    {"switches": RELEASED, "schedule": "released"},
+    {"log_snr_shift": -1.386},
+]
+
+
+@pytest.mark.parametrize("changes", VARIANTS, ids=lambda c: "-".join(map(str, c)))
+def test_every_variant_trains_and_samples(study, changes):
+    spec = Spec("phantom-f4c3", **changes)
+    table, made, losses = experiment.score(study, spec, BASE, "bicubic")
+    assert made.shape == (2, 64, 64) and len(table) == 2 and len(losses) == 3
+    assert np.isfinite(table[["psnr_db", "gmsd", "lr_consistency_db"]]).all(axis=None)
+
+
+def test_a_finished_training_is_read_again_and_shared(study, tmp_path):
+    base = replace(BASE, keep=tmp_path, finished=tmp_path / "finished")
+    first = Spec("natural-f8c4", switches=RELEASED, schedule="released")
+    other = replace(first, switches=replace(RELEASED, initial_noise_sd=1.0), num_steps=5)
+    assert first.training == other.training
+    table, made, losses = experiment.score(study, first, base, "bicubic")
+    ran = []
+    _, same, again = experiment.score(study, first, base, "bicubic", lambda: ran.append(1))
+    assert len(losses) == 3 and losses == again and np.array_equal(made, same)
+    _, changed, _ = experiment.score(study, other, base, "bicubic", lambda: ran.append(1))
+    assert not ran and not np.array_equal(made, changed)
+    assert len(list(tmp_path.glob("finished/*.safetensors"))) == 1
+    assert not list(tmp_path.glob("*.pt"))
+
+
+def test_a_share_of_the_training_subjects():
+    class Arm:
+        is_training = torch.tensor([True] * 6 + [False])
+
+    subjects = np.array(["a", "a", "b", "b", "c", "d", "e"])
+    rows = experiment.training_rows(Arm, subjects, 0.5, 1)
+    kept = set(subjects[rows.numpy()])
+    assert len(kept) == 2 and "e" not in kept
+    assert rows[:6].tolist() == [name in kept for name in subjects[:6]]
+
+
+def test_a_flow_has_one_sampler(study):
+    arm, net = trained_arm(study, prediction="flow")
+    with pytest.raises(ValueError, match="a flow is sampled with ddim"):
+        arm.sample(net, Walk(3, "ddpm", "flow"), seed=1)
+    with pytest.raises(ValueError, match="sampler: 'heun'; allowed are ddim, ddpm"):
+        arm.sample(net, Walk(3, "heun"), seed=1)
+
+
+def test_what_a_denoiser_costs():
+    narrow = denoisers.build(12, 4, Network((8, 16)), 0)
+    shape = (12, 8, 8), (4, 8, 8)
+    by_hand = sum(value.numel() for value in narrow.parameters())
+    assert denoisers.parameters(narrow) == by_hand
+    wide = denoisers.build(12, 4, Network((8, 16)).wider(2), 0)
+    ratio = denoisers.gflop(wide, *shape) / denoisers.gflop(narrow, *shape)
+    assert 2 < ratio < 4
+    assert denoisers.receptive_field(narrow, *shape) == 8
+    plain = denoisers.build(2, 2, Network((8,)), 0)
+    reach = denoisers.receptive_field(plain, (2, 41, 41), (2, 41, 41))
+    convolutions = 1 + 2 + 2 * 2 + 2 * 2 + 1  # ends, down, middle, up: one layer a block
+    assert reach == 2 * convolutions + 1
+    with pytest.raises(ValueError, match="network: 'mlp'; allowed are unet and transformer"):
+        denoisers.build(2, 2, Network((8,), kind="mlp"), 0)
