@@ -157,3 +157,58 @@ def gaps(
         ends = {"low": summary.low, "high": summary.high, "n_subjects": summary.n_subjects}
         found.append({"arm": name, **sizes, **ends})
     return pd.DataFrame(found)
+
+
+def against_base(
+    scored: pd.DataFrame, seed: int, confidence: float = 0.95, measure: str = "psnr_db"
+) -> pd.DataFrame:
+    """Return what each arm is above the arm called ``base``, paired by image, over subjects.
+
+    ``scored`` holds one set and one base; columns arm, lever (what stands before the colon), gap,
+    low, high.
+    """
+    found = []
+    for name in [name for name in dict.fromkeys(scored["arm"]) if name != "base"]:
+        pair = scores.paired(scored, "arm", "base", name, measure)
+        summary = stats.paired_summary(
+            pair["b"], pair["a"], list(pair["subject_id"]), seed, confidence
+        )
+        ends = {"gap": summary.mean_difference, "low": summary.low, "high": summary.high}
+        found.append({"arm": name, "lever": name.partition(":")[0], **ends})
+    return pd.DataFrame(found)
+
+
+def change_of_gap(
+    arms: Mapping[str, pd.DataFrame],
+    main_vaes: Sequence[str],
+    reference: str,
+    margin_db: float,
+    seed: int,
+    confidence: float = 0.90,
+    measure: str = "psnr_db",
+) -> pd.DataFrame:
+    """Return gap(arm) - gap(reference) of every arm, and whether it is within a margin.
+
+    Paired by image, over subjects. The 90% interval inside the margin is "equivalent", wholly
+    outside "beyond the margin", else "inconclusive"; below six subjects "descriptive only".
+    """
+
+    def gap(rows: pd.DataFrame) -> pd.Series:
+        pair = scores.paired(rows, "vae", main_vaes[0], main_vaes[1], measure)
+        return (pair["b"] - pair["a"]).groupby(pair["subject_id"]).mean()
+
+    start, found = gap(arms[reference]), []
+    for name, rows in arms.items():
+        if name == reference:
+            continue
+        d = stats.measured(gap(rows).sub(start))
+        low, high, method = stats.mean_interval(d, seed, confidence)
+        verdict = "inconclusive"
+        if method == stats.DESCRIPTIVE:
+            verdict = method
+        elif -margin_db < low and high < margin_db:
+            verdict = "equivalent"
+        elif low > margin_db or high < -margin_db:
+            verdict = "beyond the margin"
+        found.append({"arm": name, "gap": d.mean(), "low": low, "high": high, "verdict": verdict})
+    return pd.DataFrame(found)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -231,3 +232,49 @@ def score(
     test = {key: values[: len(made)] for key, values in done.arm.test.items()}
     found = measures(made, test, study.own_decode(spec.vae), operator)
     return scores.table(test, done.arm.identity(spec.seed), found), made, done.losses
+
+
+def expected_hours(study: Study, specs: Iterable[Spec], base: Base, probe_steps: int = 3) -> float:
+    """Return about how many hours of training some arms take here.
+
+    A few steps of the first are timed; the others follow by their steps, images a step and
+    GFLOP a call.
+    """
+
+    def work(spec: Spec) -> float:
+        arm = study.arm(spec.vae, spec.switches, spec.condition_vae, spec.seed)
+        net = denoisers.build(*arm.ends, network_of(spec, base, arm.autoencoder.factor), spec.seed)
+        shapes = tuple(arm.target.shape[1:]), tuple(arm.condition.shape[1:])
+        settings = settings_of(spec, base)
+        return settings.steps * settings.batch * denoisers.gflop(net, *shapes)
+
+    listed = list(specs)
+    short = replace(base.settings, steps=probe_steps)
+    trained(study, listed[0], replace(base, settings=short, keep=None, finished=None))
+    started = time.monotonic()
+    trained(study, listed[0], replace(base, settings=short, keep=None, finished=None))
+    pace = (time.monotonic() - started) / probe_steps  # seconds a step of the first
+    steps_of_first = settings_of(listed[0], base).steps
+    return pace * steps_of_first * sum(map(work, listed)) / work(listed[0]) / 3600
+
+
+def run(
+    study: Study,
+    plan: Mapping[tuple[str, str], Spec],
+    base: Base,
+    operator: str,
+    progress: Callable[[], object] = lambda: None,
+) -> pd.DataFrame:
+    """Score every arm of a plan; columns ``analysis`` and ``arm`` name it.
+
+    ``progress`` is called after every arm. With ``base.finished`` what was trained before, here
+    or in a run that was stopped, is read again.
+    """
+    tables = []
+    for (analysis, name), spec in plan.items():
+        table, _, _ = score(study, spec, base, operator)
+        arm = name.partition("|")[0]
+        changed = {"steps": spec.steps, "width": spec.width, "T": walk_of(spec, base).num_steps}
+        tables.append(table.assign(analysis=analysis, arm=arm, **changed))
+        progress()
+    return pd.concat(tables, ignore_index=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from latentsr.experiment import Spec
 from latentsr.protocols import CONTROLLED, RELEASED, Switches, ladder, one_changed
@@ -142,6 +143,28 @@ def ablations(vae: str, lr_condition: str, num_steps: int, seed: int) -> Plan:
     }
 
 
-def unique_trainings(plan: Mapping[str, Spec]) -> list[Spec]:
+def whole(
+    main_vaes: Sequence[str], lr_condition: str, released_steps: int, num_steps: int, seed: int
+) -> dict[tuple[str, str], Spec]:
+    """Return every arm that takes the gap apart, by (analysis, name of the arm).
+
+    "switches" and "ablations" hold each arm of both main autoencoders, ``name|autoencoder``;
+    "levers, released" and "levers, controlled" start from the first.
+    """
+    found: dict[tuple[str, str], Spec] = {}
+    for vae in main_vaes:
+        for analysis, plan in (
+            ("switches", switches(vae, seed, released_steps)),
+            ("ablations", ablations(vae, lr_condition, num_steps, seed)),
+        ):
+            found |= {(analysis, f"{name}|{vae}"): spec for name, spec in plan.items()}
+    first, second = main_vaes
+    for protocol, calls in (("released", released_steps), ("controlled", num_steps)):
+        plan = levers(first, second, protocol, calls, seed)
+        found |= {(f"levers, {protocol}", name): spec for name, spec in plan.items()}
+    return found
+
+
+def unique_trainings(plan: Mapping[Any, Spec]) -> list[Spec]:
     """Return the trainings that a plan needs, each once."""
     return list(dict.fromkeys(spec.training for spec in plan.values()))

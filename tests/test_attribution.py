@@ -99,3 +99,40 @@ def test_gaps_of_several_arms():
     assert found["gap"].tolist() == pytest.approx([0.5, 0.5])
     assert (found["second"] - found["first"]).tolist() == pytest.approx([0.5, 0.5])
     assert (found["n_subjects"] == 8).all()
+
+
+def test_levers_against_their_base():
+    f8 = MAIN[0]
+    table = pd.concat(
+        [
+            rows(f8, f8, "lr_pixels", level).assign(arm=name)
+            for name, level in {"base": 1.0, "width: x2": 1.4, "width: x0.5": 0.2}.items()
+        ]
+    )
+    found = attribution.against_base(table, 0).set_index("arm")
+    assert found["gap"].to_dict() == pytest.approx({"width: x2": 0.4, "width: x0.5": -0.8})
+    assert set(found["lever"]) == {"width"}
+
+
+@pytest.mark.parametrize(
+    ("shift", "noise", "subjects", "verdict"),
+    [
+        (0.02, 0.01, 8, "equivalent"),
+        (0.60, 0.01, 8, "beyond the margin"),
+        (0.10, 0.40, 8, "inconclusive"),
+        (0.02, 0.01, 4, "descriptive only"),
+    ],
+)
+def test_whether_an_ablation_moves_the_gap(shift, noise, subjects, verdict):
+    f8, f4 = MAIN
+    jitter = np.random.default_rng(1).normal(0, noise, subjects).repeat(2)
+
+    def arm(level, extra):
+        first = rows(f8, f8, "lr_latent", 0.0, subjects=subjects)
+        second = rows(f4, f4, "lr_latent", level, subjects=subjects)
+        return pd.concat([first, second.assign(psnr_db=second["psnr_db"] + extra)])
+
+    arms = {"reference": arm(2.0, 0), "flow": arm(2.0 + shift, jitter)}
+    (found,) = attribution.change_of_gap(arms, MAIN, "reference", 0.15, 0).to_dict("records")
+    assert found["gap"] == pytest.approx(shift + jitter.mean())
+    assert found["verdict"] == verdict

@@ -217,3 +217,20 @@ def test_what_a_denoiser_costs():
     assert reach == 2 * convolutions + 1
     with pytest.raises(ValueError, match="network: 'mlp'; allowed are unet and transformer"):
         denoisers.build(2, 2, Network((8,), kind="mlp"), 0)
+
+
+def test_a_plan_is_run_and_its_hours_are_told_first(study, tmp_path):
+    base = replace(BASE, finished=tmp_path)
+    plan = {
+        ("switches", "released|natural-f8c4"): Spec("natural-f8c4", switches=RELEASED, num_steps=2),
+        ("levers", "base"): Spec("natural-f8c4"),
+        ("levers", "calls: 2"): Spec("natural-f8c4", num_steps=2),
+    }
+    one = experiment.expected_hours(study, [plan["levers", "base"]], base)
+    twice = experiment.expected_hours(study, [replace(plan["levers", "base"], steps=4.0)], base)
+    assert 0 < one < twice
+    seen = []
+    table = experiment.run(study, plan, base, "bicubic", lambda: seen.append(1))
+    assert len(seen) == 3 and len(list(tmp_path.glob("*.safetensors"))) == 2
+    assert table.groupby(["analysis", "arm"])["image_id"].nunique().tolist() == [2, 2, 2]
+    assert table.set_index("arm")["T"].to_dict() == {"released": 2, "base": 3, "calls: 2": 2}

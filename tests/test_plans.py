@@ -60,3 +60,13 @@ def test_levers_change_one_thing(protocol):
 def test_ablations_share_what_only_changes_sampling():
     plan = plans.ablations("natural-f8c4", "lr_latent", 10, 42)
     assert len(plan) == 9 and len(plans.unique_trainings(plan)) == 7
+
+
+def test_the_whole_is_named_by_analysis_and_arm():
+    plan = plans.whole(MAIN, "lr_latent", 10, 10, 42)
+    analyses = [analysis for analysis, _ in plan]
+    assert set(analyses) == {"switches", "ablations", "levers, released", "levers, controlled"}
+    both = {name for analysis, name in plan if analysis in ("switches", "ablations")}
+    assert {name.partition("|")[2] for name in both} == set(MAIN)
+    # base arms of the levers are arms of the switches
+    assert len(plans.unique_trainings(plan)) < len(plan)
