@@ -94,6 +94,16 @@ def forest(table: pd.DataFrame, titles: Mapping[str, str], label: str) -> Figure
     return figure
 
 
+def by_lever(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Name levers by protocol and sort them by what they move, the largest first: a tornado.
+
+    ``table`` is that of `attribution.against_base` with a column ``protocol``.
+    """
+    named = table.assign(arm=table["protocol"] + ", " + table["arm"], dataset=dataset)
+    order = named["gap"].abs().groupby([named["protocol"], named["lever"]]).transform("max")
+    return named.assign(_order=order).sort_values(["protocol", "_order"], ascending=[True, False])
+
+
 def effects(table: pd.DataFrame, conditions: Sequence[str], titles: Mapping[str, str]) -> Figure:
     """Draw domain, geometry and their interaction under each LR condition, with intervals."""
     figure, axes = _panels(titles, 3.4, sharey=True)
