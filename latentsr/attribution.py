@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -212,3 +213,19 @@ def change_of_gap(
             verdict = "beyond the margin"
         found.append({"arm": name, "gap": d.mean(), "low": low, "high": high, "verdict": verdict})
     return pd.DataFrame(found)
+
+
+def nested(table: pd.DataFrame, keys: Sequence[str], value: str) -> dict[str, Any]:
+    """Return a table's values with their intervals as nested dicts, for a metrics file.
+
+    >>> table = pd.DataFrame({"set": ["a"], "arm": ["x"], "gap": [1.0], "low": [0.5], "high": [2.0]})
+    >>> nested(table, ["set", "arm"], "gap")
+    {'a': {'x': {'mean': 1.0, 'low': 0.5, 'high': 2.0}}}
+    """
+    found: dict[str, Any] = {}
+    for row in table.to_dict("records"):
+        place = found
+        for key in keys:
+            place = place.setdefault(row[key], {})
+        place |= {"mean": row[value], "low": row["low"], "high": row["high"]}
+    return found

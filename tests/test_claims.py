@@ -10,7 +10,7 @@ import pytest
 from latentsr import claims
 from latentsr.claims import Part
 
-RULES = "difference equivalence association independence significance share text".split()
+RULES = "difference equivalence association independence significance text".split()
 IDS = "C0 C1 C2 C3 C4 C5 C5b C6 P1 P2 B1 R1 R2 R3 R4 R5 R6 R7 R8".split()
 KINDS = ["lr_latent", "lr_pixels"]
 DESCRIPTIVE = "inconclusive (descriptive only)"
@@ -36,7 +36,7 @@ def test_a_row_is_tested_or_says_why_not(row):
     assert row.rule in RULES
     assert bool(row.source) != bool(row.why)
     if row.source:
-        assert row.rule not in ("share", "text")
+        assert row.rule != "text"
         assert set(row.paper) == {"all"} or set(row.paper) <= set(claims.PAPER_SETS)
         assert ("{dataset}" in row.source) == (set(row.paper) != {"all"})
         assert (row.rule == "equivalence") == (not isnan(row.tolerance))
