@@ -15,7 +15,7 @@ import yaml
 from latentsr.stats import MIN_SUBJECTS
 
 PAPER_SETS, PAPER_VAES = ("knee", "brain", "chest"), ["sd-vae-ft-ema", "medvae-4-3"]
-CHAPTERS = ("04", "05", "06", "08", "09")
+CHAPTERS = ("04", "05", "06", "07", "08", "09")
 COLUMNS = "claim part dataset lr_condition paper measured low high n_subjects verdict".split()
 MORE = "p smallest_p within_slope left_out_rmse no_difference_rmse n_subjects".split()
 DESCRIPTIVE = "inconclusive (descriptive only)"
