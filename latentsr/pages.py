@@ -112,23 +112,36 @@ def _figure_and_verdict(row: Any) -> str:
 
 
 def _claim(rows: pd.DataFrame) -> str:
-    """Write what was measured for one claim: its LR conditions side by side, then the rest."""
+    """Write what was measured for one claim: its LR conditions side by side, then the rest.
+
+    What was tested nowhere is told in one line a reason.
+    """
     rows = rows.assign(found=[_figure_and_verdict(row) for row in rows.itertuples()])
     rows["paper"] = [escaped(value) for value in rows["paper"]]
     seen = rows.groupby(["part", "dataset"])["n_subjects"].transform("max")
     rows["subjects"] = [escaped(value) for value in seen]
     keys = ["part", "dataset", "subjects", "paper"]
-    silent = rows.measured.isna() & (rows.lr_condition == "all")
+    by_row = rows.groupby(["part", "dataset"])
+    silent = rows.measured.isna() & (by_row["measured"].transform("count") == 0)
+    silent &= by_row["verdict"].transform("nunique") == 1
     shown = []
-    if len(several := rows[rows.lr_condition != "all"]):
+    spoken = rows[~silent]
+    if len(several := spoken[spoken.lr_condition != "all"]):
         wide = several.pivot(index=keys, columns="lr_condition", values="found")
         order = list(dict.fromkeys(map(tuple, several[keys].values.tolist())))
         shown.append(wide.loc[order, list(dict.fromkeys(several.lr_condition))].reset_index())
-    if len(general := rows[(rows.lr_condition == "all") & ~silent]):
+    if len(general := spoken[spoken.lr_condition == "all"]):
         shown.append(general.rename(columns={"found": "here"})[[*keys, "here"]])
     text = "".join(f"````{{div}} wide-table\n{markdown_table(part)}````\n\n" for part in shown)
-    told = rows[silent].drop_duplicates(["part", "verdict"]).itertuples()
-    return text + "".join(f"{row.part}: {row.verdict}.\n\n" for row in told)
+    sets = rows.groupby("part")["dataset"].unique()
+    for verdict, untold in rows[silent].groupby("verdict", sort=False):
+        named = []
+        for part, of_part in untold.groupby("part", sort=False):
+            missing = list(dict.fromkeys(of_part.dataset))
+            where = "" if set(missing) == set(sets[part]) else f" ({', '.join(missing)})"
+            named.append(f"{part}{where}")
+        text += f"{escaped('; '.join(named))}: {escaped(verdict)}.\n\n"
+    return text
 
 
 def claims_sections(path: Path) -> str:
