@@ -228,4 +228,5 @@ def nested(table: pd.DataFrame, keys: Sequence[str], value: str) -> dict[str, An
         for key in keys:
             place = place.setdefault(row[key], {})
         place |= {"mean": row[value], "low": row["low"], "high": row["high"]}
+        place |= {"n_subjects": row["n_subjects"]} if "n_subjects" in row else {}
     return found
