@@ -41,7 +41,7 @@ book: setup ## build the book of the current profile's results again
 serve: setup ## show the book at http://localhost:8000
 	@python -m http.server --directory book/_build/html --bind 127.0.0.1 8000
 
-pretrain: setup ## train the shipped autoencoders again, into pretrained/ (about 5 hours on 2 cores)
+pretrain: setup ## train the shipped autoencoders again, into pretrained/ (2 to 5 hours on 2 cores)
 	@python -m latentsr.pretrain
 
 realism: setup ## measure the phantoms (and REAL=DIR, real images beside them)

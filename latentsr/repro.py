@@ -20,8 +20,8 @@ from latentsr.datasets import read_sets
 
 PARAMS, PROFILES = Path("params.yaml"), Path("profiles")
 EXPECTED = {  # on 2 cores, as the stage times that a run prints add up
-    "smoke": "3 to 5 minutes and 0.2 GB",
-    "mini": "25 to 40 minutes and 1.0 GB",
+    "smoke": "2 to 4 minutes and 0.2 GB",
+    "mini": "15 to 30 minutes and 1.1 GB",
     "paper": "a day on one GPU and 100 GB",
 }
 
