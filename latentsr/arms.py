@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,7 +158,16 @@ class Study:
         self.test = scores.test_images(self.data)
         cards = json.loads((self.folder / "cards.json").read_text())
         self.precision = {card["vae"]: card["precision"] for card in cards}
+        self.own_lr = True  # LR images and their latents are those of chapters 1 and 2
         self._vaes: dict[str, vaes.Autoencoder] = {}
+        self._codes: dict[tuple[str, str], Tensor] = {}  # those that chapter 2 did not keep
+
+    def with_lr(self, lr_px: int, operator: str) -> Study:
+        """Return the study with LR images of another side, encoded when an arm asks for them."""
+        other = copy.copy(self)
+        other.data = {**self.data, "lr": degrade.degrade(self.data["hr"], lr_px, operator)}
+        other.test, other.own_lr, other._codes = scores.test_images(other.data), False, {}
+        return other
 
     def autoencoder(self, vae: str) -> vaes.Autoencoder:
         """Load an autoencoder once, in the precision that its card says it encoded in."""
@@ -168,14 +178,21 @@ class Study:
 
     def codes(self, vae: str, kind: str, posterior: str, seed: int) -> Tensor:
         """Return the latents of HR ("hr"), LR ("lr") or enlarged LR images ("upsampled")."""
-        if posterior == "as_published" and vae in protocols.SAMPLED:
-            side = self.data["hr"].shape[-1]
-            images = np.array(self.data["hr" if kind == "hr" else "lr"])
+
+        def images() -> NDArray[np.float32]:
             if kind == "upsampled":
-                images = degrade.upsample(images, side)
-            return _sampled(self.autoencoder(vae), images, self.data["image_id"], seed)
-        kept = scores.read_arrays(self.folder / "latents" / registry.label(vae))
-        return torch.tensor(kept[kind])
+                side = self.data["hr"].shape[-1]
+                return degrade.upsample(np.array(self.data["lr"]), side)
+            return np.array(self.data[kind])
+
+        if posterior == "as_published" and vae in protocols.SAMPLED:
+            return _sampled(self.autoencoder(vae), images(), self.data["image_id"], seed)
+        place = self.folder / "latents" / registry.label(vae)
+        if place.exists() and (self.own_lr or kind == "hr"):
+            return torch.tensor(scores.read_arrays(place)[kind])
+        if (vae, kind) not in self._codes:
+            self._codes[vae, kind] = latents.encode_all(self.autoencoder(vae), images(), batch=16)
+        return self._codes[vae, kind]
 
     def arm(self, vae: str, switches: Switches, condition_vae: str = "", seed: int = 0) -> Arm:
         """Bring target and condition of one arm to its grid, scaled as its switches say.

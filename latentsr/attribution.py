@@ -10,6 +10,7 @@ import pandas as pd
 
 from latentsr import registry, scores, stats
 
+ANALYSES = "switches levers ablations sensitivity seeds walks convergence".split()
 CONDITIONS = ("latent of {0}", "latent of {1}", "upsampled_latent", "lr_pixels")
 WORDS = {  # of `stats.factorial`: what they mean when target and condition are crossed
     "domain": "target",
@@ -142,18 +143,20 @@ def gaps(
     seed: int,
     confidence: float = 0.95,
     measure: str = "psnr_db",
+    by: str = "vae",
 ) -> pd.DataFrame:
     """Return the gap of the main autoencoders in each of some arms, and both arms' means.
 
-    ``arms`` maps a name to the per-image rows of that arm of both, for one set.
+    ``arms`` maps a name to the per-image rows of that arm of both, for one set; the column ``by``
+    says which of the two a row belongs to.
     """
     found = []
     for name, rows in arms.items():
-        pair = scores.paired(rows, "vae", main_vaes[0], main_vaes[1], measure)
+        pair = scores.paired(rows, by, main_vaes[0], main_vaes[1], measure)
         summary = stats.paired_summary(
             pair["b"], pair["a"], list(pair["subject_id"]), seed, confidence
         )
-        first, second = (_subject_means(rows[rows.vae == vae], measure).mean() for vae in main_vaes)
+        first, second = (_subject_means(rows[rows[by] == vae], measure).mean() for vae in main_vaes)
         sizes = {"first": first, "second": second, "gap": summary.mean_difference}
         ends = {"low": summary.low, "high": summary.high, "n_subjects": summary.n_subjects}
         found.append({"arm": name, **sizes, **ends})
@@ -179,6 +182,29 @@ def against_base(
     return pd.DataFrame(found)
 
 
+def dominance(
+    scored: pd.DataFrame, seed: int, confidence: float = 0.95, measure: str = "psnr_db"
+) -> dict[str, Any]:
+    """Say how much more the autoencoder moves an arm than the largest other lever, by subject.
+
+    ``scored`` as for `against_base`. The largest lever is chosen from these very images, so the
+    interval is too kind to it; "at these step sizes" belongs to every use of the figure.
+    """
+    base = _subject_means(scored[scored.arm == "base"], measure)
+    moved = {
+        str(arm): _subject_means(rows, measure) - base
+        for arm, rows in scored.groupby("arm", sort=False)
+        if arm != "base"
+    }
+    (swap,) = [arm for arm in moved if arm.startswith("autoencoder")]
+    other = max((arm for arm in moved if arm != swap), key=lambda arm: abs(moved[arm].mean()))
+    towards = {arm: moved[arm] * np.sign(moved[arm].mean()) for arm in (swap, other)}
+    d = stats.measured(towards[swap] - towards[other])
+    low, high, _ = stats.mean_interval(d, seed, confidence)
+    ends = {"mean": float(d.mean()), "low": low, "high": high, "n_subjects": len(d)}
+    return {**ends, "largest_other": other}
+
+
 def change_of_gap(
     arms: Mapping[str, pd.DataFrame],
     main_vaes: Sequence[str],
@@ -192,6 +218,8 @@ def change_of_gap(
 
     Paired by image, over subjects. The 90% interval inside the margin is "equivalent", wholly
     outside "beyond the margin", else "inconclusive"; below six subjects "descriptive only".
+    ``verdict_5_percent`` takes 5% of the reference's gap for margin; ``excludes_0`` says whether
+    the 95% interval does.
     """
 
     def gap(rows: pd.DataFrame) -> pd.Series:
@@ -204,15 +232,67 @@ def change_of_gap(
             continue
         d = stats.measured(gap(rows).sub(start))
         low, high, method = stats.mean_interval(d, seed, confidence)
-        verdict = "inconclusive"
-        if method == stats.DESCRIPTIVE:
-            verdict = method
-        elif -margin_db < low and high < margin_db:
-            verdict = "equivalent"
-        elif low > margin_db or high < -margin_db:
-            verdict = "beyond the margin"
-        found.append({"arm": name, "gap": d.mean(), "low": low, "high": high, "verdict": verdict})
+        wide_low, wide_high, _ = stats.mean_interval(d, seed, 0.95)
+        margins = {"verdict": margin_db, "verdict_5_percent": 0.05 * abs(start.mean())}
+        row = {"arm": name, "gap": d.mean(), "low": low, "high": high}
+        row |= {key: _within(low, high, m, method) for key, m in margins.items()}
+        found.append(row | {"excludes_0": wide_low > 0 or wide_high < 0})
     return pd.DataFrame(found)
+
+
+def _within(low: float, high: float, margin: float, method: str) -> str:
+    if method == stats.DESCRIPTIVE:
+        return method
+    if -margin < low and high < margin:
+        return "equivalent"
+    return "beyond the margin" if low > margin or high < -margin else "inconclusive"
+
+
+def over_seeds(gaps_by_seed: pd.DataFrame) -> pd.DataFrame:
+    """Return mean and SD over training seeds of both arms and of the gap: rows a condition.
+
+    ``gaps_by_seed`` is that of `gaps`, with arms named ``condition, seed k``.
+
+    >>> arms = ["lr_pixels, seed 1", "lr_pixels, seed 2"]
+    >>> table = pd.DataFrame({"arm": arms, "first": [20.0, 22.0], "second": 25.0, "gap": [5.0, 3.0]})
+    >>> over_seeds(table).round(2).loc["lr_pixels", ("gap", "std")].item()
+    1.41
+    """
+    condition = gaps_by_seed["arm"].str.partition(",")[0].rename("lr_condition")
+    return gaps_by_seed.groupby(condition)[["first", "second", "gap"]].agg(["mean", "std", "count"])
+
+
+def taken_apart(
+    scored: pd.DataFrame, main_vaes: Sequence[str], margin_db: float, seed: int
+) -> dict[str, pd.DataFrame]:
+    """Return the table of every analysis of `plans.whole`, from the scores of its arms.
+
+    ``main_vaes`` are labels. Gaps with intervals for "switches", "sensitivity" and "seeds"; what
+    each lever moves; how each ablation changes the gap; PSNR and GMSD along "walks"; for
+    "convergence" the gap's split into target and condition, by the factor of training steps.
+    """
+    by = {str(name): rows for name, rows in scored.groupby("analysis", sort=False)}
+    arms = {
+        name: {str(arm): one for arm, one in rows.groupby("arm", sort=False)}
+        for name, rows in by.items()
+    }
+    found = {
+        name: gaps(arms[name], main_vaes, seed, by="role")
+        for name in ("switches", "sensitivity", "seeds")
+    }
+    found["ablations"] = change_of_gap(arms["ablations"], main_vaes, "reference", margin_db, seed)
+    found["levers"] = pd.concat(
+        against_base(by[f"levers, {protocol}"], seed).assign(protocol=protocol)
+        for protocol in ("released", "controlled")
+    )
+    along = scores.subject_mean(by["walks"], ["arm", "vae", "T"], ["psnr_db", "gmsd"]).reset_index()
+    along[["walk", "noise"]] = along.pop("arm").str.split(", ", expand=True)[[0, 1]]
+    found["walks"] = along
+    found["convergence"] = pd.concat(
+        target_and_condition(seen(rows, main_vaes), main_vaes, seed).assign(steps=factor)
+        for factor, rows in by["convergence"].groupby("steps")
+    )
+    return found
 
 
 def nested(table: pd.DataFrame, keys: Sequence[str], value: str) -> dict[str, Any]:

@@ -125,3 +125,53 @@ def _effect(
     places = [list(conditions).index(kind) + shift for kind in rows["lr_condition"]]
     bars = _bars(rows, "estimate")
     axis.errorbar(places, rows["estimate"], bars, fmt="o", color=tone, capsize=2, label=name)
+
+
+def perception_distortion(walks: pd.DataFrame, title: str) -> Figure:
+    """Draw PSNR and GMSD along the number of network calls, and one against the other.
+
+    ``walks`` has columns vae, walk, noise, T, psnr_db and gmsd; filled points start from full
+    noise, hollow ones from half.
+    """
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.4))
+    for (vae, walk, noise), rows in walks.sort_values("T").groupby(["vae", "walk", "noise"]):
+        full = noise == "noise 1"
+        style: dict[str, Any] = {
+            "color": figures.colour(str(vae)),
+            "ls": "-" if walk == "spaced" else ":",
+        }
+        style |= {"marker": "o", "ms": 4, "mfc": None if full else "white"}
+        label = f"{vae}, {walk}" if full else None
+        for axis, x, y in zip(
+            axes, ("T", "T", "psnr_db"), ("psnr_db", "gmsd", "gmsd"), strict=True
+        ):
+            axis.plot(rows[x], rows[y], label=label, **style)
+    for axis, y in zip(
+        axes, ("PSNR, dB", "GMSD (0 is perfect)", "GMSD (0 is perfect)"), strict=True
+    ):
+        axis.set_ylabel(y)
+    for axis in axes[:2]:
+        axis.set(xscale="log", xlabel="network calls")
+    axes[2].set_xlabel("PSNR, dB")
+    axes[0].set_title(title)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
+
+
+def convergence(parts: pd.DataFrame, title: str) -> Figure:
+    """Draw how the gap and its two parts move with the training steps; columns as in `gaps`."""
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(5, 3.4))
+    axis.axhline(0, color="black", lw=0.8)
+    for effect, tone in PARTS.items():
+        rows = parts[parts.effect == effect]
+        bars = _bars(rows, "estimate")
+        axis.errorbar(rows["steps"], rows["estimate"], bars, fmt="o-", color=tone, label=effect)
+    axis.set(xscale="log", xlabel="training steps, times the default", ylabel="dB", title=title)
+    axis.set_xticks(parts["steps"].unique(), [f"x{k:g}" for k in parts["steps"].unique()])
+    axis.minorticks_off()
+    axis.legend()
+    return figure

@@ -47,6 +47,7 @@ class Spec:
     sampler: str = "ddim"
     num_steps: int = 0  # network calls; 0: the base's
     seed: int = 42
+    lr_side: float = 1.0  # a factor too, of the side of the LR image
 
     @property
     def training(self) -> Spec:
@@ -67,6 +68,7 @@ class Base:
     keep: Path | None = None  # a folder for the state of unfinished trainings
     finished: Path | None = None  # and for finished ones, to be read again
     save_every_s: float = 60.0
+    operator: str = "bicubic"  # that makes LR from HR
 
 
 def base_of(params: Mapping[str, Any], keep: Path | None, finished: Path | None = None) -> Base:
@@ -146,6 +148,13 @@ class Trained:
         }
 
 
+def _shown(study: Study, spec: Spec, base: Base) -> Study:
+    """Return the study with LR images as large as the arm asks for."""
+    if spec.lr_side == 1:
+        return study
+    return study.with_lr(round(study.data["lr"].shape[-1] * spec.lr_side), base.operator)
+
+
 def trained(
     study: Study, spec: Spec, base: Base, progress: Callable[[], object] | None = None
 ) -> Trained:
@@ -154,7 +163,7 @@ def trained(
     With ``base.finished`` a training is kept there under a hash of settings, data, first weights
     and code, and what was trained before is read again.
     """
-    arm = study.arm(spec.vae, spec.switches, spec.condition_vae, spec.seed)
+    arm = _shown(study, spec, base).arm(spec.vae, spec.switches, spec.condition_vae, spec.seed)
     settings = settings_of(spec, base)
     network = network_of(spec, base, arm.autoencoder.factor)
     net = denoisers.build(*arm.ends, network, spec.seed)
@@ -201,8 +210,8 @@ def measures(
     """Score super-resolved images ``(M, H, W)``: an array ``(M,)`` a measure.
 
     Against the true HR image (PSNR, MS-SSIM, GMSD), against the autoencoder's own decode, as LR
-    consistency (the images made small again, against LR), and on phantoms against the twin
-    without noise.
+    consistency (the images made small again, against LR), the squared error in its three parts, and
+    on phantoms against the twin without noise.
     """
     test = {key: values[: len(images)] for key, values in test.items()}
     small = degrade(images, test["lr"].shape[-1], operator)
@@ -212,6 +221,7 @@ def measures(
         "ms_ssim": metrics.ms_ssim(images, test["hr"]),
         "gmsd": metrics.gmsd(images, test["hr"]),
         "lr_consistency_db": metrics.psnr_db(small, test["lr"]),
+        **metrics.error_parts(images, own_decode[: len(images)], test["hr"]),
     }
     if "noise_free" in test:
         found["psnr_noise_free_db"] = metrics.psnr_db(images, test["noise_free"])
@@ -222,7 +232,6 @@ def score(
     study: Study,
     spec: Spec,
     base: Base,
-    operator: str,
     progress: Callable[[], object] | None = None,
     images: int | None = None,
 ) -> tuple[pd.DataFrame, NDArray[np.float32], list[float]]:
@@ -230,7 +239,7 @@ def score(
     done = trained(study, spec, base, progress)
     made = done.arm.sample(done.net, walk_of(spec, base), spec.seed, images)
     test = {key: values[: len(made)] for key, values in done.arm.test.items()}
-    found = measures(made, test, study.own_decode(spec.vae), operator)
+    found = measures(made, test, study.own_decode(spec.vae), base.operator)
     return scores.table(test, done.arm.identity(spec.seed), found), made, done.losses
 
 
@@ -242,7 +251,7 @@ def expected_hours(study: Study, specs: Iterable[Spec], base: Base, probe_steps:
     """
 
     def work(spec: Spec) -> float:
-        arm = study.arm(spec.vae, spec.switches, spec.condition_vae, spec.seed)
+        arm = _shown(study, spec, base).arm(spec.vae, spec.switches, spec.condition_vae, spec.seed)
         net = denoisers.build(*arm.ends, network_of(spec, base, arm.autoencoder.factor), spec.seed)
         shapes = tuple(arm.target.shape[1:]), tuple(arm.condition.shape[1:])
         settings = settings_of(spec, base)
@@ -262,19 +271,20 @@ def run(
     study: Study,
     plan: Mapping[tuple[str, str], Spec],
     base: Base,
-    operator: str,
     progress: Callable[[], object] = lambda: None,
 ) -> pd.DataFrame:
     """Score every arm of a plan; columns ``analysis`` and ``arm`` name it.
+
+    ``role`` is what stands behind a bar in the arm's name: the main autoencoder in whose place it is.
 
     ``progress`` is called after every arm. With ``base.finished`` what was trained before, here
     or in a run that was stopped, is read again.
     """
     tables = []
     for (analysis, name), spec in plan.items():
-        table, _, _ = score(study, spec, base, operator)
-        arm = name.partition("|")[0]
+        table, _, _ = score(study, spec, base)
+        arm, _, role = name.partition("|")
         changed = {"steps": spec.steps, "width": spec.width, "T": walk_of(spec, base).num_steps}
-        tables.append(table.assign(analysis=analysis, arm=arm, **changed))
+        tables.append(table.assign(analysis=analysis, arm=arm, role=role, **changed))
         progress()
     return pd.concat(tables, ignore_index=True)

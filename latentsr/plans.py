@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import log
 from typing import Any
 
 from latentsr.experiment import Spec
@@ -143,13 +144,90 @@ def ablations(vae: str, lr_condition: str, num_steps: int, seed: int) -> Plan:
     }
 
 
+def convergence(main_vaes: Sequence[str], seed: int, factors: Sequence[float] = (1, 4, 16)) -> Plan:
+    """Return target x condition after so many times the training steps: ``x4, what is seen``."""
+    plan = {}
+    for factor in factors:
+        for name, spec in targets_and_conditions(main_vaes, seed, factor).items():
+            vae, _, seen = name.partition("|")
+            plan[f"x{factor:g}, {seen}|{vae}"] = spec
+    return plan
+
+
+def sensitivity(
+    main_vaes: Sequence[str], others: Sequence[str], dataset: str, lr_condition: str, seed: int
+) -> Plan:
+    """Return the arms that ask whether the gap hangs on how the two main arms were made alike.
+
+    ``reference`` is controlled but for the LR condition. A change of one arm alone is paired with
+    the other's reference. ``others`` are the further autoencoders at hand: the second training
+    seeds, and those that never saw this anatomy, take part where they are among them.
+    """
+    f8, f4 = main_vaes
+    alike = {vae: Spec(vae, switches=Switches(lr_condition), seed=seed) for vae in main_vaes}
+    own = {
+        vae: replace(spec, switches=replace(spec.switches, grid="own"))
+        for vae, spec in alike.items()
+    }
+    shift = -2 * log(2)  # a pixel of the common grid holds four of f4's: as much noise an area
+    pairs = {
+        "reference": alike,
+        "own grids": own,
+        "own grids, f4 half as wide": own | {f4: replace(own[f4], width=0.5)},
+        "f8 twice as wide": alike | {f8: replace(alike[f8], width=2.0)},
+        "f8, batch x4": alike | {f8: replace(alike[f8], batch=4.0)},
+        "f4, schedule shifted": alike | {f4: replace(alike[f4], log_snr_shift=shift)},
+        "LR twice as large": {vae: replace(spec, lr_side=2.0) for vae, spec in alike.items()},
+    }
+    if {f"{f8}-s1", f"{f4}-s1"} <= set(others):
+        pairs["second training seeds"] = {
+            vae: replace(spec, vae=f"{vae}-s1") for vae, spec in alike.items()
+        }
+    if (without := f"{f4}-without-{dataset}") in others:
+        pairs["f4 that never saw this anatomy"] = alike | {f4: replace(alike[f4], vae=without)}
+    return {
+        f"{lr_condition}, {name}|{vae}": spec
+        for name, pair in pairs.items()
+        for vae, spec in pair.items()
+    }
+
+
+def seeds(main_vaes: Sequence[str], lr_condition: str, seed: int, number: int = 3) -> Plan:
+    """Return the main arms from several training seeds."""
+    return {
+        f"{lr_condition}, seed {k}|{vae}": Spec(vae, switches=Switches(lr_condition), seed=k)
+        for k in range(seed, seed + number)
+        for vae in main_vaes
+    }
+
+
+def walks(main_vaes: Sequence[str], lr_condition: str, seed: int) -> Plan:
+    """Return every number of network calls on both walks, from full and from half the noise."""
+    return {
+        f"{walk}, noise {noise:g}, {calls} calls|{vae}": Spec(
+            vae, switches=Switches(lr_condition, initial_noise_sd=noise, walk=walk),
+            num_steps=calls, seed=seed,
+        )
+        for walk in ("spaced", "first")
+        for noise in (1.0, 0.5)
+        for calls in (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000)
+        for vae in main_vaes
+    }  # fmt: skip
+
+
 def whole(
-    main_vaes: Sequence[str], lr_condition: str, released_steps: int, num_steps: int, seed: int
+    main_vaes: Sequence[str],
+    others: Sequence[str],
+    dataset: str,
+    lr_condition: str,
+    released_steps: int,
+    num_steps: int,
+    seed: int,
 ) -> dict[tuple[str, str], Spec]:
     """Return every arm that takes the gap apart, by (analysis, name of the arm).
 
-    "switches" and "ablations" hold each arm of both main autoencoders, ``name|autoencoder``;
-    "levers, released" and "levers, controlled" start from the first.
+    Most hold each arm of both main autoencoders, ``name|autoencoder``; "levers, released" and
+    "levers, controlled" start from the first.
     """
     found: dict[tuple[str, str], Spec] = {}
     for vae in main_vaes:
@@ -162,6 +240,17 @@ def whole(
     for protocol, calls in (("released", released_steps), ("controlled", num_steps)):
         plan = levers(first, second, protocol, calls, seed)
         found |= {(f"levers, {protocol}", name): spec for name, spec in plan.items()}
+    for kind in ("lr_latent", "lr_pixels"):
+        for analysis, plan in (
+            ("sensitivity", sensitivity(main_vaes, others, dataset, kind, seed)),
+            ("seeds", seeds(main_vaes, kind, seed)),
+        ):
+            found |= {(analysis, name): spec for name, spec in plan.items()}
+    for analysis, plan in (
+        ("walks", walks(main_vaes, lr_condition, seed)),
+        ("convergence", convergence(main_vaes, seed)),
+    ):
+        found |= {(analysis, name): spec for name, spec in plan.items()}
     return found
 
 

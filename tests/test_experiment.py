@@ -163,7 +163,7 @@ VARIANTS = [
 @pytest.mark.parametrize("changes", VARIANTS, ids=lambda c: "-".join(map(str, c)))
 def test_every_variant_trains_and_samples(study, changes):
     spec = Spec("phantom-f4c3", **changes)
-    table, made, losses = experiment.score(study, spec, BASE, "bicubic")
+    table, made, losses = experiment.score(study, spec, BASE)
     assert made.shape == (2, 64, 64) and len(table) == 2 and len(losses) == 3
     assert np.isfinite(table[["psnr_db", "gmsd", "lr_consistency_db"]]).all(axis=None)
 
@@ -173,11 +173,11 @@ def test_a_finished_training_is_read_again_and_shared(study, tmp_path):
     first = Spec("natural-f8c4", switches=RELEASED, schedule="released")
     other = replace(first, switches=replace(RELEASED, initial_noise_sd=1.0), num_steps=5)
     assert first.training == other.training
-    table, made, losses = experiment.score(study, first, base, "bicubic")
+    table, made, losses = experiment.score(study, first, base)
     ran = []
-    _, same, again = experiment.score(study, first, base, "bicubic", lambda: ran.append(1))
+    _, same, again = experiment.score(study, first, base, lambda: ran.append(1))
     assert len(losses) == 3 and losses == again and np.array_equal(made, same)
-    _, changed, _ = experiment.score(study, other, base, "bicubic", lambda: ran.append(1))
+    _, changed, _ = experiment.score(study, other, base, lambda: ran.append(1))
     assert not ran and not np.array_equal(made, changed)
     assert len(list(tmp_path.glob("finished/*.safetensors"))) == 1
     assert not list(tmp_path.glob("*.pt"))
@@ -230,7 +230,28 @@ def test_a_plan_is_run_and_its_hours_are_told_first(study, tmp_path):
     twice = experiment.expected_hours(study, [replace(plan["levers", "base"], steps=4.0)], base)
     assert 0 < one < twice
     seen = []
-    table = experiment.run(study, plan, base, "bicubic", lambda: seen.append(1))
+    table = experiment.run(study, plan, base, lambda: seen.append(1))
     assert len(seen) == 3 and len(list(tmp_path.glob("*.safetensors"))) == 2
     assert table.groupby(["analysis", "arm"])["image_id"].nunique().tolist() == [2, 2, 2]
     assert table.set_index("arm")["T"].to_dict() == {"released": 2, "base": 3, "calls: 2": 2}
+
+
+def test_lr_images_of_another_size_are_made_and_encoded(study):
+    """Twice the side: four times the numbers by pixels or latent; the default study is untouched."""
+    large = study.with_lr(32, "bicubic")
+    assert large.test["lr"].shape[1:] == (32, 32) and study.test["lr"].shape[1:] == (16, 16)
+    for switches in (CONTROLLED, Switches("lr_latent")):
+        small_arm, arm = (one.arm("phantom-f4c3", switches) for one in (study, large))
+        assert arm.numbers_seen == 4 * small_arm.numbers_seen
+        assert torch.equal(arm.target, small_arm.target)
+    wanted = vaes.load("phantom-f4c3").encode(torch.tensor(large.data["lr"])[:, None])
+    assert torch.allclose(large.codes("phantom-f4c3", "lr", "mean", 0), wanted, atol=1e-5)
+    table, made, _ = experiment.score(study, Spec("phantom-f4c3", lr_side=2.0), BASE)
+    assert made.shape[1:] == (64, 64) and np.isfinite(table.lr_consistency_db).all()
+
+
+def test_an_autoencoder_whose_latents_were_not_kept_is_encoded(study, tmp_path):
+    kept = study.codes("phantom-f4c3", "hr", "mean", 0)
+    bare = study.with_lr(16, "bicubic")
+    bare.folder = tmp_path
+    assert torch.allclose(bare.codes("phantom-f4c3", "hr", "mean", 0), kept, atol=1e-5)

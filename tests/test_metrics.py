@@ -6,7 +6,15 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
-from latentsr.metrics import WANG_WEIGHTS, gmsd, ms_ssim, ms_ssim_setting, ms_ssim_weights, psnr_db
+from latentsr.metrics import (
+    WANG_WEIGHTS,
+    error_parts,
+    gmsd,
+    ms_ssim,
+    ms_ssim_setting,
+    ms_ssim_weights,
+    psnr_db,
+)
 
 
 @pytest.fixture
@@ -158,3 +166,13 @@ def test_gmsd_sees_blur_and_not_a_shift_of_brightness(rng):
     blurred = gaussian_filter(reference, (0, 2, 2))
     inside = gmsd(reference[:, 8:-8, 8:-8] * 0.9 + 0.02, reference[:, 8:-8, 8:-8] * 0.9)
     assert (gmsd(blurred, reference) > 3 * inside).all()
+
+
+def test_the_parts_of_an_error_add_up():
+    rng = np.random.default_rng(3)
+    image, own, reference = rng.random((3, 4, 7, 5))
+    parts = error_parts(image, own, reference)
+    whole = ((image - reference) ** 2).mean((1, 2))
+    assert np.allclose(sum(parts.values()), whole, rtol=1e-12, atol=0)
+    perfect = error_parts(own, own, reference)
+    assert not perfect["mse_latent"].any() and not perfect["mse_cross"].any()

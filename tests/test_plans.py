@@ -1,6 +1,7 @@
 import pytest
+import torch
 
-from latentsr import plans
+from latentsr import attribution, diffusion, plans
 from latentsr.experiment import Spec
 from latentsr.params import MAIN_ARMS
 from latentsr.protocols import CONTROLLED, VALUES
@@ -62,11 +63,58 @@ def test_ablations_share_what_only_changes_sampling():
     assert len(plan) == 9 and len(plans.unique_trainings(plan)) == 7
 
 
+def test_a_change_of_one_arm_is_paired_with_the_others_reference():
+    others = ["natural-f8c4-s1", "phantom-f4c3-s1", "phantom-f4c3-without-knee"]
+    plan = plans.sensitivity(MAIN, [*MAIN, *others], "knee", "lr_pixels", 42)
+    f8, f4 = (plan[f"lr_pixels, reference|{vae}"] for vae in MAIN)
+    changed = {}
+    for name, spec in plan.items():
+        arm, _, role = name.partition("|")
+        changed.setdefault(arm.partition(", ")[2], []).append(spec != (f8, f4)[MAIN.index(role)])
+    assert changed == {
+        "reference": [False, False],
+        "own grids": [True, True],
+        "own grids, f4 half as wide": [True, True],
+        "f8 twice as wide": [True, False],
+        "f8, batch x4": [True, False],
+        "f4, schedule shifted": [False, True],
+        "LR twice as large": [True, True],
+        "second training seeds": [True, True],
+        "f4 that never saw this anatomy": [False, True],
+    }
+    fewer = plans.sensitivity(MAIN, MAIN, "knee", "lr_pixels", 42)
+    assert len(plan) - len(fewer) == 4
+
+
+def test_a_shifted_schedule_gives_pooled_f4_places_the_noise_of_f8():
+    """Mean-pooling 2 x 2 places divides the noise variance by four, the shift undoes it."""
+    spec = plans.sensitivity(MAIN, MAIN, "knee", "lr_pixels", 42)[
+        "lr_pixels, f4, schedule shifted|phantom-f4c3"
+    ]
+    plain = diffusion.signal_shares("cosine").double()
+    shifted = diffusion.signal_shares("cosine", spec.log_snr_shift).double()
+    inner = (plain > 1e-3) & (plain < 1 - 1e-4)
+    noise_to_signal = [(1 - share) / share for share in (plain, shifted)]
+    assert torch.allclose(noise_to_signal[1][inner] / 4, noise_to_signal[0][inner], rtol=1e-3)
+
+
+def test_walks_need_no_training_of_their_own():
+    plan = plans.walks(MAIN, "lr_latent", 42)
+    assert len(plan) == 80 and len(plans.unique_trainings(plan)) == 2
+    assert all(spec.switches.walk in name for name, spec in plan.items())
+
+
+def test_convergence_asks_for_every_arm_at_every_length():
+    plan = plans.convergence(MAIN, 42)
+    assert len(plans.unique_trainings(plan)) == len(plan) == 24
+    assert plan["x16, lr_pixels|phantom-f4c3"] == Spec("phantom-f4c3", steps=16)
+
+
 def test_the_whole_is_named_by_analysis_and_arm():
-    plan = plans.whole(MAIN, "lr_latent", 10, 10, 42)
-    analyses = [analysis for analysis, _ in plan]
-    assert set(analyses) == {"switches", "ablations", "levers, released", "levers, controlled"}
-    both = {name for analysis, name in plan if analysis in ("switches", "ablations")}
+    plan = plans.whole(MAIN, MAIN, "knee", "lr_latent", 10, 10, 42)
+    levers = {"levers, released", "levers, controlled"}
+    assert {analysis for analysis, _ in plan} == {*attribution.ANALYSES, *levers} - {"levers"}
+    both = {name for analysis, name in plan if analysis not in levers}
     assert {name.partition("|")[2] for name in both} == set(MAIN)
     # base arms of the levers are arms of the switches
     assert len(plans.unique_trainings(plan)) < len(plan)
