@@ -30,6 +30,52 @@ def _bars(rows: pd.DataFrame, middle: str) -> list[pd.Series]:
     return [rows[middle] - rows["low"], rows["high"] - rows[middle]]
 
 
+def arms(
+    psnr: pd.DataFrame, bicubic: pd.Series, conditions: Sequence[str], titles: Mapping[str, str]
+) -> Figure:
+    """Draw PSNR in dB, rows (dataset, vae), of every arm under each LR condition (the columns)."""
+    figure, axes = _panels(titles, 3.6, sharey=True)
+    vaes = list(dict.fromkeys(psnr.index.get_level_values("vae")))
+    for axis, name in zip(axes[0], titles, strict=True):
+        for step, vae in enumerate(vaes):
+            places = [k + 0.15 * (step - (len(vaes) - 1) / 2) for k in range(len(conditions))]
+            level = psnr.loc[(name, vae), list(conditions)]
+            axis.plot(places, level, "o", color=figures.colour(vae), label=vae)
+        axis.axhline(bicubic[name], color=figures.colour("bicubic"), ls="--", label="bicubic")
+        axis.set_xticks(range(len(conditions)), map(figures.CONDITION_LABELS.get, conditions))
+        axis.set_title(titles[name])
+    axes[0, 0].set_ylabel("PSNR against the true image, dB")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    return figure
+
+
+def error_parts(
+    errors: pd.DataFrame, conditions: Sequence[str], vaes: Sequence[str], titles: Mapping[str, str]
+) -> Figure:
+    """Draw mean squared errors as bars: decode (full tone), latent on it (pale), their sum a mark.
+
+    ``errors`` has rows (dataset, vae, lr_condition) and the columns of `metrics.error_parts`; the
+    mark is the whole error, apart from the bar's end by the cross term.
+    """
+    figure, axes = _panels(titles, 3.4)
+    for axis, name in zip(axes[0], titles, strict=True):
+        for step, vae in enumerate(vaes):
+            rows = errors.loc[[(name, vae, kind) for kind in conditions]]
+            places = [k + 0.36 * (step - (len(vaes) - 1) / 2) for k in range(len(conditions))]
+            tone, lost = figures.colour(vae), rows["mse_decode"]
+            axis.bar(places, lost, 0.32, color=tone, label=f"{vae}: lost by the autoencoder")
+            axis.bar(places, rows["mse_latent"], 0.32, lost, color=tone, alpha=0.35,
+                     label=f"{vae}: added by the latent")  # fmt: skip
+            axis.plot(places, rows.sum(axis=1), "D", color="black", ms=4, label="whole error")
+        axis.set_xticks(range(len(conditions)), map(figures.CONDITION_LABELS.get, conditions))
+        axis.set_title(titles[name])
+    axes[0, 0].set_ylabel("mean squared error")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    once = dict(zip(labels, handles, strict=True))
+    figure.legend(once.values(), once.keys(), loc="outside lower center", ncols=3)
+    return figure
+
+
 def target_condition(
     level: pd.Series,
     parts: pd.DataFrame,
