@@ -221,3 +221,31 @@ def convergence(parts: pd.DataFrame, title: str) -> Figure:
     axis.minorticks_off()
     axis.legend()
     return figure
+
+
+def along_calls(
+    means: pd.Series, gaps: Mapping[str, Mapping[int, Mapping[str, float]]], titles: Sequence[str]
+) -> Figure:
+    """Draw PSNR in dB by (walk, T, vae) and the gap of each walk along the network calls T."""
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2))
+    for walk, by_calls in gaps.items():
+        dash = "-" if walk == "spaced" else ":"
+        level = means[walk].unstack("vae")
+        for vae in level:
+            tone = figures.colour(str(vae))
+            left.plot(level[vae], dash, marker="o", color=tone, label=f"{vae}, {walk}")
+        found = pd.DataFrame(dict(by_calls)).T
+        place = found.index * (1 if dash == "-" else 1.08)
+        bars = _bars(found, "mean")
+        right.errorbar(
+            place, found["mean"], bars, fmt="o" + dash, color="black", label=walk, capsize=2
+        )
+    calls = sorted(next(iter(gaps.values())))
+    for axis, text, title in zip((left, right), ("PSNR, dB", "gap, dB"), titles, strict=True):
+        axis.set(xscale="log", xlabel="network calls", ylabel=text, title=title)
+        axis.set_xticks(calls, calls)
+        axis.minorticks_off()
+        axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+    return figure

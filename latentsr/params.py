@@ -131,6 +131,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
         "long_steps": CALLS,
         "long_images": COUNT,
         "walks": one_of(*WALKS, many=True),
+        "samples": Key(int, "at least 2", lambda v: v >= 2),
         "retrain_factor": COUNT,
         "margin_db": RATE,
         "seed": NUMBER,

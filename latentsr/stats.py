@@ -239,3 +239,25 @@ def factorial(
         rows[name] = (float(d.mean()), *mean_interval(d, seed, confidence))
     columns = ["estimate", "low", "high", "interval_method"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
+def mean_of_samples(samples: ArrayLike, reference: ArrayLike) -> tuple[Floats, Floats]:
+    r"""Return what the mean of k samples would score: a and b of MSE(k) = a + b / k, each image.
+
+    .. math:: b = \overline{\mathrm{Var}_K(s)}, \qquad a = \overline{(\bar s_K - r)^2} - b / K
+
+    from K samples ``(K, ..., H, W)``, with the unbiased variance over samples; then a + b / k is
+    the mean of the squared error over all choices of k of them. a is what no number of samples
+    takes away, b what one sample pays for being a sample. ``(...)`` out, both.
+
+    >>> a, b = mean_of_samples(np.array([[[0.0]], [[0.2]]]), np.zeros((1, 1)))
+    >>> float(a.round(3)), float(b.round(3))  # one sample: (0 + 0.04) / 2, both: 0.01
+    (0.0, 0.02)
+    """
+    drawn, r = np.asarray(samples, np.float64), np.asarray(reference, np.float64)
+    count = len(drawn)
+    if count < 2 or drawn.shape[1:] != r.shape:
+        raise ValueError(f"samples {drawn.shape}: two or more of the reference's shape {r.shape}")
+    b = drawn.var(axis=0, ddof=1).mean(axis=(-2, -1))
+    a = np.mean((drawn.mean(axis=0) - r) ** 2, axis=(-2, -1)) - b / count
+    return np.asarray(a), np.asarray(b)

@@ -1,6 +1,6 @@
 """Statistics against scipy, statsmodels, enumeration and published examples."""
 
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 import pandas as pd
@@ -211,3 +211,15 @@ def test_factorial_intervals_are_those_of_the_contrast(rng):
     four[2] = four[2].iloc[::-1]
     with pytest.raises(ValueError, match="different subjects"):
         stats.factorial(*four, seed=5)
+
+
+def test_the_mean_of_samples_agrees_with_every_choice_of_them():
+    rng = np.random.default_rng(4)
+    samples, reference = rng.random((5, 2, 7, 5)), rng.random((2, 7, 5))
+    a, b = stats.mean_of_samples(samples, reference)
+    for k in range(1, 6):
+        chosen = [samples[list(c)].mean(0) for c in combinations(range(5), k)]
+        mse = np.mean([((one - reference) ** 2).mean((1, 2)) for one in chosen], axis=0)
+        assert np.allclose(a + b / k, mse, rtol=1e-12, atol=0)
+    with pytest.raises(ValueError, match="two or more"):
+        stats.mean_of_samples(samples[:1], reference)
