@@ -45,7 +45,7 @@ def arms(
         axis.set_xticks(range(len(conditions)), map(figures.CONDITION_LABELS.get, conditions))
         axis.set_title(titles[name])
     axes[0, 0].set_ylabel("PSNR against the true image, dB")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    figures.legend_below(figure, axes[0, 0])
     return figure
 
 
@@ -70,9 +70,7 @@ def error_parts(
         axis.set_xticks(range(len(conditions)), map(figures.CONDITION_LABELS.get, conditions))
         axis.set_title(titles[name])
     axes[0, 0].set_ylabel("mean squared error")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    once = dict(zip(labels, handles, strict=True))
-    figure.legend(once.values(), once.keys(), loc="outside lower center", ncols=3)
+    figures.legend_below(figure, axes[0, 0])
     return figure
 
 
@@ -119,7 +117,7 @@ def target_condition(
         below.set_yticks(range(3), ["gap", "seen", "denoised"])
         below.set(xlabel="dB", xlim=(-widest, widest), ylim=(2.6, -0.6))
     axes[0, 0].set_ylabel("PSNR against the true image, dB")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figures.legend_below(figure, axes[0, 0])
     return figure
 
 
@@ -161,7 +159,7 @@ def effects(table: pd.DataFrame, conditions: Sequence[str], titles: Mapping[str,
         axis.set_xticks(range(len(conditions)), map(figures.CONDITION_LABELS.get, conditions))
         axis.set_title(titles[name])
     axes[0, 0].set_ylabel("effect on PSNR, dB")
-    figure.legend(*axes[0, -1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figures.legend_below(figure, axes[0, -1])
     return figure
 
 
@@ -202,7 +200,7 @@ def perception_distortion(walks: pd.DataFrame, title: str) -> Figure:
         axis.set(xscale="log", xlabel="network calls")
     axes[2].set_xlabel("PSNR, dB")
     axes[0].set_title(title)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figures.legend_below(figure, axes[0])
     return figure
 
 

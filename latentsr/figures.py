@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Okabe & Ito's palette: apart for every common kind of colour blindness
@@ -20,6 +21,15 @@ COLOURS = {
     "phantom-f4c3": "#0072B2",
     "bicubic": "#777777",
     "lanczos": "#AAAAAA",
+}
+COLOURS |= {  # what the small ones stand for
+    "sd-vae-ft-ema": COLOURS["natural-f8c4"],
+    "medvae-8-4": COLOURS["phantom-f8c4"],
+    "kl-f4": COLOURS["natural-f4c3"],
+    "medvae-4-3": COLOURS["phantom-f4c3"],
+    "natural-f4c1": "#009E73",
+    "phantom-f4c1": "#CC79A7",
+    "medvae-4-1": "#CC79A7",
 }
 OTHERS = ("#009E73", "#CC79A7", "#F0E442", "#000000")
 NOT_SHOWN = "Images of this set are not shown (allow_images is not set)."
@@ -46,7 +56,21 @@ def heading(name: str, fact: Mapping[str, Any]) -> str:
     >>> heading("knee", {"is_phantom": True, "n_test_subjects": 60, "subject_word": "exam"})
     'knee phantoms (60 exams)'
     """
+    if fact.get("split_by") == "image":
+        shared = f"{fact['n_test_images']} images, subjects shared with training"
+        return f"{kind(name, fact)} ({shared})"
     return f"{kind(name, fact)} ({fact['n_test_subjects']} {fact['subject_word']}s)"
+
+
+def legend_below(figure: Figure, axis: Axes, place: Any = "outside lower center") -> None:
+    """Put an axis's legend below the whole figure, in as many columns as its width holds.
+
+    A label that stands for several artists is shown once.
+    """
+    once = dict(zip(*axis.get_legend_handles_labels()[::-1], strict=True))
+    widest_inch = 0.55 + 0.085 * max(map(len, once))
+    columns = max(1, min(len(once), int(figure.get_figwidth() / widest_inch)))
+    figure.legend(once.values(), once.keys(), loc=place, ncols=columns)
 
 
 def style() -> None:

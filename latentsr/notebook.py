@@ -23,6 +23,7 @@ STEMS = (
     "08_statistics 09_screening 10_claims"
 ).split()
 REASON = SCRATCH / "failed" / "reason.txt"  # why the last stage stopped
+WIDGET = "application/vnd.jupyter.widget-view+json"
 IN_STAGE = "LATENTSR_STAGE"  # set in the environment of a pipeline run
 
 
@@ -108,6 +109,7 @@ def byte_stable(notebook: Any) -> Any:
             cell.metadata.pop(key, None)
         if cell.cell_type == "code":  # standard error holds progress bars and their times
             kept = [out for out in cell.outputs if out.get("name") != "stderr"]
+            kept = [out for out in kept if WIDGET not in out.get("data", {})]  # bars: random ids
             cell.outputs = kept[:1]
             for out in kept[1:]:  # where a stream is cut in pieces depends on timing
                 last = cell.outputs[-1]

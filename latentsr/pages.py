@@ -14,6 +14,7 @@ import pandas as pd
 from latentsr import claims, notebook, registry
 
 SHOWN_ROWS, SHOWN_COLUMNS = 40, 14  # a larger table is offered as a file only
+ROSE = 1.2  # smoothed loss at the end over its lowest: a training went astray
 IDENTIFIERS = {"image_id", "subject_id"}
 
 
@@ -168,11 +169,16 @@ def limits(results: Path) -> str:
     spaced = {int(t): gap["mean"] for t, gap in found["gap_by_steps"]["spaced"].items()}
     steps = ", ".join(f"{spaced[t]:+.2f} dB at T = {t}" for t in sorted(spaced))
     again = found["retrained"]
+    costs = pd.read_csv(results / "tables" / "04_costs.csv")
+    astray = costs[costs["loss_over_lowest"] > ROSE]
+    listed = "; ".join(f"{row.dataset}, {row.vae}, {row.arm}" for row in astray.itertuples())
+    caution = f"- The loss rose again in the training of: {listed}. " if listed else ""
+    caution += "Their figures say nothing of the autoencoder.\n" if listed else ""
     return (
         f"- {below} of {table[conditions].size} arms stay below bicubic interpolation; "
         f"autoencoders whose ceiling alone lies below it: {names}.\n"
         f"- On {found['dataset']} under `{found['lr_condition']}` the gap is, with T network calls, {steps}; "
-        f"after a training of {again['steps']} steps it is {again['gap_db']:+.2f} dB.\n"
+        f"after a training of {again['steps']} steps it is {again['gap_db']:+.2f} dB.\n{caution}"
     )
 
 

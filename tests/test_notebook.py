@@ -172,3 +172,12 @@ def test_a_run_is_read_by_hand_with_the_parameters_that_made_it(miniature, monke
         notebook.start("09_screening", {"inputs": "results/gone", "outputs": ".scratch/smoke"})
     with pytest.raises(ValueError, match="chapter 1 reads images, not results"):
         notebook.start("01_data", {"inputs": "results/mini", "outputs": ".scratch/smoke"})
+
+
+def test_a_progress_bar_leaves_nothing_behind():
+    """Its id is another one at every run."""
+    bar = nbformat.v4.new_output("display_data", {notebook.WIDGET: {"model_id": "1a"}})
+    said = nbformat.v4.new_output("stream", name="stdout", text="done")
+    cell = nbformat.v4.new_code_cell("run()", outputs=[bar, said])
+    made = notebook.byte_stable(nbformat.v4.new_notebook(cells=[cell]))
+    assert made.cells[0].outputs == [said]
