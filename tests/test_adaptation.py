@@ -88,7 +88,11 @@ def test_gains_and_what_passes_through():
 def test_every_way_is_scored_under_both_conditions(study):  # noqa: F811
     table = adaptation.compare(study, "phantom-f4c3", BASE, 1, steps=1, batch=1)
     assert len(table) == 3 * 2 * len(study.test["hr"])
-    assert table.groupby("how").ceiling_db.nunique().min() >= 1
+    assert set(table.lr_condition) == {"lr_latent", "lr_pixels"} and set(table.how) == {
+        "none",
+        "full",
+        "lora",
+    }
     none = table[table.how == "none"].drop_duplicates("image_id")
     wanted = metrics.psnr_db(study.own_decode("phantom-f4c3"), study.test["hr"])
     assert np.allclose(none.ceiling_db, wanted, atol=0.01)
