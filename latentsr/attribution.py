@@ -11,6 +11,7 @@ import pandas as pd
 from latentsr import registry, scores, stats
 
 ANALYSES = "switches levers ablations sensitivity seeds walks convergence".split()
+ASTRAY = 1.2  # smoothed loss at the end over its lowest: the arm says nothing of its autoencoder
 CONDITIONS = ("latent of {0}", "latent of {1}", "upsampled_latent", "lr_pixels")
 WORDS = {  # of `stats.factorial`: what they mean when target and condition are crossed
     "domain": "target",

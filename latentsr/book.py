@@ -33,9 +33,18 @@ def chapters(settings: Mapping[str, Any], sets: list[str]) -> Iterator[tuple[str
             yield label, name, ", ".join(said)
 
 
+def _described(cell: dict[str, Any]) -> None:
+    """Hand the alternative text of a cell's figure to MyST, which looks for it in the cell."""
+    for output in cell.get("outputs", ()):
+        if alt := output.get("metadata", {}).get("image/png", {}).get("alt"):
+            cell["metadata"]["mystnb"] = {"image": {"alt": alt}}
+
+
 def titled(text: str, run: str) -> str:
     """Return a notebook whose heading names its run, for instance ``# 2 Autoencoders (knee)``."""
     content = json.loads(text)
+    for cell in content["cells"]:
+        _described(cell)
     heading, *rest = "".join(content["cells"][0]["source"]).split("\n")
     title = f"{heading} ({run})" if run else heading
     content["cells"][0]["source"] = "\n".join([title, *rest])

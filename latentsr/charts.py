@@ -30,6 +30,12 @@ def _bars(rows: pd.DataFrame, middle: str) -> list[pd.Series]:
     return [rows[middle] - rows["low"], rows["high"] - rows[middle]]
 
 
+def _conditions(axis: Axes, names: Sequence[str], title: str) -> None:
+    """Write the LR conditions below a panel and its title above."""
+    axis.set_xticks(range(len(names)), [figures.CONDITION_LABELS[name] for name in names])
+    axis.set_title(title)
+
+
 def arms(
     psnr: pd.DataFrame, bicubic: pd.Series, conditions: Sequence[str], titles: Mapping[str, str]
 ) -> Figure:
@@ -42,8 +48,7 @@ def arms(
             level = psnr.loc[(name, vae), list(conditions)]
             axis.plot(places, level, "o", color=figures.colour(vae), label=vae)
         axis.axhline(bicubic[name], color=figures.colour("bicubic"), ls="--", label="bicubic")
-        axis.set_xticks(range(len(conditions)), map(figures.CONDITION_LABELS.get, conditions))
-        axis.set_title(titles[name])
+        _conditions(axis, conditions, titles[name])
     axes[0, 0].set_ylabel("PSNR against the true image, dB")
     figures.legend_below(figure, axes[0, 0])
     return figure
@@ -67,8 +72,7 @@ def error_parts(
             axis.bar(places, rows["mse_latent"], 0.32, lost, color=tone, alpha=0.35,
                      label=f"{vae}: added by the latent")  # fmt: skip
             axis.plot(places, rows.sum(axis=1), "D", color="black", ms=4, label="whole error")
-        axis.set_xticks(range(len(conditions)), map(figures.CONDITION_LABELS.get, conditions))
-        axis.set_title(titles[name])
+        _conditions(axis, conditions, titles[name])
     axes[0, 0].set_ylabel("mean squared error")
     figures.legend_below(figure, axes[0, 0])
     return figure
@@ -156,8 +160,7 @@ def effects(table: pd.DataFrame, conditions: Sequence[str], titles: Mapping[str,
         for step, (effect, tone) in enumerate(EFFECTS.items()):
             _effect(axis, table[(table.dataset == name) & (table.effect == effect)], conditions,
                     0.2 * (step - 1), tone, effect)  # fmt: skip
-        axis.set_xticks(range(len(conditions)), map(figures.CONDITION_LABELS.get, conditions))
-        axis.set_title(titles[name])
+        _conditions(axis, conditions, titles[name])
     axes[0, 0].set_ylabel("effect on PSNR, dB")
     figures.legend_below(figure, axes[0, -1])
     return figure

@@ -92,25 +92,30 @@ def _progress(name: str) -> Iterator[Callable[[int, int], None]]:
 @vaes_app.command("list")
 def vaes_list() -> None:
     """List the autoencoders: geometry, what they were trained on, and whether they are here."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     from latentsr import registry, vaes
 
-    table = Table("name", "geometry", "trained on", "licence", "MB", "here")
-    table.columns[0].no_wrap = True
+    heads = ("name", "geometry", "trained on", "licence", "MB", "here")
+    table = Table(*heads, box=SIMPLE_HEAD, pad_edge=False)
+    table.columns[2].min_width = 12
+    for column in table.columns[:4:3]:
+        column.no_wrap = True
     for name, small in registry.SPECS.items():
         path = vaes.place(name)
         size = f"{path.stat().st_size / 1e6:.1f}" if path.exists() else ""
-        where = "in the package" if path.exists() else "no; `make pretrain`"
+        where = "package" if path.exists() else "no"
         trained = ", ".join(small.trained_on) + (f" (seed {small.seed})" if small.seed else "")
         table.add_row(name, small.geometry, trained, "Apache-2.0", size, where)
     for name, entry in registry.PUBLISHED.items():
         path = vaes.place(name)
         size = "?" if entry.megabytes is None else str(entry.megabytes)
-        where = str(path) if path.exists() else f"no; `latentsr vaes fetch {name}`"
+        where = str(path) if path.exists() else "no"
         table.add_row(name, entry.geometry, entry.trained_on, entry.licence, size, where)
     Console().print(table)
+    print("what is not here: `latentsr vaes fetch NAME`, for the small ones `make pretrain`")
 
 
 @vaes_app.command("fetch")

@@ -33,6 +33,7 @@ from typing import Any
 import yaml
 
 from latentsr.datasets import SetEntry, list_images, read_images, read_sets, recognise, sampled
+from latentsr.datasets.adapters import images_below
 from latentsr.datasets.sets import (
     FOLDER_ONLY,
     LAYOUTS,
@@ -233,10 +234,20 @@ def _entry(
     return set_entry(f"--set {name}", {**values, **kept, **given}), lines
 
 
+def _unlisted(name: str, folder: Path, used: set[Path]) -> list[str]:
+    """Say which files a manifest leaves out: they may have been forgotten there."""
+    manifest = folder / "manifest.csv"
+    if not manifest.is_file():
+        return []
+    left = [path for path in images_below(folder) if path not in used | {manifest}]
+    one = f", {left[0].relative_to(folder)} the first" if left else ""
+    return [f"set {name}: manifest.csv does not name {len(left)} files{one}"] if left else []
+
+
 def _gathered(
     name: str, entry: SetEntry, folder: Path, params: Any, told: list[str]
-) -> list[tuple[Path, str]]:
-    """Read every image of a set once; return each file to copy and its place in the set."""
+) -> tuple[list[tuple[Path, str]], str]:
+    """Read every image of a set once; return each file to copy and its place, and how many."""
     records = list_images(
         name,
         entry,
@@ -251,10 +262,14 @@ def _gathered(
     used = sampled(name, entry, records, params.hr_px, wanted, told)
     for _ in read_images(name, entry, used, params.hr_px, told):
         pass
-    paths = {path for record in (used if huge else records) for path in record.files}
+    kept = used if huge else records
+    paths = {path for record in kept for path in record.files}
+    if entry.adapter == "folder":
+        told += _unlisted(name, folder, paths)
+    count = f"{len(kept)} images in {len(paths)} files"
     if LAYOUTS[entry.adapter].tables:
         paths |= set(folder.glob(LAYOUTS[entry.adapter].tables))
-    return [(path, path.relative_to(folder).as_posix()) for path in sorted(paths)]
+    return [(path, path.relative_to(folder).as_posix()) for path in sorted(paths)], count
 
 
 def use(
@@ -282,13 +297,14 @@ def use(
     source, before = read_sets(root / "sets.yaml")
     entries: dict[str, SetEntry] = {}
     files: dict[str, list[tuple[Path, str]]] = {}
+    counts: dict[str, str] = {}
     told: list[str] = []
     for name, place in folders.items():
         adapter, folder = recognise(place)
         former = before.get(name) if source == "own" else None
         try:
             entries[name], lines = _entry(name, adapter, given[name], former)
-            files[name] = _gathered(name, entries[name], folder, params, told)
+            files[name], counts[name] = _gathered(name, entries[name], folder, params, told)
         except ValueError as error:
             problems.append(str(error))
             continue
@@ -307,15 +323,16 @@ def use(
     shutil.rmtree(root / OWN, ignore_errors=True)
     staging.replace(root / OWN)
     _switch(root, _texts(OWN, entries))
-    counts = ", ".join(f"{name} ({len(listed)} files)" for name, listed in files.items())
-    return [*told, *lines, f"the study now uses {counts}, gathered in {OWN}; next: make repro"]
+    sets = ", ".join(f"{name} ({count})" for name, count in counts.items())
+    return [*told, *lines, f"the study now uses {sets}, gathered in {OWN}; next: make repro"]
 
 
 def reset(root: Path = Path()) -> list[str]:
     """Go back to the embedded phantoms; ``assets/own`` stays until the next `use`."""
     lines = before_import(root)
     _switch(root, DEFAULTS)
-    return [*lines, "the study now uses the embedded phantoms; next: make repro"]
+    then = "next: make repro, which brings data.dvc and dvc.lock back too"
+    return [*lines, f"the study now uses the embedded phantoms; {then}"]
 
 
 def status(root: Path = Path()) -> list[str]:

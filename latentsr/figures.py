@@ -92,12 +92,22 @@ def style() -> None:
 
 
 def save(figure: Figure, outputs: Path, name: str, alt: str) -> None:
-    """Write ``figures/NN/<name>.svg``, a 300-dpi ``.png`` and the alternative text ``.txt``."""
+    """Write ``figures/NN/<name>.svg``, a 300-dpi ``.png`` and the alternative text ``.txt``.
+
+    In a notebook the figure is shown too, its alternative text beside it, and closed.
+    """
     folder = Path(outputs) / "figures" / name[:2]
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
     figure.savefig(folder / f"{name}.png", dpi=300, metadata={"Software": None})
     (folder / f"{name}.txt").write_text(alt + "\n")
+    from IPython import display, get_ipython
+
+    if get_ipython() is not None:
+        import matplotlib.pyplot as plt
+
+        display.display(figure, metadata={"image/png": {"alt": alt}})
+        plt.close(figure)  # or the end of the cell shows it again, without words
 
 
 def image_grid(

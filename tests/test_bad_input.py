@@ -120,9 +120,12 @@ BAD = {
     ),
     "too small": (
         lambda root: [(root / f"{i}.png").unlink() for i in range(3)],
-        "2 subjects in train; needs 6 subjects, 3 a split or split_by: image",
+        "5 subjects, 2 in train and 3 in test; at least 6 are needed, 3 a split; add subjects",
     ),
-    "non-finite": (_non_finite, r"9\.tif: 1 pixels are not finite"),
+    "non-finite": (
+        _non_finite,
+        r"9\.tif: 1 pixels are not finite.* \(mend or remove it; on_error: skip",
+    ),
     "colour": (
         lambda root: png(root / "9.png", np.dstack([IMAGE, IMAGE, IMAGE // 2])),
         r"9\.png: colour or transparent pixels \(mode RGB\); grey is needed",

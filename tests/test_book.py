@@ -69,6 +69,8 @@ def fabricate(results: Path, settings: dict, sets: list[str]) -> None:
     arms = pd.DataFrame({"dataset": sets, "vae": "natural-f8c4"})
     arms = arms.assign(**dict.fromkeys(conditions, 20.0), ceiling=21.0, bicubic=22.0)
     arms.to_csv(results / "tables" / "04_headline.csv", index=False)
+    levels = arms[["dataset", "vae", "bicubic"]].assign(arm="lr_pixels", psnr_db=20.0)
+    levels.to_csv(results / "tables" / "04_every_arm.csv", index=False)
     costs = arms[["dataset", "vae"]].assign(arm="lr_pixels", loss_over_lowest=1.0)
     costs.loc[0, "loss_over_lowest"] = 1.4
     costs.to_csv(results / "tables" / "04_costs.csv", index=False)
@@ -206,6 +208,27 @@ def test_every_table_says_where_test_images_share_subjects_with_training(workspa
     page = pages.results_page([Path("results/smoke")], tmp_path, sets)
     offered = [line for line in page.splitlines() if ".csv>" in line]
     assert offered and all("share subjects in knee" in line for line in offered)
+
+
+def test_figures_stand_in_the_order_of_the_sets(workspace, tmp_path):
+    folder = Path("results/smoke/autoencoders/x/figures/02")
+    folder.mkdir(parents=True)
+    for name in ("02_cards_chest", "02_cards_knee", "02_reconstructions_knee"):
+        for suffix in (".svg", ".png", ".txt"):
+            (folder / f"{name}{suffix}").write_text(name)
+    sets = {name: {"may_be_shown": True} for name in ("knee", "brain", "chest")}
+    page = pages.results_page([Path("results/smoke"), folder.parents[1]], tmp_path, sets)
+    order = re.findall(r"{figure} (02_\S+)\.svg", page)
+    assert order == ["02_cards_knee", "02_cards_chest", "02_reconstructions_knee"]
+
+
+def test_a_chapters_figure_keeps_its_words():
+    output = {"data": {"image/png": ""}, "metadata": {"image/png": {"alt": "A knee."}}}
+    heading = {"source": ["# 1 Data"], "metadata": {}}
+    cells = [heading, {"source": [], "metadata": {"tags": []}, "outputs": [output]}]
+    made = json.loads(book.titled(json.dumps({"cells": cells}), "knee"))["cells"]
+    assert made[0]["source"] == ["# 1 Data (knee)"] and made[0]["metadata"] == {}
+    assert made[1]["metadata"] == {"tags": [], "mystnb": {"image": {"alt": "A knee."}}}
 
 
 def test_the_book_stage_depends_on_every_page():

@@ -159,11 +159,26 @@ def test_links_are_moved_and_not_followed(study, tmp_path):
     assert datastore.rescue_strangers(study) == []
 
 
+def test_files_that_a_manifest_does_not_name_are_counted(repository, tmp_path):
+    own = _images(tmp_path / "own")
+    (own / "manifest.csv").write_text(
+        "file,subject\n" + "".join(f"{i}.png,s{i}\n" for i in range(6))
+    )
+    (own / "late.png").write_bytes((own / "0.png").read_bytes())
+    told, line = datastore.use([f"hand_1={own}"], [], repository)
+    assert told == "set hand_1: manifest.csv does not name 1 files, late.png the first"
+    assert "hand_1 (6 images in 6 files)" in line
+    assert _in(repository / "assets/own/hand_1") == [
+        *(f"{i}.png" for i in range(6)),
+        "manifest.csv",
+    ]
+
+
 def test_use_reset_and_back(repository, tmp_path):
     study = repository
     own = _images(tmp_path / "own")
     (line,) = datastore.use([f"hand_1={own}"], [], study)
-    assert "hand_1 (6 files)" in line and "make repro" in line
+    assert "hand_1 (6 images in 6 files)" in line and "make repro" in line
     source, entries = read_sets(study / "sets.yaml")
     assert source == "own" and list(entries) == ["hand_1"]
     assert not entries["hand_1"].allow_images

@@ -62,6 +62,19 @@ def test_a_profile_that_cannot_run_is_not_put_in_place(clone):
     assert Path("params.yaml").read_text() == Path("profiles/mini.yaml").read_text()
 
 
+def test_advice_of_dvc_is_not_passed_on():
+    advice = ["\n", "To track the changes with git, run:\n", "\tgit add dvc.lock\n",
+              "To enable auto staging, run:\n", "Use `dvc push` to send your updates\n"]  # fmt: skip
+    assert all(map(repro.ADVICE.match, advice))
+    told = [
+        "Running stage 'data':\n",
+        "> python -m x\n",
+        "Updating lock file 'dvc.lock'\n",
+        "a b\n",
+    ]
+    assert not any(map(repro.ADVICE.match, told))
+
+
 def test_stages_are_timed_by_their_lines():
     script = "echo \"Running stage 'a':\"; sleep 0.2; echo \"Running stage 'b':\""
     found = dict(repro.stages(["bash", "-c", script]))

@@ -259,6 +259,15 @@ def _manifest(root: Path, manifest: Path) -> list[tuple[str, str, str]]:
     return listed
 
 
+def images_below(root: Path) -> list[Path]:
+    """List the files of a folder at any depth, but hidden ones: what is read without a manifest."""
+    return sorted(
+        path
+        for path in walk(root)
+        if path.is_file() and not any(p.startswith(".") for p in path.relative_to(root).parts)
+    )
+
+
 def _failing(told: str) -> Array:
     raise ValueError(told)
 
@@ -289,12 +298,7 @@ def folder(
         said = {row[0]: row[1:] for row in _manifest(root, manifest)}
         paths = [root / name for name in said]
     else:
-        paths = sorted(
-            path
-            for path in walk(root)
-            if path.is_file()
-            and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        )
+        paths = images_below(root)
     names = {path: path.relative_to(root).as_posix() for path in paths}
     stacks, problems = formats.find(
         paths, named=bool(said), key_of=lambda path: said.get(names[path])

@@ -19,6 +19,7 @@ from latentsr.degrade import degrade
 from latentsr.scores import new_array, settle
 
 LESS = "without the images that were left out"
+MEND = " (mend or remove it; on_error: skip for the set leaves such files out)"
 MANY = 20  # problems listed before the rest is counted
 TWELVE_BITS = 2**12
 SETTLE = 100  # images that are written before they leave memory
@@ -38,19 +39,23 @@ def _list_problems(name: str, entry: SetEntry, records: Sequence[Record]) -> Ite
             side[record.subject_id] = record.split
             both = f"is in {other} and in {record.split}"
             yield f"set {name}: subject {record.subject_id} {both}; a subject must be on one side"
-    for split in ("train", "test"):
-        units = {
-            r.image_id if entry.split_by == "image" else r.subject_id
-            for r in records
-            if r.split == split
-        }
-        if len(units) < MIN_PER_SPLIT:
-            needs = f"needs {2 * MIN_PER_SPLIT} {entry.subject_word}s, {MIN_PER_SPLIT} a split"
-            if entry.adapter == "folder" and entry.split_by == "subject":
-                needs += (
-                    f" or split_by: image (latentsr data use {name}=DIR --split-by-image {name})"
-                )
-            yield f"set {name}: {len(units)} {entry.subject_word}s in {split}; {needs}"
+    yield from _too_few(name, entry, records)
+
+
+def _too_few(name: str, entry: SetEntry, records: Sequence[Record]) -> Iterable[str]:
+    """Say when a split has fewer subjects (or images, where those are split) than it needs."""
+    of = {r.image_id if entry.split_by == "image" else r.subject_id: r.split for r in records}
+    counts = {split: list(of.values()).count(split) for split in ("train", "test")}
+    if min(counts.values()) < MIN_PER_SPLIT:
+        words = f"{entry.subject_word}s"
+        found = f"{len(of)} {words}, {counts['train']} in train and {counts['test']} in test"
+        needs = f"at least {2 * MIN_PER_SPLIT} are needed, {MIN_PER_SPLIT} a split"
+        by_image = entry.adapter == "folder" and entry.split_by == "subject"
+        if by_image and len(records) >= 2 * MIN_PER_SPLIT:
+            needs += f", or split_by: image (latentsr data use {name}=DIR --split-by-image {name})"
+        else:
+            needs += f"; add {words}"
+        yield f"set {name}: {found}; {needs}"
 
 
 def _guarded(path: Path, read: Callable[[], Array]) -> Array:
@@ -163,7 +168,7 @@ def read_images(
         try:
             hr, mask, peak = _prepared(record, entry, hr_px)
         except ValueError as error:
-            problems.append(f"set {name}: {error}")
+            problems.append(f"set {name}: {error}{MEND}")
             continue
         other = seen.setdefault(sha256(hr.tobytes()).digest(), record)
         if other.split != record.split:
