@@ -227,7 +227,7 @@ def test_a_chapters_figure_keeps_its_words():
     heading = {"source": ["# 1 Data"], "metadata": {}}
     cells = [heading, {"source": [], "metadata": {"tags": []}, "outputs": [output]}]
     made = json.loads(book.titled(json.dumps({"cells": cells}), "knee"))["cells"]
-    assert made[0]["source"] == ["# 1 Data (knee)"] and made[0]["metadata"] == {}
+    assert made[0]["source"] == "# 1 Data (knee)" and made[0]["metadata"] == {}
     assert made[1]["metadata"] == {"tags": [], "mystnb": {"image": {"alt": "A knee."}}}
 
 

@@ -44,11 +44,11 @@ def _list_problems(name: str, entry: SetEntry, records: Sequence[Record]) -> Ite
 
 def _too_few(name: str, entry: SetEntry, records: Sequence[Record]) -> Iterable[str]:
     """Say when a split has fewer subjects (or images, where those are split) than it needs."""
-    of = {r.image_id if entry.split_by == "image" else r.subject_id: r.split for r in records}
-    counts = {split: list(of.values()).count(split) for split in ("train", "test")}
+    of = {(r.split, r.image_id if entry.split_by == "image" else r.subject_id) for r in records}
+    counts = {side: sum(split == side for split, _ in of) for side in ("train", "test")}
     if min(counts.values()) < MIN_PER_SPLIT:
-        words = f"{entry.subject_word}s"
-        found = f"{len(of)} {words}, {counts['train']} in train and {counts['test']} in test"
+        words, total = f"{entry.subject_word}s", len({unit for _, unit in of})
+        found = f"{total} {words}, {counts['train']} in train and {counts['test']} in test"
         needs = f"at least {2 * MIN_PER_SPLIT} are needed, {MIN_PER_SPLIT} a split"
         by_image = entry.adapter == "folder" and entry.split_by == "subject"
         if by_image and len(records) >= 2 * MIN_PER_SPLIT:
