@@ -7,9 +7,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 STARTED_IN = Path.cwd()
 app = typer.Typer(
@@ -20,9 +23,11 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, help="Which images the study uses.")
 vaes_app = typer.Typer(no_args_is_help=True, help="The autoencoders.")
 denoisers_app = typer.Typer(no_args_is_help=True, help="The denoisers that the authors released.")
+others_app = typer.Typer(no_args_is_help=True, help="Pretrained SR models, LPIPS, FID: optional.")
 app.add_typer(data_app, name="data")
 app.add_typer(vaes_app, name="vaes")
 app.add_typer(denoisers_app, name="denoisers")
+app.add_typer(others_app, name="others")
 
 
 @data_app.command("use")
@@ -221,6 +226,49 @@ def denoisers_score(
         keys = ["dataset", "vae", "T"]
         mean = scores.subject_mean(table, keys, ["psnr_db", "psnr_own_decode_db"]).iloc[0]
         print(f"{name}: {mean.psnr_db:.2f} dB ({mean.psnr_own_decode_db:.2f} own decode), {path}")
+
+
+@others_app.command("sr")
+def others_sr(
+    path: Annotated[Path, typer.Argument(help="a checkpoint, or a folder that diffusers saved")],
+    steps: Annotated[int, typer.Option(help="network calls of LDM-SR")] = 100,
+    seed: Annotated[int, typer.Option(help="of its noise")] = 42,
+) -> None:
+    """Score a pretrained SR model (ESRGAN, SwinIR, LDM-SR) on the test images of this profile."""
+    from latentsr import device, others, scores
+
+    results, place = _results(), STARTED_IN / path.expanduser()
+    table = others.sr_models(results, place, device.default(), num_steps=steps, seed=seed)
+    mean = scores.subject_mean(table, ["dataset"], ["psnr_db", "gmsd"])
+    print(f"{mean.round(3).to_string()}\n{_kept(table, results, place.stem)}")
+
+
+@others_app.command("perceptual")
+def others_perceptual(
+    measure: Annotated[str, typer.Argument(help="lpips or fid")],
+) -> None:
+    """Score every arm of this profile by LPIPS or FID; their weights must be here."""
+    from latentsr import others
+
+    results = _results()
+    table = others.perceptual(results, measure)
+    print(f"{table.round(4).to_string(index=False)}\n{_kept(table, results, measure)}")
+
+
+def _results() -> Path:
+    from latentsr import params
+
+    results = Path("results") / params.read(Path("params.yaml"))["profile"]
+    if not (results / "data").is_dir():
+        raise ValueError(f"{results}: no run there; `make repro PROFILE={results.name}` makes it")
+    return results
+
+
+def _kept(table: DataFrame, results: Path, name: str) -> Path:
+    path = results / "others" / f"{name}.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(path, index=False)
+    return path
 
 
 @app.command("verify-data")
