@@ -58,6 +58,8 @@ def fabricate(results: Path, settings: dict, sets: list[str]) -> None:
     gaps = pd.DataFrame(gaps).assign(low=-0.5, high=3.0)
     gaps.loc[0, ["low", "high"]] = float("nan")
     gaps.to_csv(results / "tables" / "04_gaps.csv", index=False)
+    whole = pd.DataFrame({"dataset": sets, "arm": "released", "measure": "psnr_db", "gap": 2.0})
+    whole.assign(low=1.5, high=2.5).to_csv(results / "tables" / "04_protocols.csv", index=False)
     scores = pd.DataFrame({"image_id": ["a|b_*"], "subject_id": ["s"], "psnr_db": [23.456]})
     scores.to_csv(results / "tables" / "04_scores.csv", index=False)
     ledger = pd.DataFrame(
@@ -255,3 +257,11 @@ def test_the_ledger_shows_the_lr_conditions_side_by_side(tmp_path):
         r"| gap, dB | knee | 60 | 2.91 | 1 \[0.5, 1.5\]: same direction | -0.2: opposite |" in text
     )
     assert "dominance: not tested (no alternative)." in text
+
+
+def test_the_first_page_shows_both_protocols(workspace):
+    text = pages.gaps_table(Path("results/smoke"))
+    assert r"| dataset | released, all switches | lr\_latent | lr\_pixels |" in text.replace(
+        r"upsampled\_latent | ", ""
+    )
+    assert r"| knee | +2.00 \[+1.50, +2.50\] | +1.25 |" in text
