@@ -243,28 +243,49 @@ def score(
     return scores.table(test, done.arm.identity(spec.seed), found), made, done.losses
 
 
-def expected_hours(study: Study, specs: Iterable[Spec], base: Base, probe_steps: int = 3) -> float:
-    """Return about how many hours of training some arms take here.
+def expected_hours(
+    study: Study, specs: Iterable[Spec], base: Base, probe_steps: tuple[int, int] = (5, 25)
+) -> float:
+    """Return about how many hours it takes here to train and sample some arms, none being kept.
 
-    A few steps of the first are timed; the others follow by their steps, images a step and
-    GFLOP a call.
+    The first is trained for two small numbers of steps; their difference drops what comes before
+    the first step. The others follow by steps, images and GFLOP a call, a training step (forth
+    and back) counting as three calls.
     """
-
-    def work(spec: Spec) -> float:
-        arm = _shown(study, spec, base).arm(spec.vae, spec.switches, spec.condition_vae, spec.seed)
-        net = denoisers.build(*arm.ends, network_of(spec, base, arm.autoencoder.factor), spec.seed)
-        shapes = tuple(arm.target.shape[1:]), tuple(arm.condition.shape[1:])
-        settings = settings_of(spec, base)
-        return settings.steps * settings.batch * denoisers.gflop(net, *shapes)
-
     listed = list(specs)
-    short = replace(base.settings, steps=probe_steps)
-    trained(study, listed[0], replace(base, settings=short, keep=None, finished=None))
-    started = time.monotonic()
-    trained(study, listed[0], replace(base, settings=short, keep=None, finished=None))
-    pace = (time.monotonic() - started) / probe_steps  # seconds a step of the first
-    steps_of_first = settings_of(listed[0], base).steps
-    return pace * steps_of_first * sum(map(work, listed)) / work(listed[0]) / 3600
+    first = replace(listed[0].training, steps=1.0)
+    known: dict[Spec, float] = {}
+
+    def gflop(spec: Spec) -> float:
+        if (spec := spec.training) not in known:
+            arm = _shown(study, spec, base).arm(
+                spec.vae, spec.switches, spec.condition_vae, spec.seed
+            )
+            widths = network_of(spec, base, arm.autoencoder.factor)
+            net = denoisers.build(*arm.ends, widths, spec.seed)
+            shapes = tuple(arm.target.shape[1:]), tuple(arm.condition.shape[1:])
+            known[spec] = denoisers.gflop(net, *shapes)
+        return known[spec]
+
+    def calls(spec: Spec) -> float:
+        return 3 * settings_of(spec, base).steps * settings_of(spec, base).batch * gflop(spec)
+
+    def seconds(steps: int) -> float:
+        short = replace(
+            base, settings=replace(base.settings, steps=steps), keep=None, finished=None
+        )
+        started = time.monotonic()
+        trained(study, first, short)
+        return time.monotonic() - started
+
+    seconds(probe_steps[0])  # warms up
+    less, more = map(seconds, probe_steps)
+    pace = max(more - less, 0.0) / (probe_steps[1] - probe_steps[0])  # seconds a step of the first
+    unit = pace * settings_of(first, base).steps / calls(first)
+    trainings = sum(map(calls, dict.fromkeys(spec.training for spec in listed)))
+    images = len(study.test["hr"])
+    samplings = sum(walk_of(spec, base).num_steps * images * gflop(spec) for spec in listed)
+    return unit * (trainings + samplings) / 3600
 
 
 def run(

@@ -176,7 +176,7 @@ def test_taken_apart_gives_every_analysis_its_table():
     assert ablation.loc["target v", "verdict"] == "beyond the margin"
     assert ablation.loc["target v", "gap"] == pytest.approx(-1, abs=0.05)
     assert ablation.loc["transformer", "verdict"] == "equivalent"
-    assert ablation.loc["target v", "excludes_0"] and len(found["walks"]) == 80
+    assert ablation.loc["target v", "excludes_0"] and len(found["walks"]) == 76
     split = found["convergence"].set_index(["steps", "effect"]).estimate
     for steps in (1, 4, 16):
         assert split[steps, "condition"] == pytest.approx(2 / steps, abs=0.05)

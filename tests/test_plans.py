@@ -100,7 +100,7 @@ def test_a_shifted_schedule_gives_pooled_f4_places_the_noise_of_f8():
 
 def test_walks_need_no_training_of_their_own():
     plan = plans.walks(MAIN, "lr_latent", 42)
-    assert len(plan) == 80 and len(plans.unique_trainings(plan)) == 2
+    assert len(plan) == 76 and len(plans.unique_trainings(plan)) == 2
     assert all(spec.switches.walk in name for name, spec in plan.items())
 
 
