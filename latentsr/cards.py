@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentsr import frequency, hallucination, registry
+from latentsr import hallucination, registry, wavelets
 from latentsr.latents import Images, Scaling
 from latentsr.vaes import Autoencoder
 
@@ -58,7 +58,7 @@ def card(vae: Autoencoder, training: Tensor, decoded: Images, hr: Images) -> dic
     scaling = Scaling.fit(training)
     fourth = ((training.double() - scaling.mean[:, None, None]) ** 4).mean((0, 2, 3))
     encode_gflop, decode_gflop = gflop(vae, hr.shape[-1])
-    bands = frequency.subband_psnr_db(decoded, hr)
+    bands = wavelets.compared(torch.from_numpy(decoded), torch.from_numpy(hr))
     return {
         "vae": registry.label(vae.name),
         "trained_on": registry.trained_on(vae.name),
@@ -73,7 +73,7 @@ def card(vae: Autoencoder, training: Tensor, decoded: Images, hr: Images) -> dic
         "channel_sd": scaling.sd.tolist(),
         "channel_kurtosis": (fourth / scaling.sd.double() ** 4 - 3).tolist(),
         "non_finite_share": float((~torch.isfinite(training)).double().mean()),
-        "subband_psnr_db": {band: float(value.mean()) for band, value in bands.items()},
+        "subband_psnr_db": {band: float(found["psnr_db"].mean()) for band, found in bands.items()},
         "noise_floor": hallucination.noise_floor(decoded, hr),
     }
 

@@ -34,6 +34,7 @@ COLOURS |= {  # what the small ones stand for
 OTHERS = ("#009E73", "#CC79A7", "#F0E442", "#000000")
 NOT_SHOWN = "Images of this set are not shown (allow_images is not set)."
 CONDITION_LABELS = {
+    "released": "all switches\nas released",
     "lr_latent": "LR latent\n(the released way)",
     "upsampled_latent": "latent of\nupsampled LR",
     "lr_pixels": "LR pixels\n(controlled)",
