@@ -174,6 +174,85 @@ def _effect(
     axis.errorbar(places, rows["estimate"], bars, fmt="o", color=tone, capsize=2, label=name)
 
 
+def rates(
+    table: pd.DataFrame, common: str, conditions: Sequence[str], titles: Mapping[str, str]
+) -> Figure:
+    """Draw rates of added (upper row) and lost signal (lower row), a column a set.
+
+    ``table`` has columns dataset, arm, vae, floor_of and the two rates; filled marks have the
+    floor of ``common``, hollow ones each arm's own.
+    """
+    figure, axes = _panels(titles, 5, 2, sharex=True, sharey=True)
+    vaes = list(dict.fromkeys(table["vae"]))
+    for line, measure in zip(axes, ("hallucination_rate", "loss_rate"), strict=True):
+        for axis, name in zip(line, titles, strict=True):
+            for step, vae in enumerate(vaes):
+                rows = table[(table["dataset"] == name) & (table["vae"] == vae)]
+                places = [k + 0.15 * (step - (len(vaes) - 1) / 2) for k in range(len(conditions))]
+                tone = figures.colour(vae)
+                for owner, face in (("own", "white"), (common, tone)):
+                    level = rows[rows["floor_of"] == owner].set_index("arm")[measure]
+                    label = vae if owner == common else None
+                    axis.plot(places, level.reindex(list(conditions)), "o", color=tone,
+                              markerfacecolor=face, label=label)  # fmt: skip
+            _conditions(axis, conditions, titles[name])
+            axis.tick_params(axis="x", labelsize=7)
+    axes[0, 0].set_ylabel("share of pixels added")
+    axes[1, 0].set_ylabel("share of pixels lost")
+    figures.legend_below(figure, axes[0, 0])
+    return figure
+
+
+def pairing(
+    table: pd.DataFrame,
+    owners: Sequence[str],
+    arms: Sequence[str],
+    moved: Mapping[str, float],
+    margin: float,
+    titles: Mapping[str, str],
+) -> Figure:
+    """Draw Cohen's h by pairing (left, right in a panel) and floor, a row an arm, a column a set."""
+    arms = list(dict.fromkeys(arms))
+    figure, axes = _panels(titles, 0.8 + 2.4 * len(arms), len(arms), sharey=True)
+    others = ("#000000", "#009E73")
+    tones = {o: figures.colour(o) for o in owners} | dict(
+        zip(("own", "fixed"), others, strict=True)
+    )
+    for line, arm in zip(axes, arms, strict=True):
+        line[0].set_ylabel(f"Cohen's h, {arm}")
+        for axis, name in zip(line, titles, strict=True):
+            axis.axhspan(-margin, margin, color="#009E73", alpha=0.3, lw=0)
+            rows = table[(table["dataset"] == name) & (table["arm"] == arm)]
+            for (owner, how), part in rows.groupby(["floor_of", "pairing"]):
+                place = 0.15 * (owners.index(owner) - (len(owners) - 1) / 2) + (how == "position")
+                axis.errorbar(place, part["h"], _bars(part, "h"), fmt="o", color=tones[str(owner)],
+                              capsize=2, label=f"floor: {owner}")  # fmt: skip
+            axis.set_xticks((0, 1), ("paired by id", f"by position ({moved[name]:.0%} move)"))
+            axis.set_xlim(-0.5, 1.5)
+            axis.set_title(titles[name])
+    figures.legend_below(figure, axes[0, 0])
+    return figure
+
+
+def growth(table: pd.DataFrame, margin: float, titles: Mapping[str, str]) -> Figure:
+    """Draw h and the gap in the coarsest band along the share of mis-paired images."""
+    figure, axes = _panels(titles, 5, 2, sharex=True, sharey="row")
+    for column, name in zip(axes.T, titles, strict=True):
+        rows = table[table["dataset"] == name]
+        for (arm, part), dash in zip(rows.groupby("arm", sort=False), ("-", ":"), strict=False):
+            for axis, measure in zip(column, ("h", "gap_ll3_db"), strict=True):
+                style = {"marker": "o", "ls": dash, "color": "black", "label": str(arm)}
+                axis.plot(part["share_moved"], part[measure], **style)
+        column[0].axhspan(-margin, margin, color="#009E73", alpha=0.3, lw=0)
+        column[1].axhline(0, color="#777777", lw=0.8)
+        column[0].set_title(titles[name])
+        column[1].set_xlabel("share of images with another's name")
+    axes[0, 0].set_ylabel("Cohen's h, added signal")
+    axes[1, 0].set_ylabel("gap in LL3, dB")
+    figures.legend_below(figure, axes[0, 0])
+    return figure
+
+
 def band_detail(table: pd.DataFrame, bands: Sequence[str], titles: Mapping[str, str]) -> Figure:
     """Draw energy ratio and coherence (rows) of wavelet bands, a column a set.
 

@@ -4,13 +4,16 @@ of how images are paired and whose floor is the threshold."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from math import asin, nan, sin, sqrt
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+import scipy.stats
+from numpy.typing import ArrayLike, NDArray
 
 from latentsr.metrics import as_pair
+from latentsr.stats import DESCRIPTIVE, MIN_BOOTSTRAP, MIN_SUBJECTS, measured
 
 Name = TypeVar("Name")
 
@@ -25,25 +28,90 @@ def noise_floor(decoded: ArrayLike, hr: ArrayLike, floor_sd: float = 2.0) -> flo
     return float(error.mean() + floor_sd * error.std())
 
 
-def rates(sr: ArrayLike, hr: ArrayLike, floor: float) -> pd.DataFrame:
+def rates(
+    sr: ArrayLike, hr: ArrayLike, floor: float, region: NDArray[np.bool_] | None = None
+) -> pd.DataFrame:
     """Measure added and removed signal image by image.
 
     A pixel is hallucinated (signal added) where SR - HR > floor and lost (signal removed) where
     HR - SR > floor (see `noise_floor`); `sr` and `hr` are ``(N, H, W)``. Returns N rows:
     ``hallucination_rate`` and ``loss_rate``, shares of the image's pixels, ``*_magnitude``, the
     difference summed over those pixels and divided by all pixels of the image (0 where there are
-    none; magnitude / rate is the mean difference within the mask).
+    none; magnitude / rate is the mean difference within the mask). With a ``region`` ``(N, H, W)``
+    its pixels alone count; nan for an image that has none.
 
     >>> rates([[[0.5, 0.0], [0.5, 0.5]]], [[[0.1, 0.6], [0.5, 0.45]]], floor=0.1).round(6).values
     array([[0.25, 0.1 , 0.25, 0.15]])
     """
     difference = np.subtract(*as_pair(sr, hr))
+    inside = np.ones(difference.shape, bool) if region is None else region
+    pixels = inside.sum(axis=(-2, -1))
     columns = {}
     for name, signed in (("hallucination", difference), ("loss", -difference)):
-        mask = signed > floor
-        columns[f"{name}_rate"] = mask.mean(axis=(-2, -1))
-        columns[f"{name}_magnitude"] = np.where(mask, signed, 0).mean(axis=(-2, -1))
+        mask = (signed > floor) & inside
+        with np.errstate(invalid="ignore"):
+            columns[f"{name}_rate"] = mask.sum(axis=(-2, -1)) / pixels
+            columns[f"{name}_magnitude"] = np.where(mask, signed, 0).sum(axis=(-2, -1)) / pixels
     return pd.DataFrame(columns)
+
+
+def cohen_h(a: Any, b: Any, axis: int = -1) -> Any:
+    """Return Cohen's h of the mean rates of two arms, b against a: 2 asin sqrt(b) - 2 asin sqrt(a).
+
+    >>> round(float(cohen_h([0.1, 0.3], [0.4, 0.6])), 4)  # of the shares 0.2 and 0.5
+    0.6435
+    """
+    means = (np.clip(np.mean(np.asarray(x), axis=axis), 0, 1) for x in (a, b))
+    first, second = (2 * np.arcsin(np.sqrt(mean)) for mean in means)
+    return second - first
+
+
+def compare_rates(
+    a: pd.Series, b: pd.Series, margin: float, seed: int, confidence: float = 0.95
+) -> dict[str, Any]:
+    """Compare the rates of two arms, means by subject: are they alike within ``margin``?
+
+    ``mean`` is Cohen's h of the mean rates, with an interval over subjects (pixels of an image
+    are correlated, so no pixel counts as n): BCa bootstrap from 20 subjects on, from 6 Student's t
+    of the jackknife's pseudo-values, else nan. ``alike`` is "equivalent" where the interval of
+    two one-sided tests (1 - 2 alpha) lies inside the margin, "beyond" where it lies outside,
+    else "inconclusive". ``margin_share`` is what the margin is as a share of pixels, at a's rate.
+
+    >>> a, b = pd.Series([0.1, 0.2, 0.3] * 3), pd.Series([0.1, 0.2, 0.3] * 3)
+    >>> compare_rates(a, b + 1e-6, 0.02, seed=0)["alike"]
+    'equivalent'
+    """
+    x, y = (measured(side) for side in (a, b))
+    h, n = float(cohen_h(x, y)), len(x)
+    found: dict[str, Any] = {"mean": h, "low": nan, "high": nan, "n_subjects": n}
+    found |= {"interval_method": DESCRIPTIVE, "alike": DESCRIPTIVE}
+    if n >= MIN_SUBJECTS:
+        low, high, found["interval_method"] = _interval(x, y, confidence, seed)
+        ends = _interval(x, y, 2 * confidence - 1, seed)[:2]
+        inside, outside = max(map(abs, ends)) < margin, min(ends) > margin or max(ends) < -margin
+        found["alike"] = "equivalent" if inside else "beyond" if outside else "inconclusive"
+        found |= {"low": low, "high": high}
+    share = float(x.mean())
+    found["margin_share"] = sin(asin(sqrt(share)) + margin / 2) ** 2 - share
+    return found
+
+
+def _interval(
+    x: NDArray[np.float64], y: NDArray[np.float64], confidence: float, seed: int
+) -> tuple[float, float, str]:
+    n = len(x)
+    if np.ptp(x) == np.ptp(y) == 0:
+        return float(cohen_h(x, y)), float(cohen_h(x, y)), "no spread"
+    if n < MIN_BOOTSTRAP:
+        rest = [np.delete(np.arange(n), k) for k in range(n)]
+        pseudo = [n * cohen_h(x, y) - (n - 1) * cohen_h(x[k], y[k]) for k in rest]
+        half = scipy.stats.t.ppf((1 + confidence) / 2, n - 1) * scipy.stats.sem(pseudo)
+        return float(np.mean(pseudo) - half), float(np.mean(pseudo) + half), "jackknife t"
+    ends = scipy.stats.bootstrap(
+        (x, y), cohen_h, paired=True, vectorized=True, method="BCa", confidence_level=confidence,
+        rng=np.random.default_rng(seed),
+    ).confidence_interval  # fmt: skip
+    return float(ends.low), float(ends.high), "BCa"
 
 
 def position_rule(names: Sequence[Name]) -> tuple[list[Name], float]:
@@ -65,3 +133,19 @@ def position_rule(names: Sequence[Name]) -> tuple[list[Name], float]:
     given = dict(zip(listing, names, strict=True))  # k-th file listed <- line k
     moved = sum(given[i] != name for i, name in enumerate(names))
     return [given[i] for i in range(len(names))], moved / len(names)
+
+
+def partly_by_position(count: int, share: float, seed: int) -> NDArray[np.int_]:
+    """Return whose image each of ``count`` meets when the rule moves only part of the names.
+
+    ``share`` (0 to 1) of the images that `position_rule` moves go round among themselves, chosen
+    by ``seed``; the others stay.
+
+    >>> partly_by_position(12, 0.0, 0).tolist() == list(range(12))
+    True
+    """
+    given = np.array(position_rule(range(count))[0])
+    rows, moved = np.arange(count), np.flatnonzero(given != np.arange(count))
+    chosen = np.sort(np.random.default_rng(seed).permutation(moved)[: round(share * len(moved))])
+    rows[chosen] = np.roll(chosen, 1)
+    return rows

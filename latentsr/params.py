@@ -123,7 +123,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
         "levels": Key(int, "1 to 5", lambda v: 1 <= v <= 5),
         **INTERVAL,
     },
-    "hallucination": {"floor_sd": RATE, **INTERVAL},
+    "hallucination": {"floor_sd": RATE, "fixed_floor": SHARE, "margin_h": RATE, **INTERVAL},
     "ablations": {
         "run": one_of("first", "all"),
         "ablation_condition": one_of(*LR_CONDITIONS),

@@ -1,10 +1,18 @@
 """Noise floor, masks and rates by hand; Cohen's h against statsmodels; the pairing rule."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from statsmodels.stats.proportion import proportion_effectsize
 
-from latentsr.hallucination import noise_floor, position_rule, rates
+from latentsr.hallucination import (
+    cohen_h,
+    compare_rates,
+    noise_floor,
+    partly_by_position,
+    position_rule,
+    rates,
+)
 
 
 @pytest.fixture
@@ -79,3 +87,63 @@ def test_the_floor_follows_its_number_of_sds(rng):
     decoded = hr + rng.normal(0, 0.1, hr.shape)
     error = np.abs(decoded - hr)
     assert noise_floor(decoded, hr, 3.0) == pytest.approx(error.mean() + 3 * error.std())
+
+
+def test_rates_inside_a_region_by_hand():
+    sr, hr = np.array([[[0.9, 0.7], [0.5, 0.1]]] * 2), np.full((2, 2, 2), 0.5)
+    region = np.array([[[True, False], [True, True]], [[False, False], [False, False]]])
+    found = rates(sr, hr, 0.15, region)
+    np.testing.assert_allclose(found.loc[0], [1 / 3, 0.4 / 3, 1 / 3, 0.4 / 3])
+    assert found.loc[1].isna().all()
+
+
+def test_cohen_h_equals_statsmodels(rng):
+    a, b = rng.random((2, 30)) / 2
+    assert cohen_h(a, b) == pytest.approx(proportion_effectsize(b.mean(), a.mean()))
+
+
+@pytest.mark.parametrize(
+    ("shift", "spread", "n", "word"),
+    [
+        (0.0, 0.001, 30, "equivalent"),
+        (0.1, 0.001, 30, "beyond"),
+        (-0.1, 0.001, 12, "beyond"),
+        (0.0, 0.001, 12, "equivalent"),
+        (0.0, 0.1, 30, "inconclusive"),
+        (0.0, 0.1, 12, "inconclusive"),
+        (0.0, 0.001, 5, "descriptive only"),
+    ],
+)
+def test_rates_are_alike_by_their_interval_alone(rng, shift, spread, n, word):
+    a = pd.Series(0.3 + 0.05 * rng.random(n))
+    found = compare_rates(a, a + shift + spread * rng.normal(size=n), 0.02, 0)
+    assert found["alike"] == word and found["n_subjects"] == n
+    if n >= 6:
+        assert found["low"] < found["mean"] < found["high"]
+
+
+def test_the_margin_as_a_share_of_pixels():
+    found = compare_rates(pd.Series([0.5] * 6), pd.Series([0.5] * 6), 0.02, 0)
+    assert found["margin_share"] == pytest.approx(0.01, rel=1e-3)  # steepest at one half
+    assert found["interval_method"] == "no spread" and found["alike"] == "equivalent"
+
+
+@pytest.mark.slow
+def test_the_interval_of_h_covers_its_truth(rng):
+    """Skewed rates, 12 and 40 subjects: within three standard errors of 0.93 or better."""
+    for n in (12, 40):
+        inside, runs = 0, 300
+        for run in range(runs):
+            common = rng.beta(2, 12, size=n)
+            a, b = common * 0.9, np.clip(common * 1.1 + 0.01 * rng.random(n), 0, 1)
+            truth = cohen_h([2 / 14 * 0.9], [2 / 14 * 1.1 + 0.005])
+            found = compare_rates(pd.Series(a), pd.Series(b), 0.02, run)
+            inside += found["low"] <= truth <= found["high"]
+        assert inside / runs > 0.93 - 3 * np.sqrt(0.93 * 0.07 / runs), (n, inside / runs)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_part_of_the_names_move(share):
+    rows = partly_by_position(60, share, 3)
+    moved = (rows != np.arange(60)).sum()
+    assert sorted(rows) == list(range(60)) and moved == round(share * 58)
