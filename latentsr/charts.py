@@ -253,6 +253,66 @@ def growth(table: pd.DataFrame, margin: float, titles: Mapping[str, str]) -> Fig
     return figure
 
 
+def gap_forest(
+    table: pd.DataFrame,
+    measures: Sequence[str],
+    margin: float,
+    titles: Mapping[str, str],
+    tone: str,
+) -> Figure:
+    """Draw the gap against two references (columns) by set and arm (rows), with intervals.
+
+    ``table`` has columns measure, dataset, lr_condition, mean_difference, low and high; hollow
+    marks have no interval.
+    """
+    import matplotlib.pyplot as plt
+
+    rows = table[table["measure"] == measures[0]]
+    places = [(name, k) for name in titles for k in rows[rows["dataset"] == name]["lr_condition"]]
+    size = (9, 0.5 + 0.32 * len(places))
+    figure, axes = plt.subplots(1, 2, figsize=size, sharey=True)
+    words = ("against the true HR image", "against the own decode")
+    for axis, measure, word in zip(axes, measures, words, strict=True):
+        axis.axvspan(-margin, margin, color="#009E73", alpha=0.3, lw=0)
+        for row in table[table["measure"] == measure].to_dict("records"):
+            y = -places.index((row["dataset"], row["lr_condition"]))
+            axis.plot([row["low"], row["high"]], [y, y], color=tone, lw=2)
+            face = tone if row["low"] == row["low"] else "white"
+            axis.plot(row["mean_difference"], y, "o", color=tone, mfc=face)
+        axis.set_title(word)
+    axes[0].set_yticks([-y for y in range(len(places))], [f"{titles[n]}, {k}" for n, k in places])
+    figure.supxlabel("PSNR gap, dB", fontsize=9)
+    return figure
+
+
+def agreement(
+    means: pd.DataFrame, found: pd.DataFrame, arms: Sequence[str], titles: Mapping[str, str]
+) -> Figure:
+    """Draw SR minus HR mean intensity against their mean, a point a subject; rows are arms.
+
+    ``means`` has columns dataset, arm, vae, sr and hr; ``found`` is indexed by the first three
+    and has the columns of `agreement.Limits`.
+    """
+    arms = list(dict.fromkeys(arms))
+    figure, axes = _panels(titles, 0.8 + 2.6 * len(arms), len(arms), sharey="col")
+    for line, arm in zip(axes, arms, strict=True):
+        line[0].set_ylabel(f"SR - HR, {arm}")
+        for axis, name in zip(line, titles, strict=True):
+            axis.axhline(0, color="black", lw=0.8)
+            rows = means[(means["dataset"] == name) & (means["arm"] == arm)]
+            for vae, part in rows.groupby("vae", sort=False):
+                tone, level = figures.colour(str(vae)), found.xs((name, arm, vae))
+                x = (part["sr"] + part["hr"]) / 2
+                axis.plot(x, part["sr"] - part["hr"], "o", ms=3, color=tone, label=vae)
+                for key, dash in (("bias", "-"), ("lower", ":"), ("upper", ":")):
+                    axis.axhline(level[key], color=tone, ls=dash, lw=1)
+            axis.set_title(titles[name])
+    for axis in axes[-1]:
+        axis.set_xlabel("mean intensity")
+    figures.legend_below(figure, axes[0, 0])
+    return figure
+
+
 def band_detail(table: pd.DataFrame, bands: Sequence[str], titles: Mapping[str, str]) -> Figure:
     """Draw energy ratio and coherence (rows) of wavelet bands, a column a set.
 

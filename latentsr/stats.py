@@ -163,6 +163,53 @@ def holm(p_values: ArrayLike) -> Floats:
     return np.asarray(multipletests(measured(p_values), method="holm")[1])
 
 
+def mixed_mean(
+    differences: ArrayLike, subjects: Sequence[str], confidence: float = 0.95
+) -> tuple[float, float, float, float]:
+    """Return (mean, low, high, share) of a model with one random intercept a subject, by REML.
+
+    ``differences`` ``(N,)`` are per image; ``share`` is the share of the variance that lies
+    between subjects (the intraclass correlation). Laird and Ware 1982; the interval is Wald's. nan
+    below six subjects, where no subject has two images, or where the fit fails.
+    """
+    import warnings
+
+    from statsmodels.regression.mixed_linear_model import MixedLM
+    from statsmodels.tools.sm_exceptions import ConvergenceWarning
+
+    d, groups = measured(differences), np.asarray(subjects)
+    counts = pd.Series(groups).value_counts()
+    if len(counts) < MIN_SUBJECTS or counts.max() < 2 or np.ptp(d) == 0:
+        return nan, nan, nan, nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            fit = MixedLM(d, np.ones((len(d), 1)), groups=groups).fit(reml=True)
+        except np.linalg.LinAlgError:
+            return nan, nan, nan, nan
+    between = float(np.asarray(fit.cov_re)[0, 0])
+    low, high = fit.conf_int(1 - confidence)[0]
+    share = between / (between + float(fit.scale))
+    return float(fit.fe_params[0]), float(low), float(high), share
+
+
+def minimum_detectable(differences: ArrayLike, power: float = 0.8, alpha: float = 0.05) -> float:
+    """Return the mean difference that a paired t test of so many subjects would find.
+
+    With probability ``power``, at the spread that these differences ``(n,)`` have; nan for n < 6.
+
+    >>> round(minimum_detectable([-1.0, 1.0] * 10), 3)  # SD 1.026, n = 20: 0.66 SD
+    0.678
+    """
+    from statsmodels.stats.power import TTestPower
+
+    d = measured(differences)
+    if len(d) < MIN_SUBJECTS:
+        return nan
+    return float(TTestPower().solve_power(nobs=len(d), alpha=alpha, power=power) * d.std(ddof=1))
+
+
 @dataclass(frozen=True)
 class PairedSummary:
     """What `paired_summary` measured; differences are a minus b, over subjects."""

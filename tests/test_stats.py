@@ -223,3 +223,32 @@ def test_the_mean_of_samples_agrees_with_every_choice_of_them():
         assert np.allclose(a + b / k, mse, rtol=1e-12, atol=0)
     with pytest.raises(ValueError, match="two or more"):
         stats.mean_of_samples(samples[:1], reference)
+
+
+def test_the_mixed_model_of_a_balanced_design_is_the_mean_of_subjects():
+    """Balanced one-way layout: REML equals the analysis of variance (Searle et al. 1992)."""
+    rng = np.random.default_rng(3)
+    subject = np.repeat(np.arange(12), 5)
+    d = 1.0 + rng.normal(size=12)[subject] + 0.5 * rng.normal(size=60)
+    mean, low, high, share = stats.mixed_mean(d, list(map(str, subject)))
+    table = d.reshape(12, 5)
+    within = table.var(axis=1, ddof=1).mean()
+    between = table.mean(axis=1).var(ddof=1) - within / 5
+    assert mean == pytest.approx(d.mean(), abs=1e-6)
+    assert share == pytest.approx(between / (between + within), rel=1e-3)
+    half = 1.959964 * np.sqrt(table.mean(axis=1).var(ddof=1) / 12)
+    assert (low, high) == pytest.approx((d.mean() - half, d.mean() + half), abs=1e-3)
+
+
+def test_no_mixed_model_where_every_subject_has_one_image():
+    assert np.isnan(stats.mixed_mean(np.arange(8.0), list("abcdefgh"))).all()
+    assert np.isnan(stats.mixed_mean(np.arange(8.0), list("aabbccdd"))).all()  # four subjects
+
+
+def test_what_is_detectable_is_detected_as_often_as_promised():
+    rng = np.random.default_rng(4)
+    shape = rng.normal(size=12)
+    effect = stats.minimum_detectable(shape)
+    draws = effect + shape.std(ddof=1) * rng.normal(size=(4000, 12))
+    found = scipy.stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05
+    assert abs(found.mean() - 0.8) < 3 * np.sqrt(0.8 * 0.2 / 4000)

@@ -1,0 +1,99 @@
+"""How far two images agree: limits of agreement of their mean intensity, scores inside a region."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import nan, sqrt
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+from numpy.typing import ArrayLike, NDArray
+
+from latentsr.metrics import as_pair
+from latentsr.stats import MIN_SUBJECTS, measured
+
+SPREAD = 1.96  # standard deviations between the bias and a limit
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bias and limits of agreement, each with its interval; the unit is that of the differences."""
+
+    n_subjects: int
+    bias: float
+    bias_low: float
+    bias_high: float
+    lower: float
+    lower_low: float
+    lower_high: float
+    upper: float
+    upper_low: float
+    upper_high: float
+
+
+def limits(differences: ArrayLike, confidence: float = 0.95) -> Limits:
+    r"""Return the limits of agreement of differences ``(n,)``, one a subject.
+
+    .. math:: \bar d \pm 1.96 s, \qquad
+        \mathrm{SE} = s \sqrt{1 / n + 1.96^2 / (2 (n - 1))}
+
+    with Student's t for the intervals of bias and limits (Bland and Altman 1999, section 2);
+    nan below six subjects.
+
+    >>> found = limits([-1.0, 0.0, 1.0] * 4)
+    >>> round(found.bias, 3), round(found.upper, 3)
+    (0.0, 1.671)
+    """
+    d = measured(differences)
+    n = len(d)
+    bias, sd = float(d.mean()), float(d.std(ddof=1)) if n > 1 else nan
+    reach_bias = reach_limit = nan
+    if n >= MIN_SUBJECTS:
+        t = float(scipy.stats.t.ppf((1 + confidence) / 2, n - 1))
+        reach_bias = t * sd / sqrt(n)
+        reach_limit = t * sd * sqrt(1 / n + SPREAD**2 / (2 * (n - 1)))
+    ends = []
+    for middle, reach in (
+        (bias, reach_bias),
+        (bias - SPREAD * sd, reach_limit),
+        (bias + SPREAD * sd, reach_limit),
+    ):
+        ends += [middle, middle - reach, middle + reach]
+    return Limits(n, *ends)
+
+
+def mean_intensity(
+    sr: ArrayLike, hr: ArrayLike, subjects: NDArray[np.str_], rows: NDArray[np.int_] | None = None
+) -> pd.DataFrame:
+    """Return mean intensity of SR and HR ``(N, H, W)``, averaged by subject: columns sr and hr.
+
+    ``rows`` says which HR image each SR image meets; its subject is the one of that image.
+    """
+    a, b = as_pair(sr, hr)
+    rows = np.arange(len(a)) if rows is None else rows
+    means = pd.DataFrame({"sr": a.mean((-2, -1)), "hr": b[rows].mean((-2, -1))})
+    return means.groupby(subjects[rows]).mean()
+
+
+def by_region(sr: ArrayLike, hr: ArrayLike, mask: NDArray[np.bool_]) -> pd.DataFrame:
+    """Score images ``(N, H, W)`` inside a mask and outside, image by image.
+
+    PSNR in dB of the pixels of a region; SSIM as the mean of scikit-image's map (7 x 7 windows)
+    over it. nan for a region without pixels.
+    """
+    from skimage.metrics import structural_similarity
+
+    a, b = as_pair(sr, hr)
+    rows = []
+    for x, y, inside in zip(a, b, mask.astype(bool), strict=True):
+        ssim = structural_similarity(x, y, data_range=1.0, full=True)[1]
+        row = {}
+        for name, region in (("inside", inside), ("outside", ~inside)):
+            there = bool(region.any())
+            mse = float(np.mean((x - y)[region] ** 2)) if there else nan
+            with np.errstate(divide="ignore"):
+                row[f"psnr_{name}_db"] = float(-10 * np.log10(mse))
+            row[f"ssim_{name}"] = float(ssim[region].mean()) if there else nan
+        rows.append(row)
+    return pd.DataFrame(rows)
