@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -77,6 +79,35 @@ def upsample(lr: Images, hr_px: int | tuple[int, int], method: str = "bicubic") 
     if method not in PILLOW:
         raise ValueError(f"method: {method!r}; allowed are {', '.join(PILLOW)}")
     return np.clip(_resize(lr, _size(lr, hr_px), method), 0.0, 1.0)
+
+
+def check_pairs(
+    hr: Images, lr: Images, image_ids: Sequence[str], operator: str, tolerance: float = 1e-4
+) -> None:
+    """Make sure that every LR image is made from the HR image of its id, and from no other.
+
+    ``hr`` (N, H, W), ``lr`` (N, h, w). The operator is applied again to each HR image; its own LR
+    image must be equal within ``tolerance`` and no other may come closer.
+
+    Raises
+    ------
+    ValueError
+        Naming the first image that does not fit.
+    """
+    again = degrade(hr, lr.shape[1:], operator).reshape(len(hr), -1).astype(np.float64)
+    flat = lr.reshape(len(lr), -1).astype(np.float64)  # (N, h * w)
+    largest = np.abs(again - flat).max(1)
+    apart = (again**2).sum(1)[:, None] + (flat**2).sum(1)[None, :] - 2 * again @ flat.T  # (N, N)
+    for row, name in enumerate(image_ids):
+        if largest[row] > tolerance:
+            nearest = image_ids[int(apart[row].argmin())]
+            raise ValueError(
+                f"{name}: its LR image is not its HR image made small by {operator} (largest "
+                f"difference {largest[row]:.3g}; the nearest LR image is that of {nearest})"
+            )
+        if apart[row].min() < apart[row, row] - 1e-9 * max(1.0, apart[row, row]):
+            nearest = image_ids[int(apart[row].argmin())]
+            raise ValueError(f"{name}: the LR image of {nearest} is nearer to it than its own")
 
 
 def _size(images: Images, side_px: int | tuple[int, int]) -> tuple[int, int]:

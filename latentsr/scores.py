@@ -134,6 +134,38 @@ def paired(frame: pd.DataFrame, column: str, first: str, second: str, measure: s
     return pd.DataFrame({"subject_id": a["subject_id"], "a": a[measure], "b": b[measure]})
 
 
+def same_images(frame: pd.DataFrame, arms: list[str]) -> None:
+    """Make sure that all arms of a set were scored on the same images, each once.
+
+    ``arms`` are the columns that tell the arms of a set apart.
+
+    Raises
+    ------
+    ValueError
+        Naming the first arm that differs, and an image.
+
+    Examples
+    --------
+    >>> rows = {"dataset": ["x"] * 3, "vae": ["u", "u", "v"], "image_id": ["1", "2", "1"]}
+    >>> same_images(pd.DataFrame(rows), ["vae"])
+    Traceback (most recent call last):
+    ...
+    ValueError: x, v: not scored on the images of x, u (2)
+    """
+    for name, rows in frame.groupby("dataset", sort=False):
+        first: tuple[str, set[str]] | None = None
+        for arm, part in rows.groupby(arms, sort=False):
+            told = ", ".join(map(str, (name, *(arm if isinstance(arm, tuple) else (arm,)))))
+            if part["image_id"].duplicated().any():
+                twice = part["image_id"][part["image_id"].duplicated()].iloc[0]
+                raise ValueError(f"{told}: image {twice} was scored twice")
+            images = set(part["image_id"])
+            first = first or (told, images)
+            if images != first[1]:
+                odd = sorted(images ^ first[1])[0]
+                raise ValueError(f"{told}: not scored on the images of {first[0]} ({odd})")
+
+
 def identity(
     dataset: str,
     vae: str = "",

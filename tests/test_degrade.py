@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentsr.degrade import OPERATORS, degrade, upsample
+from latentsr.degrade import OPERATORS, check_pairs, degrade, upsample
 
 PILLOW = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
 
@@ -104,3 +104,17 @@ def test_no_operator_shifts_the_image(operator):
     centres = (np.arange(16) + 0.5) * 4 - 0.5
     assert lr.sum(1) @ centres / lr.sum() == pytest.approx(30.2, abs=0.05)
     assert lr.sum(0) @ centres / lr.sum() == pytest.approx(33.7, abs=0.05)
+
+
+@pytest.mark.parametrize("operator", ["bicubic", "kspace"])
+def test_pairs_that_were_mixed_up_are_caught(operator):
+    hr = np.random.default_rng(5).random((4, 24, 32), np.float32)
+    lr, ids = degrade(hr, 6, operator), ["a", "b", "c", "d"]
+    check_pairs(hr, lr, ids, operator)
+    swapped = lr[[0, 2, 1, 3]]
+    with pytest.raises(ValueError, match=r"b: its LR image .* nearest LR image is that of c"):
+        check_pairs(hr, swapped, ids, operator)
+    with pytest.raises(ValueError, match=r"b: the LR image of c is nearer"):
+        check_pairs(hr, swapped, ids, operator, tolerance=1.0)
+    with pytest.raises(ValueError, match="a: its LR image is not its HR image made small by"):
+        check_pairs(hr, degrade(hr, 6, "gaussian"), ids, operator)

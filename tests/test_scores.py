@@ -80,3 +80,12 @@ def test_images_are_read_in_the_order_of_their_ids(tmp_path):
     np.savez(path := tmp_path / "sr.npz", image_id=np.array(["a", "b", "c"]), lr_pixels=stack)
     found = scores.read_images(path, "lr_pixels", ["c", "a"])
     assert found.dtype == np.float64 and found[:, 0, 0].tolist() == [2, 0]
+
+
+def test_arms_on_different_images_are_caught():
+    good = pd.DataFrame({"dataset": "x", "vae": list("uuvv"), "image_id": list("1221")})
+    scores.same_images(good, ["vae"])
+    with pytest.raises(ValueError, match=r"x, v: not scored on the images of x, u \(1\)"):
+        scores.same_images(good.iloc[:3], ["vae"])
+    with pytest.raises(ValueError, match="x, v: image 2 was scored twice"):
+        scores.same_images(good.assign(image_id=list("1222")), ["vae"])
