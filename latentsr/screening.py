@@ -114,3 +114,42 @@ def regress(predictor: ArrayLike, response: ArrayLike, groups: Sequence[str]) ->
         float(np.sqrt(np.mean(misses**2))),
         float(np.sqrt(np.mean(own_y**2))),
     )
+
+
+def within_correlation(predictor: ArrayLike, response: ArrayLike, groups: Sequence[str]) -> float:
+    """Return Pearson's r of both after each group's mean is taken away; nan without spread.
+
+    >>> within_correlation([1.0, 2.0, 5.0, 6.0], [1.0, 2.0, 1.0, 2.0], ["a", "a", "b", "b"])
+    1.0
+    """
+    x, y = (measured(v) for v in (predictor, response))
+    own = np.asarray(groups)[:, None] == np.asarray(groups)
+    x, y = (v - own @ v / own.sum(axis=1) for v in (x, y))
+    size = sqrt(float(x @ x) * float(y @ y))
+    return float(x @ y) / size if np.abs(x).max(initial=0) > 1e-12 and size else nan
+
+
+def left_out_unit(
+    predictor: ArrayLike, response: ArrayLike, groups: Sequence[str], units: Sequence[str]
+) -> tuple[float, float]:
+    """Predict each unit (an autoencoder) from the others; return two errors over all points.
+
+    The others' within-group slope, through their mean in the same group, predicts the unit left
+    out; the second error is that of their mean alone. nan where the others have no slope.
+
+    >>> x, groups, units = [1.0, 2.0, 3.0], ["a"] * 3, ["u", "v", "w"]
+    >>> left_out_unit(x, [2.0, 4.0, 6.0], groups, units)
+    (0.0, 2.449489742783178)
+    """
+    x, y = (measured(v) for v in (predictor, response))
+    labels, names = np.asarray(groups), np.asarray(units)
+    misses, plain = np.full_like(y, nan), np.full_like(y, nan)
+    for unit in np.unique(names):
+        rest = names != unit
+        own = (labels[:, None] == labels) & rest  # (n, n): the others of the same group
+        mean_x, mean_y = (own @ v / own.sum(axis=1) for v in (x, y))
+        slope = _slope((x - mean_x)[rest], (y - mean_y)[rest])
+        out = ~rest
+        plain[out] = y[out] - mean_y[out]
+        misses[out] = plain[out] - slope * (x[out] - mean_x[out])
+    return float(np.sqrt(np.mean(misses**2))), float(np.sqrt(np.mean(plain**2)))

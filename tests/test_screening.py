@@ -6,6 +6,7 @@ import pytest
 import scipy.stats
 import statsmodels.formula.api as smf
 
+from latentsr import screening
 from latentsr.screening import fisher_interval, regress, spearman
 
 
@@ -107,3 +108,31 @@ def test_exact_spearman_equals_scipys_permutation_test(rng):
 def test_regress_refuses(x, y, groups, message):
     with pytest.raises(ValueError, match=message):
         regress(x, y, groups)
+
+
+def test_leaving_an_autoencoder_out_equals_a_fit_without_it():
+    rng = np.random.default_rng(6)
+    groups, units = np.repeat(["a", "b", "c"], 4), np.tile(["u", "v", "w", "z"], 3)
+    x, y = rng.normal(size=(2, 12))
+    misses, plain = [], []
+    for unit in "uvwz":
+        rest = units != unit
+        dummies = np.stack([groups == g for g in "abc"], 1).astype(float)
+        design = np.column_stack([x, dummies])
+        weights = np.linalg.lstsq(design[rest], y[rest], rcond=None)[0]
+        misses += list(y[~rest] - design[~rest] @ weights)
+        means = np.array([y[rest & (groups == g)].mean() for g in groups[~rest]])
+        plain += list(y[~rest] - means)
+    wanted = tuple(float(np.sqrt(np.mean(np.square(v)))) for v in (misses, plain))
+    assert screening.left_out_unit(x, y, list(groups), list(units)) == pytest.approx(wanted)
+
+
+def test_within_correlation_ignores_how_hard_a_set_is():
+    x, y = np.random.default_rng(7).normal(size=(2, 9))
+    groups = list("aaabbbccc")
+    shift = np.repeat([0.0, 10.0, -5.0], 3)
+    plain = screening.within_correlation(x, y, groups)
+    assert screening.within_correlation(x + shift, y - shift, groups) == pytest.approx(plain)
+    centred = [v - np.repeat(v.reshape(3, 3).mean(1), 3) for v in (x, y)]
+    assert plain == pytest.approx(np.corrcoef(*centred)[0, 1])
+    assert np.isnan(screening.within_correlation(shift, y, groups))
