@@ -145,7 +145,13 @@ def rows(metrics: Record, half_width: float) -> Iterator[dict[str, Any]]:
         for name in sets if "{dataset}" in part.source else ["all"]:
             for kind in kinds:
                 place = {"dataset": name, "lr_condition": kind}
-                found = measured(part, metrics, first=first, second=second, **place)
+                try:
+                    found = measured(part, metrics, first=first, second=second, **place)
+                except (AttributeError, TypeError, KeyError, ValueError) as error:
+                    raise ValueError(
+                        f"claim {part.id}, {part.part}, {name}, {kind}: {part.source} holds no "
+                        f"figure ({type(error).__name__}); run the chapter again"
+                    ) from None
                 seen = {key: value for key, value in (found or {}).items() if key in COLUMNS}
                 seen |= {"measured": found["value"]} if found else {}
                 word = verdict(part, found, name, metrics, half_width)
