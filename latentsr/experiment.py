@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -244,16 +244,19 @@ def score(
 
 
 def expected_hours(
-    study: Study, specs: Iterable[Spec], base: Base, probe_steps: tuple[int, int] = (5, 25)
+    study: Study,
+    plan: Mapping[tuple[str, str], Spec],
+    base: Base,
+    images: Mapping[str, int] | None = None,
+    probe_steps: tuple[int, int] = (5, 25),
 ) -> float:
-    """Return about how many hours it takes here to train and sample some arms, none being kept.
+    """Return about how many hours it takes here to `run` a plan, no training being kept.
 
     The first is trained for two small numbers of steps; their difference drops what comes before
     the first step. The others follow by steps, images and GFLOP a call, a training step (forth
     and back) counting as three calls.
     """
-    listed = list(specs)
-    first = replace(listed[0].training, steps=1.0)
+    first = replace(next(iter(plan.values())).training, steps=1.0)
     known: dict[Spec, float] = {}
 
     def gflop(spec: Spec) -> float:
@@ -282,9 +285,11 @@ def expected_hours(
     less, more = map(seconds, probe_steps)
     pace = max(more - less, 0.0) / (probe_steps[1] - probe_steps[0])  # seconds a step of the first
     unit = pace * settings_of(first, base).steps / calls(first)
-    trainings = sum(map(calls, dict.fromkeys(spec.training for spec in listed)))
-    images = len(study.test["hr"])
-    samplings = sum(walk_of(spec, base).num_steps * images * gflop(spec) for spec in listed)
+    trainings = sum(map(calls, dict.fromkeys(spec.training for spec in plan.values())))
+    samplings = 0.0
+    for (analysis, _), spec in plan.items():
+        count = (images or {}).get(analysis, len(study.test["hr"]))
+        samplings += walk_of(spec, base).num_steps * count * gflop(spec)
     return unit * (trainings + samplings) / 3600
 
 
@@ -293,8 +298,11 @@ def run(
     plan: Mapping[tuple[str, str], Spec],
     base: Base,
     progress: Callable[[], object] = lambda: None,
+    images: Mapping[str, int] | None = None,
 ) -> pd.DataFrame:
     """Score every arm of a plan; columns ``analysis`` and ``arm`` name it.
+
+    ``images`` says of an analysis on how many of the test images, the first ones, it is scored.
 
     ``role`` is what stands behind a bar in the arm's name: the main autoencoder in whose place it is.
 
@@ -303,7 +311,7 @@ def run(
     """
     tables = []
     for (analysis, name), spec in plan.items():
-        table, _, _ = score(study, spec, base)
+        table, _, _ = score(study, spec, base, images=(images or {}).get(analysis))
         arm, _, role = name.partition("|")
         changed = {"steps": spec.steps, "width": spec.width, "T": walk_of(spec, base).num_steps}
         tables.append(table.assign(analysis=analysis, arm=arm, role=role, **changed))

@@ -11,6 +11,7 @@ from latentsr.experiment import Spec
 from latentsr.protocols import CONTROLLED, RELEASED, Switches, ladder, one_changed
 
 Plan = dict[str, Spec]
+FEW_IMAGES = {"walks": 20}  # up to 1000 network calls: of so many test images only
 RELEASED_SPACED = replace(RELEASED, walk="spaced")  # with 1000 network calls the two are the same
 
 

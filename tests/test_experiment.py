@@ -226,13 +226,12 @@ def test_a_plan_is_run_and_its_hours_are_told_first(study, tmp_path):
         ("levers", "base"): Spec("natural-f8c4"),
         ("levers", "calls: 2"): Spec("natural-f8c4", num_steps=2),
     }
-    one = experiment.expected_hours(study, [plan["levers", "base"]], base)
-    twice = experiment.expected_hours(study, [replace(plan["levers", "base"], steps=4.0)], base)
-    assert 0 < one < twice
+    key, spec = ("levers", "base"), plan["levers", "base"]
+    assert experiment.expected_hours(study, {key: replace(spec, steps=40.0)}, base) > 0
     seen = []
-    table = experiment.run(study, plan, base, lambda: seen.append(1))
+    table = experiment.run(study, plan, base, lambda: seen.append(1), {"levers": 1})
     assert len(seen) == 3 and len(list(tmp_path.glob("*.safetensors"))) == 2
-    assert table.groupby(["analysis", "arm"])["image_id"].nunique().tolist() == [2, 2, 2]
+    assert table.groupby(["analysis", "arm"])["image_id"].nunique().tolist() == [1, 1, 2]
     assert table.set_index("arm")["T"].to_dict() == {"released": 2, "base": 3, "calls: 2": 2}
 
 
