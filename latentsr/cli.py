@@ -276,6 +276,9 @@ def verify_data(
     name: Annotated[str, typer.Argument(help="mrnet, brats, mimic_cxr or folder")],
     path: Annotated[Path, typer.Argument(help="the folder of the download")],
     full: Annotated[bool, typer.Option(help="read every image, not a sample")] = False,
+    sheet: Annotated[
+        Path | None, typer.Option(help="a PNG file to write: 48 images as the study sees them")
+    ] = None,
 ) -> None:
     """Compare a download with what its data set should hold; exit status 1 where it differs."""
     from rich.console import Console
@@ -293,6 +296,12 @@ def verify_data(
     Console().print(table)
     for line in problems[:20]:
         print(line)
+    if sheet:
+        from PIL import Image
+
+        out = STARTED_IN / sheet.expanduser()
+        Image.fromarray(verify.contact_sheet(name, place)).save(out, "PNG")
+        print(f"contact sheet: {out} (it shows images of this set: mind its terms)")
     if len(problems) > 20:
         print(f"and {len(problems) - 20} more problems")
     if problems or not all(row.good for row in findings):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from tiny_layouts import brats_scan, folder_of, mimic_of, mrnet_of, png
 
-from latentsr.datasets import verify
+from latentsr.datasets import pixels, verify
 
 
 def told(findings):
@@ -84,3 +84,17 @@ def test_what_cannot_be_verified(tmp_path):
         verify.verify("mrnet", tmp_path / "x")
     with pytest.raises(ValueError, match="train-abnormal.csv: not found"):
         verify.verify("mrnet", tmp_path)
+
+
+def test_a_contact_sheet_shows_images_as_the_study_sees_them(tmp_path):
+    root = folder_of(tmp_path / "set")
+    (root / "9.png").write_bytes(b"")
+    found = verify.contact_sheet("folder", root, across=4, side_px=16)
+    names = sorted(path.name for path in root.glob("*.png"))
+    rows = -(-len(names) // 4)
+    assert found.shape == (rows * 16, 64) and found.dtype == np.uint8
+    first = pixels.prepare_pixels(pixels.read_image(root / names[0]), "folder", 16)
+    assert np.array_equal(found[:16, :16], (255 * first).round().astype(np.uint8))
+    place = names.index("9.png")
+    broken = found[place // 4 * 16 :, place % 4 * 16 :][:16, :16]
+    assert (broken == 128).all() or (broken == 127).all()

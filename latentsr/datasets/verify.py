@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from latentsr.datasets import adapters, formats
+from latentsr.datasets import adapters, formats, pixels
 from latentsr.datasets.adapters import Record
 from latentsr.datasets.pixels import Array
 from latentsr.datasets.sets import LAYOUTS
@@ -125,3 +125,27 @@ def verify(
     good = f"{len(looked) - len(problems)} of {len(looked)}"
     findings.append(Finding("images that can be used", good, f"{len(looked)}", not problems))
     return findings, problems
+
+
+def contact_sheet(
+    layout: str, root: Path, *, count: int = 48, across: int = 8, side_px: int = 128
+) -> Array:
+    """Return one picture of ``count`` images, evenly spread over a folder, as the study sees them.
+
+    Prepared as the study prepares them, at ``side_px``, with the layout's own settings; one that
+    cannot be used is a grey square. ``(rows * side_px, across * side_px)`` uint8.
+    """
+    records = records_of(layout, root)
+    places = np.linspace(0, len(records) - 1, min(count, len(records))).round().astype(int)
+    anatomy, tiles = LAYOUTS[layout].anatomy, []
+    for place in places:
+        try:
+            tile = pixels.prepare_pixels(records[place].read(), anatomy, side_px)
+        except Exception:  # noqa: BLE001 - `verify` says what is wrong with it
+            tile = np.full((side_px, side_px), 0.5, np.float32)
+        tiles.append(tile)
+    rows = -(-len(tiles) // across)
+    tiles += [np.zeros_like(tiles[0])] * (rows * across - len(tiles))
+    grid = np.stack(tiles).reshape(rows, across, side_px, side_px)
+    whole = grid.transpose(0, 2, 1, 3).reshape(rows * side_px, across * side_px)
+    return (255 * whole).round().astype(np.uint8)
