@@ -110,7 +110,7 @@ def target_condition(
             above.plot(line, "o-", color=figures.colour(vae), label=f"makes {vae}'s latent")
         tone = figures.colour("bicubic")
         above.axhline(bicubic[name], color=tone, ls="--", label="bicubic")
-        labels = [text.replace("latent of ", "latent of\n").replace("_", "\n") for text in seen]
+        labels = [figures.CONDITION_LABELS.get(text, text.replace("of ", "of\n")) for text in seen]
         above.set_xticks(range(len(seen)), labels, fontsize=6)
         above.set_title(titles[name])
         rows = parts[parts.dataset == name].set_index("effect").loc[list(PARTS)]

@@ -178,3 +178,15 @@ def table(results: Path, reproduced_half_width: float) -> pd.DataFrame:
             raise ValueError(f"{path}: not there; run `make repro PROFILE={results.name}` first")
     metrics = {key: json.loads(path.read_text()) for key, path in paths.items()}
     return pd.DataFrame(rows(metrics, reproduced_half_width), columns=COLUMNS)
+
+
+def lines(ledger_table: pd.DataFrame) -> Iterator[str]:
+    """Write a ledger for a terminal: a heading a part, a line a set and LR condition."""
+    for (claim, part), rows in ledger_table.groupby(["claim", "part"], sort=False):
+        yield f"{claim}: {part}"
+        for row in rows.to_dict("records"):
+            place = ", ".join(dict.fromkeys((row["dataset"], row["lr_condition"])))
+            said = "" if row["paper"] != row["paper"] else f"paper {row['paper']:.4g}, "
+            here = "" if row["measured"] != row["measured"] else f"here {row['measured']:.4g}"
+            here += "" if row["low"] != row["low"] else f" [{row['low']:.4g}, {row['high']:.4g}]"
+            yield f"  {place}: {said}{here + ': ' if here else ''}{row['verdict']}"

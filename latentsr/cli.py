@@ -104,7 +104,7 @@ def vaes_list() -> None:
     from latentsr import registry, vaes
 
     heads = ("name", "geometry", "trained on", "licence", "MB", "here")
-    table = Table(*heads, box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(*heads, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.columns[2].min_width = 12
     for column in table.columns[:4:3]:
         column.no_wrap = True
@@ -343,9 +343,6 @@ def claims(
 
     A figure that deviates from the paper's is a result: exit status 1 is for rows that fail.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from latentsr import claims as ledger
     from latentsr import params
 
@@ -358,10 +355,8 @@ def claims(
     if as_json:
         print(found.to_json(orient="records", indent=2))
         return
-    table = Table(*map(str, found.columns))
-    for row in found.itertuples(index=False):
-        table.add_row(*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row))
-    Console().print(table)
+    for line in ledger.lines(found):
+        print(line)
 
 
 def main() -> None:

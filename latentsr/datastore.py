@@ -82,15 +82,17 @@ def _told(entry: SetEntry) -> dict[str, Any]:
 DEFAULTS = _texts(PHANTOMS, PHANTOM_SETS)
 
 
-def _switch(root: Path, texts: dict[str, str]) -> None:
-    """Write each file so that it is either the old or the new one, never half.
+def _switch(root: Path, texts: dict[str, str]) -> list[str]:
+    """Write each file so that it is either the old or the new one, never half; say what went.
 
     Results of sets that the study no longer has go (the cache keeps them): later stages depend on
     whole folders, and would run again for what lies there from before.
     """
+    gone: set[str] = set()
     names = yaml.safe_load(texts["sets.yaml"])["names"]
     for folder in (*root.glob("results/*/arms/*"), *root.glob("results/*/autoencoders/*")):
         if folder.name not in names:
+            gone.add(folder.name)
             shutil.rmtree(folder)
     for page in root.glob("results/*/notebooks/0[23]_*.ipynb"):
         run = page.stem.removeprefix("02_autoencoders_").removeprefix("03_train_arm_")
@@ -100,6 +102,8 @@ def _switch(root: Path, texts: dict[str, str]) -> None:
         part = root / f".{name}.part"
         part.write_text(text)
         part.replace(root / name)
+    told = f"results of {', '.join(sorted(gone))} left results/; the cache keeps them"
+    return [told] if gone else []
 
 
 def _imported(root: Path) -> tuple[str, dict[str, str]]:
@@ -201,7 +205,8 @@ def _pairs(
         elif name in folders:
             problems.append(f"{pair!r}: set {name} is named twice")
         elif not Path(folder).is_dir():
-            problems.append(f"{pair!r}: {folder} is not a folder")
+            word = "is not a folder" if Path(folder).exists() else "is not there"
+            problems.append(f"{pair!r}: {folder} {word}; the path of a folder is needed")
         folders[name] = Path(folder)
     if not pairs:
         problems.append("no set: NAME=DIR is needed at least once")
@@ -260,13 +265,11 @@ def _gathered(
     limits = {"train": params.train_images, "test": params.test_images}
     wanted = limits if huge else dict.fromkeys(limits)
     used = sampled(name, entry, records, params.hr_px, wanted, told)
-    for _ in read_images(name, entry, used, params.hr_px, told):
-        pass
-    kept = used if huge else records
-    paths = {path for record in kept for path in record.files}
+    usable = sum(1 for _ in read_images(name, entry, used, params.hr_px, told))
+    paths = {path for record in (used if huge else records) for path in record.files}
     if entry.adapter == "folder":
         told += _unlisted(name, folder, paths)
-    count = f"{len(kept)} images in {len(paths)} files"
+    count = f"{usable} images in {len(paths)} files"
     if LAYOUTS[entry.adapter].tables:
         paths |= set(folder.glob(LAYOUTS[entry.adapter].tables))
     return [(path, path.relative_to(folder).as_posix()) for path in sorted(paths)], count
@@ -322,7 +325,7 @@ def use(
     lines = before_import(root)
     shutil.rmtree(root / OWN, ignore_errors=True)
     staging.replace(root / OWN)
-    _switch(root, _texts(OWN, entries))
+    lines += _switch(root, _texts(OWN, entries))
     sets = ", ".join(f"{name} ({count})" for name, count in counts.items())
     return [*told, *lines, f"the study now uses {sets}, gathered in {OWN}; next: make repro"]
 
@@ -330,7 +333,7 @@ def use(
 def reset(root: Path = Path()) -> list[str]:
     """Go back to the embedded phantoms; ``assets/own`` stays until the next `use`."""
     lines = before_import(root)
-    _switch(root, DEFAULTS)
+    lines += _switch(root, DEFAULTS)
     then = "next: make repro, which brings data.dvc and dvc.lock back too"
     return [*lines, f"the study now uses the embedded phantoms; {then}"]
 

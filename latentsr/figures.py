@@ -32,9 +32,9 @@ COLOURS |= {  # what the small ones stand for
     "medvae-4-1": "#CC79A7",
 }
 OTHERS = ("#009E73", "#CC79A7", "#F0E442", "#000000")
-NOT_SHOWN = "Images of this set are not shown (allow_images is not set)."
+NOT_SHOWN = "No image is shown: none of these sets has allow_images."
 CONDITION_LABELS = {
-    "released": "all switches\nas released",
+    "released": "as released\n(walk spaced)",
     "lr_latent": "LR latent\n(the released way)",
     "upsampled_latent": "latent of\nupsampled LR",
     "lr_pixels": "LR pixels\n(controlled)",
@@ -49,6 +49,16 @@ def colour(name: str) -> str:
 def kind(name: str, fact: Mapping[str, Any]) -> str:
     """Name a set in a figure, so that a downloaded figure still says what its images are."""
     return f"{name} phantoms" if fact["is_phantom"] else name
+
+
+def shared(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Name the sets whose test images share subjects with training, for the rows of a table.
+
+    >>> shared({"knee": {"split_by": "subject"}, "mine": {"split_by": "image"}})
+    {'mine': 'mine (subjects shared)'}
+    """
+    closed = [name for name, fact in sets.items() if fact.get("split_by") == "image"]
+    return {name: f"{name} (subjects shared)" for name in closed}
 
 
 def heading(name: str, fact: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from latentsr import claims, notebook, registry
+from latentsr import claims, figures, notebook, registry
 from latentsr.attribution import ASTRAY
 
 SHOWN_ROWS, SHOWN_COLUMNS = 40, 14  # a larger table is offered as a file only
@@ -58,6 +58,8 @@ def _table(source: Path, folder: Path, may_be_shown: bool, warning: str) -> str:
     ``warning`` names sets whose test images share a subject with training.
     """
     table = pd.read_csv(source)
+    if table.empty:
+        return ""
     if IDENTIFIERS & set(table.columns) and not may_be_shown:
         return ""
     shutil.copy(source, folder)
@@ -84,8 +86,8 @@ def results_page(roots: Sequence[Path], folder: Path, sets: Mapping[str, Any]) -
     page = "# Figures, tables, numbers\n\nWhat the run wrote, in the order of the chapters.\n\n"
     for stem in notebook.STEMS:
         number = stem[:2]
-        figures = [path for root in roots for path in (root / "figures" / number).glob("*.svg")]
-        parts = [_figure(path, folder) for path in sorted(figures, key=in_order)]
+        drawn = [path for root in roots for path in (root / "figures" / number).glob("*.svg")]
+        parts = [_figure(path, folder) for path in sorted(drawn, key=in_order)]
         tables = sorted((results / "tables").glob(f"{number}_*.csv"))
         parts += [_table(path, folder, may_be_shown, warning) for path in tables]
         metrics = results / "metrics" / f"{number}.json"
@@ -100,11 +102,11 @@ def results_page(roots: Sequence[Path], folder: Path, sets: Mapping[str, Any]) -
     return page
 
 
-def gaps_table(results: Path) -> str:
+def gaps_table(results: Path, sets: Mapping[str, Mapping[str, Any]]) -> str:
     """Write the gap of the main autoencoders by set (row): released, then by LR condition."""
     gaps = pd.read_csv(results / "tables" / "04_gaps.csv").query("measure == 'psnr_db'")
     whole = pd.read_csv(results / "tables" / "04_protocols.csv").query("measure == 'psnr_db'")
-    whole = whole[whole["arm"] == "released"].assign(lr_condition="released, all switches")
+    whole = whole[whole["arm"] == "released"].assign(lr_condition="released")
     gaps = pd.concat([whole.rename(columns={"gap": "mean_difference"}), gaps])
     text = [
         f"{mean:+.2f}" + ("" if low != low else f" [{low:+.2f}, {high:+.2f}]")
@@ -112,7 +114,8 @@ def gaps_table(results: Path) -> str:
     ]
     wide = gaps.assign(gap=text).pivot(index="dataset", columns="lr_condition", values="gap")
     order = [list(dict.fromkeys(gaps[key])) for key in ("dataset", "lr_condition")]
-    return markdown_table(wide.loc[order[0], order[1]].reset_index())
+    named = wide.loc[order[0], order[1]].rename(index=figures.shared(sets))
+    return markdown_table(named.reset_index())
 
 
 def _figure_and_verdict(row: Any) -> str:
@@ -238,7 +241,11 @@ def write(roots: Sequence[Path], sets: Mapping[str, Mapping[str, Any]], folder: 
     results = roots[0]
     metrics = json.loads((results / "metrics" / "04.json").read_text())
     first, second = metrics["main_vaes"]
-    profile = f"This copy was built from the profile **{results.name}**.\n\n{sets_table(sets)}"
+    profile = f"This copy was built from the profile **{results.name}**.\n\n"
+    if results.name == "smoke":
+        tiny = "Tiny images, a few training steps: the smoke profile tests that all runs."
+        profile += f"```{{warning}}\n{tiny} Its numbers mean nothing.\n```\n\n"
+    profile += sets_table(sets)
     caption = f"PSNR of `{second}` minus PSNR of `{first}`, in dB, against the true image.\n\n"
     standing = (
         f"Where a claim says SD-VAE, `{first}` stands in this run, and `{second}` for MedVAE. "
@@ -255,5 +262,5 @@ def write(roots: Sequence[Path], sets: Mapping[str, Mapping[str, Any]], folder: 
     (folder / "limits.md").write_text(limits(results))
     used = {name for tops in metrics["ceiling_psnr_db"].values() for name in tops}
     (folder / "autoencoders.md").write_text(autoencoders_table(used))
-    (folder / "gaps.md").write_text(caption + gaps_table(results))
+    (folder / "gaps.md").write_text(caption + gaps_table(results, sets))
     (folder / "claims_table.md").write_text("".join(ledger) or "No table of claims in this run.\n")

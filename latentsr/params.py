@@ -228,8 +228,11 @@ def read(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: {where} is not YAML; mend that line") from None
     if not isinstance(raw, dict):
         raise ValueError(f"{path}: {raw!r}, but blocks of parameters are needed")
-    _same_keys(f"{path}: ", raw, {**SCALARS, **SCHEMA})
-    settings = {key: SCALARS[key].check(key, raw[key]) for key in SCALARS}
-    settings |= {name: block(name, raw[name]) for name in SCHEMA}
-    _agree(settings)
+    try:
+        _same_keys("", raw, {**SCALARS, **SCHEMA})
+        settings = {key: SCALARS[key].check(key, raw[key]) for key in SCALARS}
+        settings |= {name: block(name, raw[name]) for name in SCHEMA}
+        _agree(settings)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     return settings

@@ -259,9 +259,14 @@ def test_the_ledger_shows_the_lr_conditions_side_by_side(tmp_path):
     assert "dominance: not tested (no alternative)." in text
 
 
-def test_the_first_page_shows_both_protocols(workspace):
-    text = pages.gaps_table(Path("results/smoke"))
-    assert r"| dataset | released, all switches | lr\_latent | lr\_pixels |" in text.replace(
-        r"upsampled\_latent | ", ""
-    )
-    assert r"| knee | +2.00 \[+1.50, +2.50\] | +1.25 |" in text
+def test_the_first_page_shows_both_protocols_and_what_is_shared(workspace):
+    sets = {"knee": {"split_by": "image"}, "brain": {"split_by": "subject"}}
+    text = pages.gaps_table(Path("results/smoke"), sets).replace(r"upsampled\_latent | ", "")
+    assert r"| dataset | released | lr\_latent | lr\_pixels |" in text
+    assert r"| knee (subjects shared) | +2.00 \[+1.50, +2.50\] | +1.25 |" in text
+    assert "| brain | " in text
+
+
+def test_a_book_of_the_smoke_profile_says_that_its_numbers_mean_nothing(workspace):
+    book.gather(workspace, Path("results/smoke"))
+    assert "Its numbers mean nothing." in Path("book/generated/profile.md").read_text()

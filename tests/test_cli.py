@@ -41,9 +41,9 @@ def test_vaes_convert_never_overwrites(tmp_path):
     [
         (
             ["data", "use", "knee=/nowhere/at/all"],
-            "'knee=/nowhere/at/all': /nowhere/at/all is not a",
+            "'knee=/nowhere/at/all': /nowhere/at/all is not there",
         ),
-        (["data", "use", "knee=~/nowhere"], "/nowhere is not a folder"),
+        (["data", "use", "knee=~/nowhere"], "/nowhere is not there"),
         (["data", "use", "knee"], "'knee': NAME=DIR is needed, with a NAME of a-z"),
         (["data", "use", "Kn ee=."], "NAME=DIR is needed, with a NAME of a-z"),
         (["repro", "--profile", "huge"], "PROFILE: 'huge'; allowed are"),

@@ -249,7 +249,7 @@ def test_use_reports_every_problem_and_touches_nothing(study, tmp_path):
         (["knee"], [], "NAME=DIR is needed"),
         (["1=."], [], "a letter first"),  # YAML would read a number
         (["no=."], [], "not a word such as all, no or null"),  # and here false
-        (["knee=nowhere"], [], "nowhere is not a folder"),
+        (["knee=nowhere"], [], "nowhere is not there"),
         (["a=.", "a=."], [], "set a is named twice"),
         (["a=."], ["b"], "--split-by-image b: no such set; given are a"),
     ],

@@ -245,7 +245,9 @@ def _manifest(root: Path, manifest: Path) -> list[tuple[str, str, str]]:
         if relative.is_absolute() or ".." in relative.parts:
             raise ValueError(f"{where}: file {name!r} lies outside the folder; keep it inside")
         if not (root / name).is_file():
-            raise ValueError(f"{where}: file {name!r} is not in {root}")
+            raise ValueError(
+                f"{where}: file {name!r} is not in {root}; mend the name or put it there"
+            )
         if not subject:
             raise ValueError(f"{where}: no subject for {name!r}; every file needs one")
         if split not in ("", "train", "test"):

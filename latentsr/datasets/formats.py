@@ -295,7 +295,7 @@ def told(error: Exception) -> str:
     found = (str(error).strip().splitlines() or ["no message"])[0]
     if type(error) is ValueError and "mmap" not in found:
         return found
-    return f"cannot be read ({type(error).__name__}: {found}); replace or remove it"
+    return f"cannot be read ({type(error).__name__}: {found})"
 
 
 def find(

@@ -14,12 +14,12 @@ from numpy.typing import DTypeLike
 from latentsr.datasets import adapters, formats, pixels
 from latentsr.datasets.adapters import MIN_PER_SPLIT, Record
 from latentsr.datasets.pixels import Array
-from latentsr.datasets.sets import VOLUMES, SetEntry
+from latentsr.datasets.sets import LAYOUTS, VOLUMES, SetEntry
 from latentsr.degrade import degrade
 from latentsr.scores import new_array, settle
 
 LESS = "without the images that were left out"
-MEND = " (mend or remove it; on_error: skip for the set leaves such files out)"
+MEND = " (replace or remove it, or leave such files out: --set {name}.on_error=skip)"
 MANY = 20  # problems listed before the rest is counted
 TWELVE_BITS = 2**12
 SETTLE = 100  # images that are written before they leave memory
@@ -38,7 +38,9 @@ def _list_problems(name: str, entry: SetEntry, records: Sequence[Record]) -> Ite
         if other != record.split and entry.split_by == "subject":
             side[record.subject_id] = record.split
             both = f"is in {other} and in {record.split}"
-            yield f"set {name}: subject {record.subject_id} {both}; a subject must be on one side"
+            where = f"; mend {table}" if (table := LAYOUTS[entry.adapter].tables) else ""
+            told = f"subject {record.subject_id} {both}; a subject must be on one side{where}"
+            yield f"set {name}: {told}"
     yield from _too_few(name, entry, records)
 
 
@@ -168,7 +170,7 @@ def read_images(
         try:
             hr, mask, peak = _prepared(record, entry, hr_px)
         except ValueError as error:
-            problems.append(f"set {name}: {error}{MEND}")
+            problems.append(f"set {name}: {error}{MEND.format(name=name)}")
             continue
         other = seen.setdefault(sha256(hr.tobytes()).digest(), record)
         if other.split != record.split:
