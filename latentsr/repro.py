@@ -206,6 +206,8 @@ def run(profile: str | None) -> None:
     for line in datastore.rescue_strangers():
         print(line)
     print(f"profile {name}: about {EXPECTED.get(name, 'an unknown time')}, less what is cached")
+    if settings["ablations"].run == "all":
+        print("ablations.run is all: chapter 7 takes hours more, and goes on where it was stopped")
     minutes = whole(settings)
     for stage, value in grouped(minutes).items():
         print(f"  {stage}: {value:.1f} min")

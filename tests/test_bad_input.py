@@ -124,7 +124,7 @@ BAD = {
     ),
     "non-finite": (
         _non_finite,
-        r"9\.tif: 1 pixels are not finite.* \(replace or remove it, or leave such files out: --set x.on_error=skip",
+        r"9\.tif: 1 pixels are not finite.* \(replace or remove it, or .*: --set x.on_error=skip",
     ),
     "colour": (
         lambda root: png(root / "9.png", np.dstack([IMAGE, IMAGE, IMAGE // 2])),
