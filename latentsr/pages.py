@@ -11,8 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from latentsr import claims, figures, notebook, registry
+from latentsr import claims, figures, notebook, provenance, registry
 from latentsr.attribution import ASTRAY
+from latentsr.provenance import Stage
 
 SHOWN_ROWS, SHOWN_COLUMNS = 40, 14  # a larger table is offered as a file only
 IDENTIFIERS = {"image_id", "subject_id"}
@@ -39,16 +40,16 @@ def markdown_table(table: pd.DataFrame) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows) + "\n"
 
 
-def _figure(source: Path, folder: Path) -> str:
-    """Copy a figure (SVG and 300-dpi PNG) and show it with its alternative text."""
+def _figure(source: Path, folder: Path, listed: Sequence[Stage]) -> str:
+    """Copy a figure (SVG and 300-dpi PNG) and show it, its words, and a link to what makes it."""
     alt = source.with_suffix(".txt").read_text().strip()
     for suffix in (".svg", ".png"):
         shutil.copy(source.with_suffix(suffix), folder)
     png = source.with_suffix(".png").name
     options = f":alt: {alt}\n:width: 100%\n"
-    return (
-        f"```{{figure}} {source.name}\n{options}\n{alt} {{download}}`300-dpi PNG <{png}>`\n```\n\n"
-    )
+    maker = provenance.made_by(source.as_posix(), listed)
+    links = f"{{download}}`300-dpi PNG <{png}>`, [how it is made](#{provenance.anchor(maker)})"
+    return f"```{{figure}} {source.name}\n{options}\n{alt} {links}\n```\n\n"
 
 
 def _table(source: Path, folder: Path, may_be_shown: bool, warning: str) -> str:
@@ -73,6 +74,7 @@ def results_page(roots: Sequence[Path], folder: Path, sets: Mapping[str, Any]) -
     """Write the page of all figures, tables and metrics, chapter by chapter."""
     may_be_shown = all(facts["may_be_shown"] for facts in sets.values())
     shared = [name for name, facts in sets.items() if facts.get("split_by") == "image"]
+    listed = provenance.stages(roots[0].name)
     warning = f"; test and training share subjects in {', '.join(shared)}" if shared else ""
     results, order = roots[0], list(sets)
 
@@ -87,7 +89,7 @@ def results_page(roots: Sequence[Path], folder: Path, sets: Mapping[str, Any]) -
     for stem in notebook.STEMS:
         number = stem[:2]
         drawn = [path for root in roots for path in (root / "figures" / number).glob("*.svg")]
-        parts = [_figure(path, folder) for path in sorted(drawn, key=in_order)]
+        parts = [_figure(path, folder, listed) for path in sorted(drawn, key=in_order)]
         tables = sorted((results / "tables").glob(f"{number}_*.csv"))
         parts += [_table(path, folder, may_be_shown, warning) for path in tables]
         metrics = results / "metrics" / f"{number}.json"
@@ -256,6 +258,9 @@ def write(roots: Sequence[Path], sets: Mapping[str, Mapping[str, Any]], folder: 
         for path in sorted((results / "tables").glob("10_*.csv"))
     ]
     page = results_page(roots, folder, sets)
+    drawn = [path for root in roots for path in sorted(root.glob("figures/*/*.svg"))]
+    files = [path.as_posix() for path in (*drawn, *sorted((results / "tables").glob("*.csv")))]
+    (folder / "provenance.md").write_text(provenance.page(files, results.name))
     head, _, rest = page.partition("\n\n")
     (folder / "results.md").write_text(f"{head}\n\n{sets_table(sets)}{rest}")
     (folder / "profile.md").write_text(profile)

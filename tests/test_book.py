@@ -93,7 +93,8 @@ def workspace(tmp_path, monkeypatch):
     """Change into a throw-away copy of the book with a made-up smoke run."""
     ignore = shutil.ignore_patterns("_build", "notebooks", "generated")
     shutil.copytree(BOOK, tmp_path / "book", ignore=ignore)
-    shutil.copy(REPOSITORY / "README.md", tmp_path)
+    for name in ("README.md", "dvc.yaml"):
+        shutil.copy(REPOSITORY / name, tmp_path)
     shutil.copy(REPOSITORY / "profiles" / "smoke.yaml", tmp_path / "params.yaml")
     settings = params.read(tmp_path / "params.yaml")
     fabricate(tmp_path / "results" / "smoke", settings, ["knee", "brain"])
@@ -121,7 +122,7 @@ def test_the_configuration_executes_nothing_and_asks_no_network():
 def test_every_page_of_the_contents_exists_or_is_made():
     smoke = params.read(REPOSITORY / "profiles" / "smoke.yaml")
     made = {f"notebooks/{name}" for _, name, _ in book.chapters(smoke, ["knee", "brain"])}
-    made |= {"generated/results"}
+    made |= {"generated/results", "generated/provenance"}
     files = {entry["file"] for entry in CHAPTERS if "file" in entry} | {TOC["root"]}
     assert files - made == {p.stem for p in BOOK.glob("*.md")}
     assert {entry["glob"] for entry in CHAPTERS if "glob" in entry} == {"notebooks/02_*"}
