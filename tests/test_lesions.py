@@ -1,0 +1,72 @@
+"""The ideal observer against simulation, transfer and filter on images where they are known."""
+
+import numpy as np
+import pytest
+
+from latentsr import lesions
+from latentsr.degrade import degrade
+from latentsr.lesions import Lesion
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("operator", ["bicubic", "lanczos", "gaussian", "kspace"])
+def test_the_matrix_does_what_the_operator_does(rng, operator):
+    matrix = lesions.operator_matrix(32, 8, operator)
+    image = 0.4 + 0.2 * rng.random((1, 32, 32), np.float32)
+    np.testing.assert_allclose(
+        matrix @ image[0] @ matrix.T, degrade(image, 8, operator)[0], atol=1e-5
+    )
+    np.testing.assert_allclose(matrix.sum(1), 1, atol=1e-5)
+
+
+def test_detectability_is_what_an_ideal_observer_reaches(rng):
+    """Likelihood ratios of simulated LR images are d' apart, in units of their SD."""
+    matrix, sd = lesions.operator_matrix(24, 6, "bicubic"), 0.05
+    signal = 0.06 * Lesion(0, 11, 13, 2.0, 1.0, 0.0).template(24)
+    wanted = lesions.detectability(signal, matrix, sd)
+    both = np.kron(matrix, matrix)
+    covariance = sd**2 * both @ both.T
+    seen = both @ signal.ravel()
+    weights = np.linalg.solve(covariance, seen)
+    noise = sd * rng.normal(size=(4000, 576)) @ both.T
+    without, with_it = noise @ weights, (noise + seen) @ weights
+    found = (with_it.mean() - without.mean()) / without.std()
+    assert found == pytest.approx(wanted, rel=0.05) and 0.5 < wanted < 20
+
+
+def test_contrasts_give_the_levels_asked_for(rng):
+    hr = np.full((2, 40, 40), 0.4, np.float32)
+    matrix = lesions.operator_matrix(40, 10, "bicubic")
+    planted = lesions.plant(hr, matrix, 0.01, (1.0, 2.0), (0.5, 4.0), rng)
+    assert len(planted) == 8 and {lesion.image for lesion in planted} == {0, 1}
+    for lesion in planted:
+        signal = lesion.contrast * lesion.template(40)
+        assert lesions.detectability(signal, matrix, 0.01) == pytest.approx(lesion.detectability)
+        made = lesions.with_lesion(hr, lesion)
+        assert made[lesion.row, lesion.column] == pytest.approx(0.4 + lesion.contrast, abs=1e-6)
+    assert lesions.plant(np.zeros((1, 40, 40), np.float32), matrix, 0.01, (1.0,), (1.0,), rng) == []
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_transfer_of_a_known_share(rng, share):
+    hr = np.full((1, 30, 30), 0.4, np.float32)
+    lesion = Lesion(0, 14, 15, 1.5, 0.2, 1.0)
+    made = lesions.with_lesion(hr, lesion)
+    sr = hr[0] + 0.1 * rng.random((30, 30), np.float32)
+    kept = sr + np.float32(share) * (made - hr[0])
+    found = lesions.contrast_transfer(kept, sr, made, hr[0], lesion)
+    assert found == pytest.approx(share, abs=1e-5)
+
+
+def test_the_filter_finds_a_spot_and_is_silent_on_flat_tissue():
+    flat = np.full((2, 30, 33), 0.4, np.float32)
+    flat[1] = lesions.with_lesion(
+        np.full((1, 33, 33), 0.4, np.float32), Lesion(0, 9, 20, 1.5, 0.2, 1)
+    )[:30]
+    answers, places = lesions.strongest(flat, 1.5)
+    assert answers[0] == pytest.approx(0, abs=1e-6)
+    assert answers[1] == pytest.approx(0.2, rel=1e-3) and places[1].tolist() == [9, 20]
