@@ -174,6 +174,63 @@ def _effect(
     axis.errorbar(places, rows["estimate"], bars, fmt="o", color=tone, capsize=2, label=name)
 
 
+def masks(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Draw images side by side, a row a set; keys are titles."""
+    import matplotlib.pyplot as plt
+
+    across = max(map(len, rows.values()))
+    size = (1.8 * across, 1.9 * len(rows))
+    figure, axes = plt.subplots(len(rows), across, figsize=size, squeeze=False)
+    for line, pictures in zip(axes, rows.values(), strict=True):
+        for axis, (title, picture) in zip(line, pictures.items(), strict=True):
+            axis.imshow(picture, cmap="gray", vmin=0, vmax=1)
+            axis.set_axis_off()
+            axis.set_title(title, fontsize=8)
+    return figure
+
+
+def transfer(table: pd.DataFrame, titles: Mapping[str, str], last: str) -> Figure:
+    """Draw the share of a lesion's contrast that arrives, by its size; a column a set.
+
+    ``table`` has columns dataset, arm, vae, sd_px, transfer, low and high; arm ``last`` is filled,
+    others are hollow, "ceiling" is a cross.
+    """
+    figure, axes = _panels(titles, 3.6, sharey=True)
+    for axis, name in zip(axes[0], titles, strict=True):
+        rows = table[table["dataset"] == name]
+        for step, ((arm, vae), part) in enumerate(rows.groupby(["arm", "vae"], sort=False)):
+            tone = figures.colour(str(vae))
+            style: dict[str, Any] = {"color": tone, "mfc": tone if arm in (last, "") else "white"}
+            style |= {"marker": "x" if arm == "ceiling" else "o", "capsize": 2}
+            style |= {"ls": ":" if arm == "released" else "-" if arm else "--"}
+            label = f"{vae}, {arm}" if arm else str(vae)
+            places = part["sd_px"] * (1 + 0.012 * step)
+            axis.errorbar(places, part["transfer"], _bars(part, "transfer"), label=label, **style)
+        axis.axhline(1, color="black", lw=0.8)
+        axis.set_title(titles[name])
+        axis.set_xlabel("SD of the lesion, pixels")
+    axes[0, 0].set_ylabel("share of its contrast that arrives")
+    figures.legend_below(figure, axes[0, 0])
+    return figure
+
+
+def free_response(table: pd.DataFrame, titles: Mapping[str, str], last: str) -> Figure:
+    """Draw lesions found against false marks an image; columns dataset, arm, vae, false, found."""
+    figure, axes = _panels(titles, 3.4, sharey=True)
+    for axis, name in zip(axes[0], titles, strict=True):
+        rows = table[table["dataset"] == name]
+        for (arm, vae), part in rows.groupby(["arm", "vae"], sort=False):
+            dash = ":" if arm == "released" else "-" if arm in (last, "ceiling") else "--"
+            tone = "black" if vae == "HR" else figures.colour(str(vae))
+            width = 1 if arm == "ceiling" else 2
+            label = f"{vae}, {arm}" if arm else str(vae)
+            axis.plot(part["false"], part["found"], ls=dash, lw=width, color=tone, label=label)
+        axis.set(title=titles[name], xlabel="false marks an image", xscale="log", ylim=(0, 1))
+    axes[0, 0].set_ylabel("lesions found")
+    figures.legend_below(figure, axes[0, 0])
+    return figure
+
+
 def rates(
     table: pd.DataFrame, common: str, conditions: Sequence[str], titles: Mapping[str, str]
 ) -> Figure:

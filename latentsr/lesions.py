@@ -126,21 +126,62 @@ def contrast_transfer(
     return float((w * ours).sum() / (w * true).sum())
 
 
-def strongest(images: NDArray[np.float32], sd_px: float) -> tuple[Floats, NDArray[np.int_]]:
-    """Return the largest answer of a matched filter in each image ``(N, H, W)``, and where.
+def marks(images: NDArray[np.float32], sd_px: float) -> list[NDArray[np.float64]]:
+    """Return the marks of a matched filter in each image ``(N, H, W)``, the strongest first.
 
-    The filter is the spot less its mean over a window of three SD, so flat tissue answers with 0;
-    borders are searched as far as the window fits. Returns ``(N,)`` and ``(N, 2)``.
+    The filter is the spot less its mean over a window of three SD, so flat tissue answers with 0
+    and a spot of contrast c with c. A mark is a place whose answer no other within three SD
+    exceeds; borders are searched as far as the window fits. ``(K, 3)`` an image: answer, row,
+    column.
     """
+    from scipy import ndimage
+
     reach = max(1, round(3 * sd_px))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     spot = np.exp(-(y**2 + x**2) / (2 * sd_px**2))
-    spot -= spot.mean()
-    spot /= np.sum(spot * np.exp(-(y**2 + x**2) / (2 * sd_px**2)))  # a spot of contrast 1 answers 1
-    windows = np.lib.stride_tricks.sliding_window_view(
-        images.astype(np.float64), spot.shape, axis=(1, 2)
-    )
-    answers = np.einsum("nhwij,ij->nhw", windows, spot, optimize=True)
-    flat = answers.reshape(len(answers), -1)
-    places = np.stack(np.unravel_index(flat.argmax(1), answers.shape[1:]), 1) + reach
-    return flat.max(1), places
+    filtered = spot - spot.mean()
+    filtered /= np.sum(filtered * spot)
+    found = []
+    for image in images.astype(np.float64):
+        answers = ndimage.correlate(image, filtered)
+        best = answers == ndimage.maximum_filter(answers, 2 * reach + 1)
+        best[:reach], best[-reach:], best[:, :reach], best[:, -reach:] = False, False, False, False
+        rows, columns = np.nonzero(best)
+        order = np.argsort(-answers[rows, columns], kind="stable")
+        found.append(np.stack([answers[rows, columns], rows, columns], 1)[order])
+    return found
+
+
+def threshold(images: NDArray[np.float32], sd_px: float, share: float) -> float:
+    """Return the answer above which ``share`` of these lesion-free images get a mark."""
+    return float(np.quantile([found[0, 0] for found in marks(images, sd_px)], 1 - share))
+
+
+def free_response(
+    free: Sequence[NDArray[np.float64]],
+    present: Sequence[NDArray[np.float64]],
+    planted: Sequence[Lesion],
+    thresholds: Sequence[float],
+    reach_px: float = 2.0,
+) -> list[tuple[float, float]]:
+    """Return (false marks an image, share of lesions found) at each threshold.
+
+    ``free`` are the marks of images without lesion, ``present`` those of ``planted``'s images; a
+    lesion is found by a mark within ``reach_px``. Chakraborty 2013: free-response ROC.
+
+    >>> spot = Lesion(0, 5, 5, 1.0, 0.1, 1.0)
+    >>> one = np.array([[0.3, 5.0, 6.0], [0.1, 20.0, 20.0]])
+    >>> free_response([one], [one], [spot], [0.2, 0.05, 0.4])
+    [(1.0, 1.0), (2.0, 1.0), (0.0, 0.0)]
+    """
+    hits = []
+    for found, lesion in zip(present, planted, strict=True):
+        near = np.hypot(found[:, 1] - lesion.row, found[:, 2] - lesion.column) <= reach_px
+        hits.append(found[near, 0].max(initial=-np.inf))
+    return [
+        (
+            float(np.mean([np.sum(found[:, 0] > limit) for found in free])),
+            float(np.mean(np.array(hits) > limit)),
+        )
+        for limit in thresholds
+    ]

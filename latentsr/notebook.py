@@ -20,7 +20,7 @@ SCRATCH = Path(".scratch")
 RUN_KEYS = ("inputs", "outputs", "dataset", "vae")  # parameters that are not in params.yaml
 STEMS = (
     "01_data 02_autoencoders 03_train_arm 04_vae_swap 05_wavelets 06_hallucination 07_ablations "
-    "08_statistics 09_screening 10_claims"
+    "08_statistics 09_screening 10_claims 11_lesions"
 ).split()
 REASON = SCRATCH / "failed" / "reason.txt"  # why the last stage stopped
 WIDGET = "application/vnd.jupyter.widget-view+json"

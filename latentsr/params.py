@@ -70,6 +70,7 @@ COUNT = Key(int, "at least 1", lambda v: v >= 1)
 CALLS, WALK_CALLS = (
     Key(int, "1 to 1000", lambda v: 1 <= v <= 1000, many) for many in (False, True)
 )
+SIZES = Key(float, "above 0", lambda v: v > 0, many=True)
 SHARE = Key(float, "a share between 0 and 1", lambda v: 0 < v < 1)
 VAES = Key(
     str,
@@ -139,6 +140,14 @@ SCHEMA: dict[str, dict[str, Key]] = {
     "statistics": {"equivalence_db": RATE, "schedule_from": COUNT, **INTERVAL},
     "screening": {"confidence": SHARE},
     "claims": {"reproduced_half_width": SHARE},
+    "lesions": {
+        "images_a_set": COUNT,
+        "sizes_px": SIZES,
+        "levels": SIZES,
+        "noise_sd": RATE,
+        "false_share": SHARE,
+        **INTERVAL,
+    },
 }
 SCALARS = {
     "profile": Key(str, "a name of a-z, 0-9, _ and -", re.compile("[a-z0-9_-]+").fullmatch),

@@ -10,6 +10,7 @@ from latentsr import (
     denoisers,
     experiment,
     latents,
+    lesion_trial,
     metrics,
     protocols,
     sampling,
@@ -254,3 +255,20 @@ def test_an_autoencoder_whose_latents_were_not_kept_is_encoded(study, tmp_path):
     bare = study.with_lr(16, "bicubic")
     bare.folder = tmp_path
     assert torch.allclose(bare.codes("phantom-f4c3", "hr", "mean", 0), kept, atol=1e-5)
+
+
+def test_other_test_images_go_through_a_trained_arm(study):
+    """The study's own test images, given as others, come out as before; twins share their noise."""
+    spec = Spec("phantom-f4c3", num_steps=2)
+    done = experiment.trained(study, spec, BASE)
+    wanted = done.arm.sample(done.net, experiment.walk_of(spec, BASE), spec.seed)
+    hr, names = study.test["hr"], list(study.test["image_id"])
+    other = lesion_trial.with_test_images(
+        study, np.concatenate([hr, hr[:1]]), [*names, names[0]], "bicubic"
+    )
+    found = lesion_trial.super_resolved(other, spec, done.net, BASE)
+    np.testing.assert_allclose(found[: len(hr)], wanted, atol=2e-4)
+    np.testing.assert_allclose(found[-1], found[0], atol=2e-4)
+    assert len(study.test["hr"]) == len(hr)  # the study itself is as it was
+    copies = lesion_trial.copied(other, "phantom-f4c3")
+    np.testing.assert_allclose(copies[: len(hr)], study.own_decode("phantom-f4c3"), atol=2e-3)

@@ -63,10 +63,14 @@ def test_transfer_of_a_known_share(rng, share):
 
 
 def test_the_filter_finds_a_spot_and_is_silent_on_flat_tissue():
-    flat = np.full((2, 30, 33), 0.4, np.float32)
-    flat[1] = lesions.with_lesion(
-        np.full((1, 33, 33), 0.4, np.float32), Lesion(0, 9, 20, 1.5, 0.2, 1)
-    )[:30]
-    answers, places = lesions.strongest(flat, 1.5)
-    assert answers[0] == pytest.approx(0, abs=1e-6)
-    assert answers[1] == pytest.approx(0.2, rel=1e-3) and places[1].tolist() == [9, 20]
+    flat = np.full((2, 33, 33), 0.4, np.float32)
+    flat[1] = lesions.with_lesion(flat[:1], Lesion(0, 9, 20, 1.5, 0.2, 1))
+    none, one = lesions.marks(flat, 1.5)
+    assert np.abs(none[:, 0]).max(initial=0) < 1e-6
+    assert one[0].tolist() == pytest.approx([0.2, 9, 20], rel=1e-3)
+
+
+def test_the_threshold_lets_the_share_through(rng):
+    images = rng.random((200, 20, 20), np.float32)
+    limit = lesions.threshold(images, 1.0, 0.05)
+    assert sum(found[0, 0] > limit for found in lesions.marks(images, 1.0)) == 10
