@@ -257,6 +257,13 @@ def test_an_autoencoder_whose_latents_were_not_kept_is_encoded(study, tmp_path):
     assert torch.allclose(bare.codes("phantom-f4c3", "hr", "mean", 0), kept, atol=1e-5)
 
 
+def test_an_autoencoder_without_an_arm_has_an_own_decode(study):
+    found = study.own_decode("natural-f4c1")
+    vae = vaes.load("natural-f4c1")
+    wanted = vae.decode(vae.encode(torch.tensor(study.test["hr"])[:, None]))[:, 0]
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
 def test_other_test_images_go_through_a_trained_arm(study):
     """The study's own test images, given as others, come out as before; twins share their noise."""
     spec = Spec("phantom-f4c3", num_steps=2)
