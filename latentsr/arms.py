@@ -172,7 +172,7 @@ class Study:
     def autoencoder(self, vae: str) -> vaes.Autoencoder:
         """Load an autoencoder once, in the precision that its card says it encoded in."""
         if vae not in self._vaes:
-            precision = getattr(torch, self.precision[registry.label(vae)])
+            precision = getattr(torch, self.precision.get(registry.label(vae), "float32"))
             self._vaes[vae] = vaes.load(vae, self.device, precision)
         return self._vaes[vae]
 
