@@ -31,6 +31,8 @@ def run_cells(stem: str, given: Mapping[str, Any]) -> None:
             namespace.update(given)
         else:
             exec(compile("".join(cell["source"]), str(path), "exec"), namespace)  # noqa: S102
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")
 
 
 def _fingerprint(stem: str) -> str:
