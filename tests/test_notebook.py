@@ -34,6 +34,7 @@ def test_form_of_a_chapter(path):
     assert path.stat().st_size < 500_000
     assert set(content["metadata"]) == {"kernelspec"}
     assert len(cells(path)) <= 60
+    assert len({cell["id"] for cell in cells(path)}) == len(cells(path))
     code, prose = cells(path, "code"), cells(path, "markdown")
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
     lengths = [len(cell["source"]) for cell in code]
