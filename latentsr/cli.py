@@ -275,7 +275,7 @@ def _kept(table: DataFrame, results: Path, name: str) -> Path:
 def verify_data(
     name: Annotated[str, typer.Argument(help="mrnet, brats, mimic_cxr or folder")],
     path: Annotated[Path, typer.Argument(help="the folder of the download")],
-    full: Annotated[bool, typer.Option(help="read every image, not a sample")] = False,
+    full: Annotated[bool, typer.Option(help="open every file, not a sample")] = False,
     sheet: Annotated[
         Path | None, typer.Option(help="a PNG file to write: 48 images as the study sees them")
     ] = None,

@@ -118,7 +118,7 @@ def test_a_volume_of_sixteen_bits_is_scaled_by_its_percentiles(tmp_path):
     """Scanners use a part of their range; 12 bits of 16 would come out nearly black."""
     volume = rng.integers(0, 1400, (20, 24, 6)).astype(np.uint16)
     nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / "a.nii")
-    assert one(tmp_path / "a.nii").read((2, 3), "auto").max() == 1
+    assert one(tmp_path / "a.nii").read((2, 3), "auto").max() > 0.95
 
 
 @pytest.mark.parametrize("syntax", SYNTAXES)

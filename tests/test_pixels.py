@@ -64,3 +64,7 @@ def test_an_oblong_image_can_be_padded():
     assert not found[:9].any() and not found[21:].any()
     with pytest.raises(ValueError, match="12 x 31 pixels; at least 32"):
         prepare_pixels(image, "folder", 32, "pad")
+
+
+def test_one_slice_is_the_middle_one():
+    assert middle_half_slices(155, 1).tolist() == [77]

@@ -96,7 +96,7 @@ class Stack:
         depth = self.shape[along]
         edge = depth * (1 - fraction) / 2
         low, high = math.ceil(edge), math.floor(depth - edge - 1)
-        if low > high:  # less than one slice: the middle one
+        if low > high or count == 1:  # the middle one
             low = high = (depth - 1) // 2
         places = np.linspace(low, high, count).round().astype(int)
         return [(along, int(index)) for index in np.unique(places)]

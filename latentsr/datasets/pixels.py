@@ -15,13 +15,15 @@ ANATOMIES = ("knee", "brain", "chest", "folder")
 
 
 def middle_half_slices(depth: int, count: int) -> NDArray[np.int_]:
-    """Return ``count`` evenly spaced slice indices of the middle half of a volume.
+    """Return ``count`` evenly spaced slice indices of the middle half of a volume; one: the middle.
 
     Examples
     --------
     >>> middle_half_slices(155, 5).tolist()
     [39, 58, 77, 96, 115]
     """
+    if count == 1:
+        return np.array([(depth - 1) // 2])
     return np.linspace(depth * 0.25, depth * 0.75 - 1, count).round().astype(int)
 
 
