@@ -287,6 +287,8 @@ def verify_data(
 
     from latentsr.datasets import verify
 
+    if sheet and not (STARTED_IN / sheet.expanduser()).parent.is_dir():
+        raise ValueError(f"--sheet: {sheet}; its folder is not there: make it first")
     with tqdm(desc=name, unit=" images", delay=1) as bar:
         place = STARTED_IN / path.expanduser()
         findings, problems = verify.verify(name, place, full=full, progress=bar.update)

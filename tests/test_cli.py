@@ -52,6 +52,10 @@ def test_vaes_convert_never_overwrites(tmp_path):
         (["denoisers", "load", "sdvae_cxr"], "`latentsr denoisers fetch sdvae_cxr` gets it"),
         (["vaes", "convert", "natural-f8c4", "x.bin"], "a name that ends in .safetensors"),
         (["vaes", "convert", "gone", "x.safetensors"], "vae gone: no such file or folder"),
+        (
+            ["verify-data", "folder", ".", "--sheet", "gone/x.png"],
+            "--sheet: gone/x.png; its folder",
+        ),
     ],
 )
 def test_what_a_user_can_mend_is_told_without_a_traceback(words, message):
