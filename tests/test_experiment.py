@@ -228,7 +228,8 @@ def test_a_plan_is_run_and_its_hours_are_told_first(study, tmp_path):
         ("levers", "calls: 2"): Spec("natural-f8c4", num_steps=2),
     }
     key, spec = ("levers", "base"), plan["levers", "base"]
-    assert experiment.expected_hours(study, {key: replace(spec, steps=40.0)}, base) > 0
+    long = {key: replace(spec, steps=40.0)}  # enough steps that the clock sees them
+    assert experiment.expected_hours(study, long, base, probe_steps=(5, 105)) > 0
     seen = []
     table = experiment.run(study, plan, base, lambda: seen.append(1), {"levers": 1})
     assert len(seen) == 3 and len(list(tmp_path.glob("*.safetensors"))) == 2
