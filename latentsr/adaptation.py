@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from latentsr import experiment, latents, metrics, stats
+from latentsr import experiment, metrics, stats
 from latentsr.arms import Study
 from latentsr.experiment import Base, Spec
 from latentsr.protocols import Switches
@@ -120,13 +120,6 @@ class Extended(Study):
     def autoencoder(self, vae: str) -> Autoencoder:
         """Return the added autoencoder by its name, or another as the study loads it."""
         return self.added if vae == self.added.name else super().autoencoder(vae)
-
-    def own_decode(self, vae: str) -> NDArray[np.float32]:
-        """Return the test images ``(M, H, W)`` as the autoencoder gives them back."""
-        if vae != self.added.name:
-            return super().own_decode(vae)
-        codes = self.codes(vae, "hr", "mean", 0)[~self.is_training]
-        return latents.decode_all(self.added, codes, batch=16)
 
 
 def compare(study: Study, vae: str, base: Base, seed: int, **settings: Any) -> pd.DataFrame:
