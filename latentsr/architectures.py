@@ -16,6 +16,7 @@ State = dict[str, Tensor]
 PREFIXES = ("first_stage_model.", "vae.", "")
 # not part of the autoencoder: MedVAE's projection head, a discriminator and its loss
 DROPPED = re.compile(r"(channel_ds|channel_proj|loss)\.")
+MEND = "give a folder with config.json and the weights"
 GROUPS = 32  # of every published model's normalisation; no tensor tells
 RENAMES = (  # CompVis, then diffusers before 0.17, to diffusers now
     (r"^(en|de)coder\.mid\.block_1\.", r"\1coder.mid_block.resnets.0."),
@@ -107,37 +108,41 @@ def _renamed(state: Mapping[str, Tensor]) -> State:
 def config(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Infer the arguments of diffusers' AutoencoderKL from a state dict with its names.
 
+    Where one of two kernels that tell the same is not there the other is asked, so that
+    `load_strictly` comes to list all that is missing.
+
     Raises
     ------
     ValueError
         Where a tensor that the answer needs is not there, or a width is no multiple of 32.
     """
 
-    def shape(key: str) -> tuple[int, ...]:
-        if key not in state or state[key].ndim != 4:
-            what = "kernel" if key in state else f"{key} among its {len(state)} tensors"
+    def side(axis: int, *keys: str) -> int:
+        found = next((state[key] for key in keys if key in state and state[key].ndim == 4), None)
+        if found is None:
             raise ValueError(
-                f"no {what} {key if key in state else ''}: not a known layout; "
-                "give a folder with config.json and the weights"
+                f"neither {' nor '.join(keys)} among its {len(state)} tensors "
+                f"({', '.join(sorted(state)[:3])} ...): not a known layout; {MEND}"
             )
-        return tuple(state[key].shape)
+        return int(found.shape[axis])
 
     def count(pattern: str) -> int:
         return len({match[1] for key in state if (match := re.match(pattern, key))})
 
     levels = count(r"encoder\.down_blocks\.(\d+)\.")
-    inside = shape("encoder.conv_in.weight")[1]
-    names = [f"encoder.down_blocks.{level}.resnets.0.conv2.weight" for level in range(levels)]
-    widths = tuple(shape(name)[0] for name in names)
-    if not widths or any(width % GROUPS for width in widths):
+    if not levels:
+        raise ValueError(f"no encoder among its {len(state)} tensors: not a known layout; {MEND}")
+    blocks = [f"encoder.down_blocks.{level}.resnets.0" for level in range(levels)]
+    widths = tuple(side(0, f"{name}.conv2.weight", f"{name}.conv1.weight") for name in blocks)
+    inner, outer = "encoder.conv_in.weight", "decoder.conv_out.weight"
+    if any(width % GROUPS for width in widths):
         raise ValueError(
-            f"widths {widths}: its {GROUPS} groups of normalisation do not fit; "
-            "give a folder with config.json and the weights"
+            f"widths {widths}: its {GROUPS} groups of normalisation do not fit; {MEND}"
         )
     return {
-        "in_channels": inside,
-        "out_channels": shape("decoder.conv_out.weight")[0],
-        "latent_channels": shape("post_quant_conv.weight")[1],
+        "in_channels": side(1, inner) if inner in state else side(0, outer, inner),
+        "out_channels": side(0, outer) if outer in state else side(1, inner, outer),
+        "latent_channels": side(1, "post_quant_conv.weight", "decoder.conv_in.weight"),
         "block_out_channels": widths,
         "down_block_types": ("DownEncoderBlock2D",) * levels,
         "up_block_types": ("UpDecoderBlock2D",) * levels,

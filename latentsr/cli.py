@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -125,19 +125,18 @@ def vaes_list() -> None:
 
 @vaes_app.command("fetch")
 def vaes_fetch(
-    names: Annotated[list[str], typer.Argument(help="published autoencoders, see `vaes list`")],
+    names: Annotated[
+        list[str], typer.Argument(help="names of `vaes list`, or hf/OWNER/NAME/REVISION[/FOLDER]")
+    ],
 ) -> None:
     """Download published autoencoders and check them against vaes.lock."""
-    from latentsr import checkpoints, fetching, registry, vaes
+    from latentsr import registry, vaes
 
-    if strange := [name for name in names if name not in registry.PUBLISHED]:
-        allowed = ", ".join(registry.PUBLISHED)
-        raise ValueError(f"vaes fetch: {strange[0]!r}; allowed are {allowed}")
+    if strange := [n for n in names if n not in registry.PUBLISHED and not registry.hub_files(n)]:
+        vaes.fetch(strange[0])  # says which are allowed, before anything is fetched
     for name in names:
-        entry = registry.PUBLISHED[name]
         with _progress(name) as seen:
-            place, opened = vaes.place(name), checkpoints.state_dict
-            said = fetching.fetch(name, entry.url, place, entry.inside, seen, opened)
+            said = vaes.fetch(name, seen)
         print(said)
 
 
@@ -211,20 +210,44 @@ def denoisers_score(
     names: Annotated[list[str], typer.Argument(help="released denoisers that are here")],
     steps: Annotated[int, typer.Option(help="network calls, 1 to 1000")] = 1000,
     seed: Annotated[int, typer.Option(help="of the noise")] = 42,
+    latents: Annotated[
+        Path | None, typer.Option(help="a folder of the authors' cached latents, to score on them")
+    ] = None,
+    split: Annotated[str, typer.Option(help="of the cached latents")] = "test",
+    by_position: Annotated[
+        bool, typer.Option(help="give cached latents the names of the released reader")
+    ] = False,
 ) -> None:
     """Score released denoisers on the test images of the current profile; nothing is trained."""
-    from latentsr import device, params, released, scores
+    from latentsr import device, params, released, released_scores, scores
 
     if not 1 <= steps <= released.STEPS:
         raise ValueError(f"--steps: {steps}; 1 to {released.STEPS} are allowed")
+    if by_position and latents is None:
+        raise ValueError("--by-position: it is a way to read cached latents; give --latents DIR")
     results = Path("results") / params.read(Path("params.yaml"))["profile"]
+    there: dict[str, Any] = {}
     for name in names:
-        table = released.score(results, name, steps, seed, device.default())
-        path = results / "released" / f"{name}.csv"
+        if latents is None:
+            table = released_scores.score(results, name, steps, seed, device.default())
+            keys = ["dataset", "vae", "T"]
+            mean = scores.subject_mean(table, keys, ["psnr_db", "psnr_own_decode_db"]).iloc[0]
+        else:
+            root = STARTED_IN / latents.expanduser()
+            cached = released.read_latents(root, split, by_position=by_position)
+            data = results / "data" / released.dataset(name)
+            if data.exists():
+                test = scores.test_images(scores.read_arrays(data))
+                there = dict(zip(test["image_id"], test["hr"], strict=True))
+            table = released_scores.score_latents(
+                cached, name, steps, seed, there, device.default()
+            )
+            mean = table[["psnr_db", "psnr_own_decode_db"]].mean()
+            print(f"{table.psnr_db.notna().sum()} of {len(table)} names are test images of {data}")
+        kind = "-latents" * (latents is not None) + "-by-position" * by_position
+        path = results / "released" / f"{name}{kind}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         table.to_csv(path, index=False)
-        keys = ["dataset", "vae", "T"]
-        mean = scores.subject_mean(table, keys, ["psnr_db", "psnr_own_decode_db"]).iloc[0]
         print(f"{name}: {mean.psnr_db:.2f} dB ({mean.psnr_own_decode_db:.2f} own decode), {path}")
 
 

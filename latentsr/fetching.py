@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -209,7 +209,8 @@ def fetch(
     try:
         download(url, fresh, progress)
     except ValueError as error:
-        raise ValueError(f"{error}; or put the file at {path} by hand") from None
+        what = f"{inside} out of that archive" if inside else "the file"
+        raise ValueError(f"{error}; or put {what} at {path} by hand") from None
     if inside:
         archive = fresh.replace(fresh.with_suffix(".zip"))
         try:
@@ -238,3 +239,34 @@ def fetch(
         )
     fresh.replace(path)
     return f"{name}: at {path}, verified"
+
+
+def fetch_folder(
+    name: str,
+    files: Mapping[str, str],
+    folder: Path,
+    progress: Callable[[int, int], object] | None = None,
+    looks_right: Callable[[Path], object] | None = None,
+) -> str:
+    """Fetch the files (name: where it is published) of one folder, as `fetch` does for one file."""
+    if folder.exists():
+        if locked(name) is None:
+            record(name, folder)
+        check(name, folder)
+        return f"{name}: already at {folder}"
+    fresh = folder.with_name(f"{folder.name}.fetched")
+    for file, url in files.items():
+        try:
+            if not (fresh / file).exists():
+                download(url, fresh / file, progress)
+        except ValueError as error:
+            raise ValueError(f"{error}; or put {', '.join(files)} into {folder}") from None
+    known = locked(name) is not None
+    check(name, fresh)
+    if looks_right:
+        looks_right(fresh)
+    if not known:
+        record(name, fresh)
+    fresh.replace(folder)
+    told = "verified" if known else f"its sha256 is now in {LOCK} ({RECORDED})"
+    return f"{name}: at {folder}, {told}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 NATURAL, ANATOMIES = "natural", ("knee", "brain", "chest")
 
 
@@ -67,7 +69,6 @@ class Published:
 
 def _published() -> dict[str, Published]:
     hub = "https://huggingface.co"
-    diffusers_file = "diffusion_pytorch_model.safetensors"
     # repository, revision, trained on
     stable = {
         "ema": "f04b2c4b98319346dad8c65879f680b1997b204a",
@@ -76,7 +77,7 @@ def _published() -> dict[str, Published]:
     photographs = "photographs and portraits of LAION"
     found = {
         f"sd-vae-ft-{kind}": Published(
-            f"{hub}/stabilityai/sd-vae-ft-{kind}/resolve/{revision}/{diffusers_file}",
+            f"{hub}/stabilityai/sd-vae-ft-{kind}/resolve/{revision}/{WEIGHTS_FILE}",
             *("MIT", photographs, 8, 4, 335),
         )
         for kind, revision in stable.items()
@@ -104,7 +105,7 @@ def _published() -> dict[str, Published]:
             *("MIT", medical, factor, channels, megabytes),
         )
     found["taesd"] = Published(
-        f"{hub}/madebyollin/taesd/resolve/931366cc24b8bc15d6f682fa2e0352f1deec397b/{diffusers_file}",
+        f"{hub}/madebyollin/taesd/resolve/931366cc24b8bc15d6f682fa2e0352f1deec397b/{WEIGHTS_FILE}",
         *("MIT", "what Stable Diffusion's autoencoder makes of photographs", 8, 4, 10),
     )
     return found
@@ -159,14 +160,36 @@ def one_channel(corners: tuple[str, ...]) -> tuple[str, str]:
     return ONE_CHANNEL[CORNERS.index(corners)]
 
 
+HUB = re.compile(
+    r"hf/(?P<repository>[\w.-]+/[\w.-]+)/(?P<revision>[0-9a-f]{40})(?P<inner>(/[\w.-]+)*)"
+)
+
+
+def hub_files(vae: str) -> dict[str, str]:
+    """Return where the two files of a diffusers folder on the Hugging Face hub are published.
+
+    Such an autoencoder is called ``hf/OWNER/NAME/REVISION``, with a folder inside the repository
+    after it if there is one; {} for every other name.
+
+    >>> list(hub_files("hf/me/mine/" + "0" * 40 + "/vae")), hub_files("kl-f4")
+    (['config.json', 'diffusion_pytorch_model.safetensors'], {})
+    """
+    match = HUB.fullmatch(vae)
+    if not match:
+        return {}
+    server = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    base = f"{server}/{match['repository']}/resolve/{match['revision']}{match['inner']}"
+    return {file: f"{base}/{file}" for file in ("config.json", WEIGHTS_FILE)}
+
+
 def is_vae(value: str) -> bool:
     """Say whether a parameter can mean an autoencoder: a name, or a path with a / in it.
 
-    >>> is_vae("kl-f4"), is_vae("kl-f5"), is_vae("/data/mine.safetensors"), is_vae("../mine")
+    >>> is_vae("kl-f4"), is_vae("kl-f5"), is_vae("/my data/x.safetensors"), is_vae("../mine")
     (True, False, True, False)
     """
-    plain = re.fullmatch(r"[\w./+-]+", value) and ".." not in Path(value).parts
-    return value in NAMES or bool("/" in value and plain)
+    plain = re.fullmatch(r"[\w./+ -]+", value) and ".." not in Path(value).parts
+    return value in NAMES or bool("/" in value and plain and value == value.strip())
 
 
 def folder(vae: str) -> str:
@@ -193,25 +216,25 @@ def training_seed(vae: str) -> int | str:
     return SPECS[vae].seed if vae in SPECS else ""
 
 
-RESERVED = {"HR", "LR", "bicubic", "lanczos", "own", "image_id", "subject_id", "file", "all"}
-COMMON = {"vae", "diffusion_pytorch_model", "model", "pytorch_model"}  # names that say nothing
+COMMON = {"vae", "diffusion_pytorch_model", "model", "pytorch_model", "best", "last"}  # say nothing
 
 
 def label(vae: str) -> str:
     """Return the name of an autoencoder in tables: its own, or for a path the file's stem.
 
-    Of a file or folder whose name says nothing the folder above is named too. A stem that means
-    something else here gets a number that the path decides.
+    Four digits that the whole path decides make a stem unique. Of a file or folder whose name says
+    nothing the folder above is named too.
 
-    >>> label("medvae-4-3"), label("/data/knees/mine.safetensors"), label("/old/natural-f4c1.pt")
-    ('medvae-4-3', 'mine', 'natural-f4c1-2003')
+    >>> label("medvae-4-3"), label("/data/mine.safetensors"), label("/old/natural-f4c1.pt")
+    ('medvae-4-3', 'mine-190d', 'natural-f4c1-2003')
     """
     if vae in NAMES:
         return vae
     path = Path(vae)
+    if hub := HUB.fullmatch(vae):
+        path = Path(hub["repository"])
     known = path.suffix in (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
     stem = path.stem if known else path.name
     if stem in COMMON and path.parent.name:
         stem = f"{path.parent.name}-{stem}"
-    taken = stem in NAMES or stem in RESERVED
-    return f"{stem}-{sha256(vae.encode()).hexdigest()[:4]}" if taken else stem
+    return f"{stem}-{sha256(vae.encode()).hexdigest()[:4]}"

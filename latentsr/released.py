@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from latentsr import diffusion, metrics, sampling, scores, vaes
+from latentsr import diffusion, sampling
 from latentsr.checkpoints import read
-from latentsr.sampling import initial_noise
 
 if TYPE_CHECKING:
     from diffusers import UNet2DModel
@@ -52,6 +50,16 @@ def place(name: str) -> Path:
     if name not in NAMES:
         raise ValueError(f"denoiser: {name!r}; allowed are {', '.join(NAMES)}")
     return FETCHED / f"{name}.ckpt"
+
+
+def dataset(name: str) -> str:
+    """Return our name of the set that a released denoiser was trained on.
+
+    >>> dataset("medvae-4-3_mrnet")
+    'knee'
+    """
+    place(name)
+    return SETS[name.rsplit("_", 1)[1]]
 
 
 def signal_shares() -> Tensor:
@@ -186,62 +194,6 @@ def load(path: Path, device: str = "cpu") -> ReleasedDenoiser:
             f"{path}: alphas of shape {tuple(alphas.shape)}; 1000 rising ones are needed"
         )
     return ReleasedDenoiser(model, alphas.float()).eval().requires_grad_(False).to(device)
-
-
-def score(
-    results: Path, name: str, num_steps: int, seed: int, device: str = "cpu", batch: int = 8
-) -> pd.DataFrame:
-    """Super-resolve the test images of a run with a released denoiser; a row of scores an image.
-
-    All six switches are at their released value: the LR latent of the same autoencoder (drawn
-    from the posterior for Stable Diffusion's, the mean for others), its own grid, raw latents,
-    half the noise, the first ``num_steps`` entries of the 1000-step walk. Noise is drawn per
-    image id, which their code does not do.
-
-    Parameters
-    ----------
-    results : Path
-        ``results/<profile>`` with what chapters 1 and 2 wrote.
-    name : str
-        One of `NAMES`.
-
-    Raises
-    ------
-    ValueError
-        When the run lacks the set or the autoencoder, or the denoiser is not here.
-    """
-    path, (theirs, their_set) = place(name), name.rsplit("_", 1)
-    vae_name, dataset = VAES[theirs], SETS[their_set]
-    copies = results / "autoencoders" / dataset / "reconstructions.npz"
-    for there, mend in (
-        (path, f"`latentsr denoisers fetch {name}` gets it"),
-        (results / "data" / dataset, "run chapter 1 on this set: `dvc repro data`"),
-        (copies, "run chapter 2 on this set: `dvc repro autoencoders`"),
-    ):
-        if not there.exists():
-            raise ValueError(f"{there}: not there; {mend}")
-    own = scores.read_arrays(copies)
-    if vae_name not in own:
-        raise ValueError(f"{copies}: no {vae_name} in it; add it to autoencoders.arms")
-    test = scores.test_images(scores.read_arrays(results / "data" / dataset))
-    net, vae = load(path, device), vaes.load(vae_name, device)
-    drawn = torch.Generator().manual_seed(seed) if vae_name.startswith("sd-vae") else None
-    side = test["hr"].shape[-1] // vae.factor
-    noise = initial_noise(list(test["image_id"]), (vae.latent_channels, side, side), seed)
-    images = []
-    for start in range(0, len(noise), batch):
-        part = slice(start, start + batch)
-        seen = vae.encode(torch.from_numpy(test["lr"][part])[:, None], drawn)
-        found = sample(net, noise[part].to(device), seen, net.alphas, num_steps)
-        images.append(vae.decode(found)[:, 0].cpu().numpy())
-    sr = np.concatenate(images)
-    identity = scores.identity(dataset, vae_name, vae_name, "lr_latent", "released", seed)
-    measures = {
-        "psnr_db": metrics.psnr_db(sr, test["hr"]),
-        "psnr_own_decode_db": metrics.psnr_db(sr, own[vae_name]),
-        "ms_ssim": metrics.ms_ssim(sr, test["hr"]),
-    }
-    return scores.table(test, {**identity, "T": num_steps}, measures)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from latentsr.registry import PUBLISHED, SPECS, spec
+from latentsr.registry import PUBLISHED, SPECS, hub_files, spec
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -178,6 +179,8 @@ def place(name: str) -> Path:
     if name in PUBLISHED:
         entry = PUBLISHED[name]
         return FETCHED / f"{name}{Path(entry.inside or entry.url).suffix}"
+    if hub_files(name):
+        return FETCHED / name
     return Path(name).expanduser()
 
 
@@ -190,12 +193,38 @@ def missing(name: str) -> str | None:
         return f"vae {name}: no weights at {path}; `make pretrain` makes them, then copy them there"
     if name in PUBLISHED:
         entry = PUBLISHED[name]
-        what = f"{entry.inside} of " if entry.inside else ""
+        what = f"{entry.inside} out of the archive" if entry.inside else "the file"
         return (
             f"vae {name}: {path} is not there; `latentsr vaes fetch {name}` gets it, "
-            f"or put there {what}what is published at {entry.url}"
+            f"or put there {what} published at {entry.url}"
+        )
+    if files := hub_files(name):
+        return (
+            f"vae {name}: {path} is not there; `latentsr vaes fetch {name}` gets it, "
+            f"or put into that folder {' and '.join(files.values())}"
         )
     return f"vae {name}: no such file or folder, and no registered name"
+
+
+def fetch(name: str, progress: Callable[[int, int], object] | None = None) -> str:
+    """Download a published autoencoder, or a diffusers folder of the hub; say what was done.
+
+    Raises
+    ------
+    ValueError
+        For a name that means neither, or as `fetching.fetch` does.
+    """
+    from latentsr import checkpoints, fetching
+
+    path = place(name)
+    if name in PUBLISHED:
+        entry = PUBLISHED[name]
+        opened = checkpoints.state_dict
+        return fetching.fetch(name, entry.url, path, entry.inside, progress, opened)
+    if files := hub_files(name):
+        return fetching.fetch_folder(name, files, path, progress, lambda there: load(str(there)))
+    allowed = ", ".join(PUBLISHED)
+    raise ValueError(f"vaes fetch: {name!r}; allowed are {allowed}, hf/OWNER/NAME/REVISION")
 
 
 def note(name: str) -> str | None:
@@ -206,7 +235,7 @@ def note(name: str) -> str | None:
     from latentsr import fetching
 
     path = place(name)
-    if name in PUBLISHED:
+    if name in PUBLISHED or hub_files(name):
         if fetching.locked(name) is None:
             fetching.record(name, path)
             return f"{name}: its sha256 is now in {fetching.LOCK} ({fetching.RECORDED})"
@@ -272,7 +301,7 @@ def load(name: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> 
         model = _model(name, place(name))
     except Exception as error:  # noqa: BLE001 - diffusers and torch raise many kinds
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-        said = str(error).split("\n")[0]
+        said = str(error).split("\n")[0].removeprefix(f"{name}: ")
         raise ValueError(f"vae {name}: {kind}{said}") from None
     model.to(device)
     if dtype != torch.float32:  # diffusers' own .to() warns of modules to keep where there are none

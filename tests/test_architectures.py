@@ -32,7 +32,7 @@ def test_converted_models_compute_what_the_reference_computes(name):
 def test_lora_is_merged_and_matters():
     reference, state = compvis.random_state(1, 1, (1, 2), rank=4)
     without = {key: value for key, value in state.items() if "lora" not in key}
-    with pytest.raises(ValueError, match="no encoder.down_blocks.0.resnets.0.conv2.weight"):
+    with pytest.raises(ValueError, match="neither encoder.down_blocks.0.resnets.0.conv2.weight"):
         architectures.build(without)  # X.conv.weight is not X.weight
     image = torch.rand(1, 1, 16, 16)
     merged = architectures.build(state)
@@ -65,8 +65,12 @@ def test_a_full_checkpoint_gives_its_autoencoder(prefix):
             lambda s: s.update({"quant_conv.bias": torch.zeros(5)}),
             r"1 keys of another shape \(quant_conv.bias\)",
         ),
-        (lambda s: s.pop("post_quant_conv.weight"), "no post_quant_conv.weight among its"),
-        (lambda s: s.clear(), "no encoder.conv_in.weight among its 0 tensors"),
+        (lambda s: s.pop("post_quant_conv.weight"), r"1 keys missing \(post_quant_conv.weight\)"),
+        (
+            lambda s: [s.pop("encoder.conv_in.weight"), s.pop("quant_conv.bias")],
+            r"2 keys missing \(encoder.conv_in.weight, quant_conv.bias\)$",
+        ),
+        (lambda s: s.clear(), "no encoder among its 0 tensors"),
     ],
 )
 def test_missing_and_unexpected_keys_stop(change, message):

@@ -5,7 +5,7 @@ import torch
 from diffusers import UNet2DModel
 from test_paper_path import prepared
 
-from latentsr import released, vaes
+from latentsr import released, released_scores, vaes
 
 KIND = {"block_out_channels": (32, 32, 64), "layers_per_block": 1}
 PLAIN, ATTENDS = ("DownBlock2D", "UpBlock2D"), ("AttnDownBlock2D", "AttnUpBlock2D")
@@ -173,21 +173,55 @@ def run(tmp_path, monkeypatch):
 
 
 def test_released_denoisers_are_scored_without_training(run):
-    table = released.score(run, "medvae-4-3_mrnet", 3, seed=1)
+    table = released_scores.score(run, "medvae-4-3_mrnet", 3, seed=1)
     assert table["image_id"].tolist() == ["c", "d"] and set(table["protocol"]) == {"released"}
     assert table["psnr_db"].between(0, 60).all()
-    one = released.score(run, "medvae-4-3_mrnet", 3, seed=1, batch=1)
+    one = released_scores.score(run, "medvae-4-3_mrnet", 3, seed=1, batch=1)
     np.testing.assert_allclose(one["psnr_db"], table["psnr_db"], atol=1e-3)
 
 
 def test_what_scoring_lacks_is_one_line(run):
     with pytest.raises(ValueError, match="denoiser: 'x_mrnet'; allowed are sdvae_mrnet"):
-        released.score(run, "x_mrnet", 3, 1)
+        released_scores.score(run, "x_mrnet", 3, 1)
     with pytest.raises(ValueError, match="`latentsr denoisers fetch kl-f4_mrnet` gets it"):
-        released.score(run, "kl-f4_mrnet", 3, 1)
+        released_scores.score(run, "kl-f4_mrnet", 3, 1)
     checkpoint(run / "denoisers/kl-f4_mrnet.ckpt")
     with pytest.raises(ValueError, match="no kl-f4 in it; add it to autoencoders.arms"):
-        released.score(run, "kl-f4_mrnet", 3, 1)
+        released_scores.score(run, "kl-f4_mrnet", 3, 1)
     checkpoint(run / "denoisers/medvae-4-3_cxr.ckpt")
     with pytest.raises(ValueError, match="data/chest: not there; run chapter 1"):
-        released.score(run, "medvae-4-3_cxr", 3, 1)
+        released_scores.score(run, "medvae-4-3_cxr", 3, 1)
+
+
+def test_cached_latents_are_scored_by_the_names_they_are_given(run):
+    """By position another image's name, so another PSNR to HR, but the same to its own decode."""
+    draw = np.random.default_rng(0)
+    folder = run / "test_latent"
+    folder.mkdir()
+    for i in range(12):
+        np.save(folder / f"hr_{i}.npy", draw.normal(size=(3, 16, 16)).astype(np.float32))
+        np.save(folder / f"lr_{i}.npy", draw.normal(size=(3, 4, 4)).astype(np.float32))
+    (folder / "filenames.txt").write_text("".join(f"knee/i{i}.png\n" for i in range(12)))
+    images = {f"i{i}": draw.random((64, 64), np.float32) for i in range(12)}
+    tables = [
+        released_scores.score_latents(
+            released.read_latents(run, "test", by_position=rule), "medvae-4-3_mrnet", 3, 1, images
+        )
+        for rule in (False, True)
+    ]
+    named, ruled = tables
+    np.testing.assert_array_equal(named.psnr_own_decode_db, ruled.psnr_own_decode_db)
+    moved = (named.name != ruled.name).to_numpy()
+    assert moved.sum() == 10 and (named.psnr_db != ruled.psnr_db)[moved].all()
+    assert (named.psnr_db == ruled.psnr_db)[~moved].all()
+    none = released_scores.score_latents(
+        released.read_latents(run, "test"), "medvae-4-3_mrnet", 3, 1, {}, batch=5
+    )
+    assert none.psnr_db.isna().all()
+    np.testing.assert_allclose(none.psnr_own_decode_db, named.psnr_own_decode_db, atol=1e-3)
+    np.save(folder / "hr_0.npy", np.zeros((4, 16, 16), np.float32))
+    with pytest.raises(ValueError, match="must all be"):
+        released.read_latents(run, "test")
+    wrong = released.Latents(np.zeros((1, 4, 8, 8)), np.zeros((1, 4, 2, 2)), ["x"])
+    with pytest.raises(ValueError, match="4 and 4 channels; 3 are needed for medvae-4-3_mrnet"):
+        released_scores.score_latents(wrong, "medvae-4-3_mrnet", 3, 1, {})

@@ -1,6 +1,10 @@
 import json
+import shutil
+import threading
 from dataclasses import asdict
+from functools import partial
 from hashlib import sha256
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
@@ -194,6 +198,45 @@ def test_a_published_file_that_is_not_here_says_what_to_put_where(tmp_path, monk
     (tmp_path / "assets/vaes/taesd.safetensors").write_bytes(b"other")
     with pytest.raises(ValueError, match="vae taesd: .* vaes.lock says abc"):
         vaes.load("taesd")
+
+
+def test_a_folder_of_the_hub_is_fetched_and_locked(tmp_path, monkeypatch):
+    """Against a local server in the hub's place, with random weights."""
+    name = f"hf/someone/mine/{'7' * 40}/vae"
+    served = tmp_path / "someone/mine/resolve" / ("7" * 40)
+    vaes.build(4, 1).save_pretrained(served / "vae")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    (tmp_path / "clone").mkdir()
+    monkeypatch.chdir(tmp_path / "clone")
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    with pytest.raises(ValueError, match=f"`latentsr vaes fetch {name}` gets it, or put into that"):
+        vaes.load(name)
+    assert "its sha256 is now in vaes.lock" in vaes.fetch(name)
+    assert "already at assets/vaes/hf" in vaes.fetch(name)
+    assert vaes.load(name).latent_channels == 1 and vaes.note(name) is None
+    assert registry.is_vae(name) and registry.label(name).startswith("mine-")
+    shutil.rmtree(tmp_path / "clone/assets")
+    assert "verified" in vaes.fetch(name)
+    shutil.rmtree(tmp_path / "clone/assets")
+    vaes.build(4, 3).save_pretrained(served / "vae")
+    with pytest.raises(ValueError, match=r"has sha256 .*, vaes.lock says"):
+        vaes.fetch(name)
+    shutil.rmtree(tmp_path / "clone/assets")
+    shutil.rmtree(served)
+    with pytest.raises(ValueError, match="status 404.*; or put config.json, diffusion") as caught:
+        vaes.fetch(name)
+    assert "\n" not in str(caught.value)
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(ValueError, match="vaes fetch: 'hf/a/b/main'; allowed are sd-vae"):
+        vaes.fetch("hf/a/b/main")
+
+
+def test_equal_stems_have_different_labels():
+    found = {registry.label(f"/data/{folder}/mine.ckpt") for folder in ("a", "b", "my c")}
+    assert len(found) == 3 and all(label.startswith("mine-") for label in found)
 
 
 def test_a_changed_file_of_ones_own_is_noticed(tmp_path, monkeypatch):
