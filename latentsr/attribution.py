@@ -170,16 +170,18 @@ def against_base(
     """Return what each arm is above the arm called ``base``, paired by image, over subjects.
 
     ``scored`` holds one set and one base; columns arm, lever (what stands before the colon), gap,
-    low, high.
+    low, high, and how many times the base's operations the arm takes in training and an image.
     """
-    found = []
+    found, work = [], scored.groupby("arm")[["train_tflop", "image_gflop"]].first()
+    times = work / work.loc["base"]
     for name in [name for name in dict.fromkeys(scored["arm"]) if name != "base"]:
         pair = scores.paired(scored, "arm", "base", name, measure)
         summary = stats.paired_summary(
             pair["b"], pair["a"], list(pair["subject_id"]), seed, confidence
         )
         ends = {"gap": summary.mean_difference, "low": summary.low, "high": summary.high}
-        found.append({"arm": name, "lever": name.partition(":")[0], **ends})
+        costs = {"train_times": times.train_tflop[name], "image_times": times.image_gflop[name]}
+        found.append({"arm": name, "lever": name.partition(":")[0], **ends, **costs})
     return pd.DataFrame(found)
 
 

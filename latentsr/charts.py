@@ -142,14 +142,36 @@ def forest(table: pd.DataFrame, titles: Mapping[str, str], label: str) -> Figure
     return figure
 
 
-def by_lever(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """Name levers by protocol and sort them by what they move, the largest first: a tornado.
+def tornado(table: pd.DataFrame, title: str) -> Figure:
+    """Draw what each lever moves one arm by, the largest first, a panel a protocol.
 
-    ``table`` is that of `attribution.against_base` with a column ``protocol``.
+    ``table`` is that of `attribution.against_base` with a column ``protocol``. Beside a bar stands
+    how many times the operations of the unchanged arm it takes, in training and for an image.
     """
-    named = table.assign(arm=table["protocol"] + ", " + table["arm"], dataset=dataset)
-    order = named["gap"].abs().groupby([named["protocol"], named["lever"]]).transform("max")
-    return named.assign(_order=order).sort_values(["protocol", "_order"], ascending=[True, False])
+    protocols = list(dict.fromkeys(table["protocol"]))
+    size = table["gap"].abs().groupby([table["protocol"], table["lever"]]).transform("max")
+    ordered = table.assign(_size=size).sort_values("_size", ascending=False, kind="stable")
+    figure, axes = _panels({name: name for name in protocols}, 1.0 + 0.32 * len(table) / 2)
+    reach = float(table[["low", "high", "gap"]].abs().max().max()) * 1.1
+    for axis, protocol in zip(axes[0], protocols, strict=True):
+        rows = ordered[ordered.protocol == protocol]
+        tones = ["#0072B2" if lever == "autoencoder" else "#999999" for lever in rows["lever"]]
+        axis.barh(range(len(rows)), rows["gap"], color=tones, height=0.65)
+        bars, places = _bars(rows, "gap"), range(len(rows))
+        axis.errorbar(rows["gap"], places, xerr=bars, fmt="none", color="black", capsize=2)
+        axis.axvline(0, color="black", lw=0.8)
+        costs = zip(rows["train_times"], rows["image_times"], strict=True)
+        for place, (train, image) in enumerate(costs):
+            told = f"{train:.2g} · {image:.2g}"
+            axis.text(1.02, place, told, transform=axis.get_yaxis_transform(), va="center", size=7)
+        told = "times the operations:\ntraining · image"
+        axis.text(1.02, -0.9, told, transform=axis.get_yaxis_transform(), va="bottom", size=6)
+        axis.set_yticks(places, rows["arm"])
+        axis.set(xlim=(-reach, reach), ylim=(len(rows) - 0.5, -0.7))
+        axis.set_title(f"from {protocol}")
+    figure.suptitle(title, x=0.01, ha="left", size=10)
+    figure.supxlabel("PSNR above the unchanged arm, dB", fontsize=9)
+    return figure
 
 
 def effects(table: pd.DataFrame, conditions: Sequence[str], titles: Mapping[str, str]) -> Figure:

@@ -138,14 +138,28 @@ class Trained:
 
         ``receptive_field_px`` is in pixels of the HR image.
         """
-        shapes = tuple(self.arm.target.shape[1:]), tuple(self.arm.condition.shape[1:])
         net = copy.deepcopy(self.net).cpu()
-        pixels = self.arm.test["hr"].shape[-1] // shapes[0][-1]
+        pixels = self.arm.test["hr"].shape[-1] // self.shapes[0][-1]
         return {
             "parameters": denoisers.parameters(net),
-            "gflop_a_call": denoisers.gflop(net, *shapes),
-            "receptive_field_px": pixels * denoisers.receptive_field(net, *shapes),
+            "gflop_a_call": denoisers.gflop(net, *self.shapes),
+            "receptive_field_px": pixels * denoisers.receptive_field(net, *self.shapes),
         }
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the shapes ``(C, h, w)`` of one target and one condition."""
+        return tuple(self.arm.target.shape[1:]), tuple(self.arm.condition.shape[1:])
+
+    def work(self, settings: training.Settings, num_steps: int) -> dict[str, float]:
+        """Return the operations behind this arm: TFLOP of its training, GFLOP of one test image.
+
+        A training step takes three times a call on each of its images: forward, and backward
+        to weights and to activations. The autoencoder's own work is not in it.
+        """
+        call = denoisers.gflop(copy.deepcopy(self.net).cpu(), *self.shapes)
+        seen = settings.steps * settings.batch
+        return {"train_tflop": 3 * call * seen / 1000, "image_gflop": call * num_steps}
 
 
 def _shown(study: Study, spec: Spec, base: Base) -> Study:
@@ -237,10 +251,17 @@ def score(
 ) -> tuple[pd.DataFrame, NDArray[np.float32], list[float]]:
     """Train (or read) an arm, sample it and score it: per-image table, images, losses."""
     done = trained(study, spec, base, progress)
+    return *_scored(study, spec, base, done, images), done.losses
+
+
+def _scored(
+    study: Study, spec: Spec, base: Base, done: Trained, images: int | None
+) -> tuple[pd.DataFrame, NDArray[np.float32]]:
+    """Sample a trained arm and score it."""
     made = done.arm.sample(done.net, walk_of(spec, base), spec.seed, images)
     test = {key: values[: len(made)] for key, values in done.arm.test.items()}
     found = measures(made, test, study.own_decode(spec.vae), base.operator)
-    return scores.table(test, done.arm.identity(spec.seed), found), made, done.losses
+    return scores.table(test, done.arm.identity(spec.seed), found), made
 
 
 def expected_hours(
@@ -311,9 +332,12 @@ def run(
     """
     tables = []
     for (analysis, name), spec in plan.items():
-        table, _, _ = score(study, spec, base, images=(images or {}).get(analysis))
+        done = trained(study, spec, base)
+        table, _ = _scored(study, spec, base, done, (images or {}).get(analysis))
         arm, _, role = name.partition("|")
-        changed = {"steps": spec.steps, "width": spec.width, "T": walk_of(spec, base).num_steps}
-        tables.append(table.assign(analysis=analysis, arm=arm, role=role, **changed))
+        calls = walk_of(spec, base).num_steps
+        changed = {"steps": spec.steps, "width": spec.width, "T": calls}
+        work = done.work(settings_of(spec, base), calls)
+        tables.append(table.assign(analysis=analysis, arm=arm, role=role, **changed, **work))
         progress()
     return pd.concat(tables, ignore_index=True)

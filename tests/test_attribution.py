@@ -105,13 +105,21 @@ def test_levers_against_their_base():
     f8 = MAIN[0]
     table = pd.concat(
         [
-            rows(f8, f8, "lr_pixels", level).assign(arm=name)
-            for name, level in {"base": 1.0, "width: x2": 1.4, "width: x0.5": 0.2}.items()
+            rows(f8, f8, "lr_pixels", level).assign(
+                arm=name, train_tflop=work, image_gflop=2 * work
+            )
+            for name, level, work in (
+                ("base", 1.0, 3.0),
+                ("width: x2", 1.4, 12.0),
+                ("width: x0.5", 0.2, 0.75),
+            )
         ]
     )
     found = attribution.against_base(table, 0).set_index("arm")
     assert found["gap"].to_dict() == pytest.approx({"width: x2": 0.4, "width: x0.5": -0.8})
     assert set(found["lever"]) == {"width"}
+    assert found["train_times"].to_dict() == {"width: x2": 4.0, "width: x0.5": 0.25}
+    assert found["image_times"].equals(found["train_times"].rename("image_times"))
 
 
 @pytest.mark.parametrize(
@@ -168,6 +176,7 @@ def test_taken_apart_gives_every_analysis_its_table():
         return 1.0 * second
 
     scored, main = synthetic(moves)
+    scored = scored.assign(train_tflop=1.0, image_gflop=1.0)
     found = attribution.taken_apart(scored, main, 0.15, 0)
     assert list(found) and set(found) == set(attribution.ANALYSES)
     assert np.allclose(found["switches"].gap, 1, atol=0.05)
@@ -187,6 +196,8 @@ def test_taken_apart_gives_every_analysis_its_table():
     largest = attribution.dominance(levers, 0)
     assert largest["largest_other"] == "calls: 1" and largest["n_subjects"] == 8
     assert largest["high"] < 0 and largest["mean"] == pytest.approx(-2, abs=0.05)
-    for draw in (charts.perception_distortion, charts.convergence):
-        name = draw.__name__.replace("perception_distortion", "walks")
+    for draw in (charts.perception_distortion, charts.convergence, charts.tornado):
+        name = {"perception_distortion": "walks", "tornado": "levers"}.get(
+            draw.__name__, draw.__name__
+        )
         assert draw(found[name], "phantoms").axes
