@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latentsr import registry, scores, stats
+from latentsr import registry, scores, stability, stats
 
 ANALYSES = "switches levers ablations sensitivity seeds walks convergence".split()
 ASTRAY = 1.2  # smoothed loss at the end over its lowest: the arm says nothing of its autoencoder
@@ -208,63 +208,6 @@ def dominance(
     return {**ends, "largest_other": other}
 
 
-def change_of_gap(
-    arms: Mapping[str, pd.DataFrame],
-    main_vaes: Sequence[str],
-    reference: str,
-    margin_db: float,
-    seed: int,
-    confidence: float = 0.90,
-    measure: str = "psnr_db",
-) -> pd.DataFrame:
-    """Return gap(arm) - gap(reference) of every arm, and whether it is within a margin.
-
-    Paired by image, over subjects. The 90% interval inside the margin is "equivalent", wholly
-    outside "beyond the margin", else "inconclusive"; below six subjects "descriptive only".
-    ``verdict_5_percent`` takes 5% of the reference's gap for margin; ``excludes_0`` says whether
-    the 95% interval does.
-    """
-
-    def gap(rows: pd.DataFrame) -> pd.Series:
-        pair = scores.paired(rows, "vae", main_vaes[0], main_vaes[1], measure)
-        return (pair["b"] - pair["a"]).groupby(pair["subject_id"]).mean()
-
-    start, found = gap(arms[reference]), []
-    for name, rows in arms.items():
-        if name == reference:
-            continue
-        d = stats.measured(gap(rows).sub(start))
-        low, high, method = stats.mean_interval(d, seed, confidence)
-        wide_low, wide_high, _ = stats.mean_interval(d, seed, 0.95)
-        margins = {"verdict": margin_db, "verdict_5_percent": 0.05 * abs(start.mean())}
-        row = {"arm": name, "gap": d.mean(), "low": low, "high": high}
-        row |= {key: _within(low, high, m, method) for key, m in margins.items()}
-        found.append(row | {"excludes_0": wide_low > 0 or wide_high < 0})
-    return pd.DataFrame(found)
-
-
-def _within(low: float, high: float, margin: float, method: str) -> str:
-    if method == stats.DESCRIPTIVE:
-        return method
-    if -margin < low and high < margin:
-        return "equivalent"
-    return "beyond the margin" if low > margin or high < -margin else "inconclusive"
-
-
-def over_seeds(gaps_by_seed: pd.DataFrame) -> pd.DataFrame:
-    """Return mean and SD over training seeds of both arms and of the gap: rows a condition.
-
-    ``gaps_by_seed`` is that of `gaps`, with arms named ``condition, seed k``.
-
-    >>> arms = ["lr_pixels, seed 1", "lr_pixels, seed 2"]
-    >>> table = pd.DataFrame({"arm": arms, "first": [20.0, 22.0], "second": 25.0, "gap": [5.0, 3.0]})
-    >>> over_seeds(table).round(2).loc["lr_pixels", ("gap", "std")].item()
-    1.41
-    """
-    condition = gaps_by_seed["arm"].str.partition(",")[0].rename("lr_condition")
-    return gaps_by_seed.groupby(condition)[["first", "second", "gap"]].agg(["mean", "std", "count"])
-
-
 def taken_apart(
     scored: pd.DataFrame, main_vaes: Sequence[str], margin_db: float, seed: int
 ) -> dict[str, pd.DataFrame]:
@@ -283,7 +226,11 @@ def taken_apart(
         name: gaps(arms[name], main_vaes, seed, by="role")
         for name in ("switches", "sensitivity", "seeds")
     }
-    found["ablations"] = change_of_gap(arms["ablations"], main_vaes, "reference", margin_db, seed)
+    changes = stability.change_of_gap(arms["ablations"], main_vaes, "reference", margin_db, seed)
+    reference = arms["ablations"]["reference"]
+    gap = gaps({"reference": reference}, main_vaes, seed, by="role")["gap"].item()
+    kind = str(reference["lr_condition"].iloc[0])
+    found["ablations"] = stability.over_trainings(changes, found["seeds"], kind, margin_db, gap)
     found["levers"] = pd.concat(
         against_base(by[f"levers, {protocol}"], seed).assign(protocol=protocol)
         for protocol in ("released", "controlled")

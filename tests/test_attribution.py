@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentsr import attribution, charts, plans
+from latentsr import attribution, charts, plans, stability
 
 MAIN = ("natural-f8c4", "phantom-f4c3")
 CORNERS = ["natural-f8c4", "phantom-f8c4", "natural-f4c3", "phantom-f4c3"]
@@ -141,9 +141,36 @@ def test_whether_an_ablation_moves_the_gap(shift, noise, subjects, verdict):
         return pd.concat([first, second.assign(psnr_db=second["psnr_db"] + extra)])
 
     arms = {"reference": arm(2.0, 0), "flow": arm(2.0 + shift, jitter)}
-    (found,) = attribution.change_of_gap(arms, MAIN, "reference", 0.15, 0).to_dict("records")
+    (found,) = stability.change_of_gap(arms, MAIN, "reference", 0.15, 0).to_dict("records")
     assert found["gap"] == pytest.approx(shift + jitter.mean())
     assert found["verdict"] == verdict
+
+
+def test_what_was_retrained_has_intervals_over_seeds():
+    """By hand: gaps 1, 2, 3 over seeds have SD 1; t(0.95, 2 df) = 2.920 (any t table), times root 2."""
+    arms = [f"lr_latent, seed {k}" for k in range(3)]
+    seeds = pd.DataFrame({"arm": [*arms, "lr_pixels, seed 0"], "gap": [1.0, 2.0, 3.0, 50.0]})
+    names = ["target v", "ancestral sampling"]
+    changes = pd.DataFrame(
+        {"arm": names, "gap": [0.5, 0.5], "low": 0.4, "high": 0.6, "unit": "subjects"}
+    )
+    found = stability.over_trainings(changes, seeds, "lr_latent", 0.15, 2.0).set_index("arm")
+    half = 2.919986 * 2**0.5
+    assert found.loc["target v", "low"] == pytest.approx(0.5 - half, abs=1e-5)
+    assert (
+        found.loc["target v", "verdict"] == "inconclusive"
+        and not found.loc["target v", "excludes_0"]
+    )
+    assert found.loc["target v", "settling_n"] == np.ceil((half / 0.35) ** 2)
+    assert found.loc["ancestral sampling", ["low", "unit"]].tolist() == [0.4, "subjects"]
+
+
+def test_ablations_that_only_sample_are_known_by_name():
+    plan = plans.ablations("natural-f8c4", "lr_latent", 10, 42)
+    same = [
+        n for n, s in plan.items() if n != "reference" and s.training == plan["reference"].training
+    ]
+    assert tuple(same) == stability.SAMPLED_ONLY
 
 
 def synthetic(moves):
@@ -185,12 +212,15 @@ def test_taken_apart_gives_every_analysis_its_table():
     assert ablation.loc["target v", "verdict"] == "beyond the margin"
     assert ablation.loc["target v", "gap"] == pytest.approx(-1, abs=0.05)
     assert ablation.loc["transformer", "verdict"] == "equivalent"
+    assert ablation.loc["transformer", "unit"] == "one of 3 training seeds"
+    sampled = ablation.loc[[*stability.SAMPLED_ONLY]]
+    assert set(sampled["unit"]) == {"subjects"}
     assert ablation.loc["target v", "excludes_0"] and len(found["walks"]) == 76
     split = found["convergence"].set_index(["steps", "effect"]).estimate
     for steps in (1, 4, 16):
         assert split[steps, "condition"] == pytest.approx(2 / steps, abs=0.05)
         assert split[steps, "target"] == pytest.approx(0, abs=0.05)
-    spread = attribution.over_seeds(found["seeds"])
+    spread = stability.over_seeds(found["seeds"])
     assert spread.loc["lr_pixels", ("gap", "count")] == 3
     levers = scored[scored.analysis == "levers, controlled"]
     largest = attribution.dominance(levers, 0)

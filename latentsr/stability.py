@@ -1,0 +1,123 @@
+"""Does a gap stay when something else is changed, and when arms are trained again? (Claim C4)"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from latentsr import scores, stats
+
+SAMPLED_ONLY = ("ancestral sampling", "DPM-Solver++")  # ablations that train nothing
+
+
+def change_of_gap(
+    arms: Mapping[str, pd.DataFrame],
+    main_vaes: Sequence[str],
+    reference: str,
+    margin_db: float,
+    seed: int,
+    confidence: float = 0.90,
+    measure: str = "psnr_db",
+) -> pd.DataFrame:
+    """Return gap(arm) - gap(reference) of every arm, and whether it is within a margin.
+
+    Paired by image, over subjects. The 90% interval inside the margin is "equivalent", wholly
+    outside "beyond the margin", else "inconclusive"; below six subjects "descriptive only".
+    ``verdict_5_percent`` takes 5% of the reference's gap for margin; ``excludes_0`` says whether
+    the 95% interval does. ``settling_n`` is how many subjects would settle what is inconclusive,
+    see `settling_n`. All of it is conditional on the trained weights.
+    """
+
+    def gap(rows: pd.DataFrame) -> pd.Series:
+        pair = scores.paired(rows, "vae", main_vaes[0], main_vaes[1], measure)
+        return (pair["b"] - pair["a"]).groupby(pair["subject_id"]).mean()
+
+    start, found = gap(arms[reference]), []
+    for name, rows in arms.items():
+        if name == reference:
+            continue
+        d = stats.measured(gap(rows).sub(start))
+        low, high, method = stats.mean_interval(d, seed, confidence)
+        wide_low, wide_high, _ = stats.mean_interval(d, seed, 0.95)
+        margins = {"verdict": margin_db, "verdict_5_percent": 0.05 * abs(start.mean())}
+        row = {"arm": name, "gap": d.mean(), "low": low, "high": high}
+        row |= {key: _within(low, high, m, method) for key, m in margins.items()}
+        row |= {"excludes_0": wide_low > 0 or wide_high < 0, "unit": "subjects"}
+        row["settling_n"] = settling_n(row["verdict"], (low, high), margin_db, len(d))
+        found.append(row)
+    return pd.DataFrame(found)
+
+
+def settling_n(verdict: str, ends: tuple[float, float], margin: float, n: int) -> float:
+    """Return how many units would settle an inconclusive verdict, NaN where it is settled.
+
+    With the same mean and spread the half-width falls as the root of n, until the interval is
+    wholly inside or wholly outside the margin.
+
+    >>> settling_n("inconclusive", (-0.1, 0.2), 0.1, 10)  # half-width 0.15 to 0.05: 9 times
+    90.0
+    """
+    middle, half = sum(ends) / 2, (ends[1] - ends[0]) / 2
+    room = abs(margin - abs(middle))
+    if verdict != "inconclusive":
+        return float("nan")
+    return float(np.ceil(n * (half / room) ** 2 - 1e-9)) if room else float("inf")
+
+
+def over_trainings(
+    changes: pd.DataFrame, seeds: pd.DataFrame, lr_condition: str, margin_db: float, gap_db: float
+) -> pd.DataFrame:
+    r"""Give retrained ablations intervals over training seeds: subjects do not tell how those vary.
+
+    The gap's SD s over the k seeds of the reference is taken for every ablation's too; a change
+    is a difference of two gaps of one seed each, so its half-width is
+    :math:`t_{k-1} s \sqrt{2}`. With few seeds that is wide, and the honest answer most often
+    "inconclusive".
+
+    Parameters
+    ----------
+    changes : DataFrame
+        Of `change_of_gap`; what only samples otherwise (`SAMPLED_ONLY`) keeps its rows.
+    seeds : DataFrame
+        Of `gaps`, arms named ``condition, seed k``.
+    """
+    from scipy import stats as distributions
+
+    spread = seeds.loc[seeds["arm"].str.startswith(f"{lr_condition}, "), "gap"]
+    half = distributions.t.ppf(0.95, len(spread) - 1) * spread.std() * np.sqrt(2)
+    half_95 = distributions.t.ppf(0.975, len(spread) - 1) * spread.std() * np.sqrt(2)
+    found = []
+    for row in changes.to_dict("records"):
+        if row["arm"] not in SAMPLED_ONLY:
+            low, high = row["gap"] - half, row["gap"] + half
+            row |= {"low": low, "high": high, "unit": f"one of {len(spread)} training seeds"}
+            for key, margin in (("verdict", margin_db), ("verdict_5_percent", 0.05 * abs(gap_db))):
+                row[key] = _within(low, high, margin, "")
+            row["excludes_0"] = bool(abs(row["gap"]) > half_95)
+            row["settling_n"] = settling_n(row["verdict"], (low, high), margin_db, 1)
+        found.append(row)
+    return pd.DataFrame(found)
+
+
+def _within(low: float, high: float, margin: float, method: str) -> str:
+    if method == stats.DESCRIPTIVE:
+        return method
+    if -margin < low and high < margin:
+        return "equivalent"
+    return "beyond the margin" if low > margin or high < -margin else "inconclusive"
+
+
+def over_seeds(gaps_by_seed: pd.DataFrame) -> pd.DataFrame:
+    """Return mean and SD over training seeds of both arms and of the gap: rows a condition.
+
+    ``gaps_by_seed`` is that of `gaps`, with arms named ``condition, seed k``.
+
+    >>> arms = ["lr_pixels, seed 1", "lr_pixels, seed 2"]
+    >>> table = pd.DataFrame({"arm": arms, "first": [20.0, 22.0], "second": 25.0, "gap": [5.0, 3.0]})
+    >>> over_seeds(table).round(2).loc["lr_pixels", ("gap", "std")].item()
+    1.41
+    """
+    condition = gaps_by_seed["arm"].str.partition(",")[0].rename("lr_condition")
+    return gaps_by_seed.groupby(condition)[["first", "second", "gap"]].agg(["mean", "std", "count"])
