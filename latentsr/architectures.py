@@ -139,10 +139,14 @@ def config(state: Mapping[str, Tensor]) -> dict[str, Any]:
         raise ValueError(
             f"widths {widths}: its {GROUPS} groups of normalisation do not fit; {MEND}"
         )
+    latent = "post_quant_conv.weight", "decoder.conv_in.weight"
+    twice = "quant_conv.weight"  # mean and variance
+    there = any(key in state for key in latent)
+    latent_channels = side(1, *latent) if there else side(0, twice, *latent) // 2
     return {
         "in_channels": side(1, inner) if inner in state else side(0, outer, inner),
         "out_channels": side(0, outer) if outer in state else side(1, inner, outer),
-        "latent_channels": side(1, "post_quant_conv.weight", "decoder.conv_in.weight"),
+        "latent_channels": latent_channels,
         "block_out_channels": widths,
         "down_block_types": ("DownEncoderBlock2D",) * levels,
         "up_block_types": ("UpDecoderBlock2D",) * levels,
@@ -158,7 +162,7 @@ def load_strictly(model: Any, state: Mapping[str, Tensor]) -> None:
     Raises
     ------
     ValueError
-        One line with the keys that are missing, unexpected, or of another shape.
+        One line with the keys that are missing, unexpected, of another shape, or not finite.
     """
     wanted = model.state_dict()
     shapes = [key for key in wanted.keys() & state.keys() if wanted[key].shape != state[key].shape]
@@ -174,6 +178,8 @@ def load_strictly(model: Any, state: Mapping[str, Tensor]) -> None:
     ]
     if told:
         raise ValueError("; ".join(told))
+    if broken := [key for key, value in state.items() if not value.isfinite().all()]:
+        raise ValueError(f"{len(broken)} tensors that are not finite ({', '.join(broken[:5])})")
     model.load_state_dict({key: value.float() for key, value in state.items()})
 
 
@@ -215,5 +221,7 @@ def build_as_configured(told: Mapping[str, Any], state: Mapping[str, Tensor]) ->
         allowed = "AutoencoderKL and AutoencoderTiny are read"
         raise ValueError(f"config.json: _class_name {kind!r}; {allowed}")
     model = getattr(diffusers, kind).from_config(dict(told))
-    load_strictly(model, _renamed(state) if kind == "AutoencoderKL" else state)
+    if kind == "AutoencoderKL":
+        state = _renamed(merge_lora(_autoencoder_part(state)))
+    load_strictly(model, state)
     return model

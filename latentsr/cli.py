@@ -117,9 +117,13 @@ def vaes_list() -> None:
     for name, entry in registry.PUBLISHED.items():
         path = vaes.place(name)
         size = "?" if entry.megabytes is None else str(entry.megabytes)
-        where = str(path) if path.exists() else "no"
+        where = "yes" if path.exists() else "no"
         table.add_row(name, entry.geometry, entry.trained_on, entry.licence, size, where)
+    for path in sorted(vaes.FETCHED.glob("hf--*")):
+        if (path / "config.json").is_file() and path.suffix not in (".fetched", ".mismatch"):
+            table.add_row(path.name.replace("--", "/"), "", "not known", "see the hub", "", "yes")
     Console().print(table)
+    print(f"published ones lie in {vaes.FETCHED}/")
     print("what is not here: `latentsr vaes fetch NAME`, for the small ones `make pretrain`")
 
 
@@ -150,12 +154,12 @@ def vaes_convert(
 
     if target.suffix != ".safetensors":
         raise ValueError(f"vaes convert: {target}; a name that ends in .safetensors is needed")
-    here = STARTED_IN / target
+    here = STARTED_IN / target.expanduser()
     if here.exists():
         raise ValueError(f"vaes convert: {here} is there already; give another name or remove it")
     if not here.parent.is_dir():
         raise ValueError(f"vaes convert: {here.parent} is not a folder")
-    place = STARTED_IN / source
+    place = STARTED_IN / Path(source).expanduser()
     vae = vaes.load(str(place) if place.exists() else source)
     vaes.save(vae, here)
     print(f"{here}: f{vae.factor}c{vae.latent_channels}")
@@ -226,8 +230,8 @@ def denoisers_score(
     if by_position and latents is None:
         raise ValueError("--by-position: it is a way to read cached latents; give --latents DIR")
     results = Path("results") / params.read(Path("params.yaml"))["profile"]
-    there: dict[str, Any] = {}
     for name in names:
+        there: dict[str, Any] = {}
         if latents is None:
             table = released_scores.score(results, name, steps, seed, device.default())
             keys = ["dataset", "vae", "T"]
@@ -248,7 +252,8 @@ def denoisers_score(
         path = results / "released" / f"{name}{kind}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         table.to_csv(path, index=False)
-        print(f"{name}: {mean.psnr_db:.2f} dB ({mean.psnr_own_decode_db:.2f} own decode), {path}")
+        to_hr = "" if mean.psnr_db != mean.psnr_db else f"{mean.psnr_db:.2f} dB to HR, "
+        print(f"{name}: {to_hr}{mean.psnr_own_decode_db:.2f} dB to the own decode, {path}")
 
 
 @others_app.command("sr")

@@ -202,10 +202,12 @@ def fetch(
     """
     if path.exists():
         if locked(name) is None:
+            if looks_right:
+                looks_right(path)
             record(name, path)
         check(name, path)
         return f"{name}: already at {path}"
-    fresh = path.with_name(f"{path.name}.fetched")
+    fresh = path.with_name(f"{path.stem}.fetched{path.suffix}")  # its suffix says how it is read
     try:
         download(url, fresh, progress)
     except ValueError as error:
@@ -251,6 +253,8 @@ def fetch_folder(
     """Fetch the files (name: where it is published) of one folder, as `fetch` does for one file."""
     if folder.exists():
         if locked(name) is None:
+            if looks_right:
+                looks_right(folder)
             record(name, folder)
         check(name, folder)
         return f"{name}: already at {folder}"
@@ -261,10 +265,19 @@ def fetch_folder(
                 download(url, fresh / file, progress)
         except ValueError as error:
             raise ValueError(f"{error}; or put {', '.join(files)} into {folder}") from None
-    known = locked(name) is not None
-    check(name, fresh)
-    if looks_right:
-        looks_right(fresh)
+    if (known := locked(name)) and (found := _digest_of(fresh)) != known:
+        aside = folder.with_name(f"{folder.name}.mismatch")
+        shutil.rmtree(aside, ignore_errors=True)
+        raise ValueError(
+            f"{name}: sha256 {found}, {LOCK} says {known}; kept at {fresh.replace(aside)}: try "
+            f"again, or remove the row of {name} from {LOCK} if you trust it"
+        )
+    try:
+        if looks_right:
+            looks_right(fresh)
+    except ValueError:
+        shutil.rmtree(fresh)  # or it would be taken for fetched next time
+        raise
     if not known:
         record(name, fresh)
     fresh.replace(folder)

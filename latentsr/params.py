@@ -74,7 +74,8 @@ SIZES = Key(float, "above 0", lambda v: v > 0, many=True)
 SHARE = Key(float, "a share between 0 and 1", lambda v: 0 < v < 1)
 VAES = Key(
     str,
-    f"one of {', '.join(registry.NAMES)}, or a path with a / (letters, digits, spaces, . _ + -, no ..),",
+    f"one of {', '.join(registry.NAMES)}, a path with a / (letters, digits, "
+    "spaces, . _ + -, no ..), or hf/OWNER/NAME/REVISION of 40 digits,",
     registry.is_vae,
     many=True,
 )
@@ -204,6 +205,11 @@ def _agree(settings: Mapping[str, Any]) -> None:
             f"statistics.schedule_from, {from_calls}, on are needed"
         )
     full = [vae for vae in coders.arms if vae not in arm.pixels_only]
+    own: dict[str, str] = {}
+    for vae in coders.vaes:
+        if (other := own.setdefault(registry.label(vae), vae)) != vae:
+            named = registry.label(vae)
+            raise ValueError(f"autoencoders.vaes: {other} and {vae} would both be called {named}")
     for key, names, allowed in (
         ("autoencoders.arms", coders.arms, coders.vaes),
         ("train_arm.pixels_only", arm.pixels_only, coders.arms),

@@ -160,8 +160,9 @@ def one_channel(corners: tuple[str, ...]) -> tuple[str, str]:
     return ONE_CHANNEL[CORNERS.index(corners)]
 
 
+PART = r"\w[\w.-]*"
 HUB = re.compile(
-    r"hf/(?P<repository>[\w.-]+/[\w.-]+)/(?P<revision>[0-9a-f]{40})(?P<inner>(/[\w.-]+)*)"
+    rf"hf/(?P<repository>{PART}/{PART})/(?P<revision>[0-9a-f]{{40}})(?P<inner>(/{PART})*)"
 )
 
 
@@ -185,9 +186,11 @@ def hub_files(vae: str) -> dict[str, str]:
 def is_vae(value: str) -> bool:
     """Say whether a parameter can mean an autoencoder: a name, or a path with a / in it.
 
-    >>> is_vae("kl-f4"), is_vae("kl-f5"), is_vae("/my data/x.safetensors"), is_vae("../mine")
+    >>> is_vae("kl-f4"), is_vae("kl-f5"), is_vae("/my data/x.safetensors"), is_vae("hf/me/mine/main")
     (True, False, True, False)
     """
+    if value.startswith("hf/"):
+        return HUB.fullmatch(value) is not None
     plain = re.fullmatch(r"[\w./+ -]+", value) and ".." not in Path(value).parts
     return value in NAMES or bool("/" in value and plain and value == value.strip())
 
@@ -222,7 +225,7 @@ COMMON = {"vae", "diffusion_pytorch_model", "model", "pytorch_model", "best", "l
 def label(vae: str) -> str:
     """Return the name of an autoencoder in tables: its own, or for a path the file's stem.
 
-    Four digits that the whole path decides make a stem unique. Of a file or folder whose name says
+    Four digits that the whole path decides tell equal stems apart. Of a file or folder whose name says
     nothing the folder above is named too.
 
     >>> label("medvae-4-3"), label("/data/mine.safetensors"), label("/old/natural-f4c1.pt")

@@ -145,8 +145,9 @@ def _config(state: Mapping[str, Tensor], told: Mapping[str, Any]) -> dict[str, A
     attends = [f"down_blocks.{i}.attentions.0.to_q.weight" in state for i in range(levels)]
     widths = [state[f"down_blocks.{i}.resnets.0.conv2.weight"].shape[0] for i in range(levels)]
     layers = len({m[1] for key in state if (m := re.match(r"down_blocks\.0\.resnets\.(\d+)", key))})
-    if "base_channels" in told and "channel_mult" in told:
-        wanted = [told["base_channels"] * multiple for multiple in told["channel_mult"]]
+    multiples = told.get("channel_mult")
+    if "base_channels" in told and isinstance(multiples, (list, tuple)):
+        wanted = [told["base_channels"] * multiple for multiple in multiples]
         if wanted != widths:
             raise ValueError(f"its widths are {widths}, its hyper_parameters say {wanted}")
     return {
@@ -187,12 +188,14 @@ def load(path: Path, device: str = "cpu") -> ReleasedDenoiser:
     except Exception as error:  # noqa: BLE001 - diffusers raises many kinds
         said = str(error).split("\n")[0]
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        if isinstance(error, KeyError):
+            said = f"{said} is not among its {len(unet_state)} tensors, so its shape is not known"
         raise ValueError(f"{path}: {kind}{said}") from None
     alphas = state.get("alphas", signal_shares())
-    if alphas.shape != (STEPS,) or not (alphas.diff() >= 0).all() or alphas[0] == alphas[-1]:
-        raise ValueError(
-            f"{path}: alphas of shape {tuple(alphas.shape)}; 1000 rising ones are needed"
-        )
+    rising = alphas.shape == (STEPS,) and bool((alphas.diff() >= 0).all())
+    if not rising or alphas[0] == alphas[-1] or alphas[0] < 0 or alphas[-1] > 1:
+        needed = "1000 that rise between 0 and 1 are needed"
+        raise ValueError(f"{path}: alphas of shape {tuple(alphas.shape)}; {needed}")
     return ReleasedDenoiser(model, alphas.float()).eval().requires_grad_(False).to(device)
 
 
@@ -236,5 +239,7 @@ def read_latents(root: Path, split: str, *, by_position: bool = False) -> Latent
         if len(shapes) != 1 or len(shapes.pop()) != 3:
             raise ValueError(f"{folder}: {side} latents must all be (C, h, w) of one size")
         stacks[side] = np.stack(arrays).astype(np.float32)
+        if odd := [p for p, a in zip(paths, stacks[side], strict=True) if not np.isfinite(a).all()]:
+            raise ValueError(f"{odd[0]}: a number is not finite; every latent needs all of its own")
     given = position_rule(names)[0] if by_position else names
     return Latents(stacks["hr"], stacks["lr"], given)

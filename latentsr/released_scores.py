@@ -95,6 +95,10 @@ def score_latents(
     if shape[0] != vae.latent_channels or latents.lr.shape[1] != vae.latent_channels:
         told = f"{vae.latent_channels} are needed for {name}"
         raise ValueError(f"latents: {shape[0]} and {latents.lr.shape[1]} channels; {told}")
+    least = 2 ** (len(net.unet.config["block_out_channels"]) - 1)
+    if shape[1] % least or shape[2] % least:
+        needed = f"multiples of {least} a side are needed for {name}"
+        raise ValueError(f"latents: {shape[1]} x {shape[2]} places; {needed}")
     noise = initial_noise([f"line {i}" for i in range(len(latents.hr))], shape, seed)
     rows = []
     for start in range(0, len(noise), batch):

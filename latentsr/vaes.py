@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = Path(__file__).parent / "weights"
 FETCHED = Path("assets/vaes")  # in the repository; not part of it
+TOLERANCE = 1e-3  # of grey values beyond 0 and 1
 BLOCK_CHANNELS = {4: (16, 32, 64), 8: (16, 32, 64, 64)}
 
 
@@ -99,6 +100,9 @@ class Autoencoder:
         """
         if images.ndim != 4 or images.shape[1] != 1:
             raise ValueError(f"images: shape {tuple(images.shape)}, but (B, 1, H, W) is needed")
+        if len(images) and (images.min() < -TOLERANCE or images.max() > 1 + TOLERANCE):
+            ends = f"{float(images.min()):g} to {float(images.max()):g}"
+            raise ValueError(f"images: grey values {ends}; 0 to 1 are needed")
         pad_h, pad_w = (-images.shape[-2]) % self.factor, (-images.shape[-1]) % self.factor
         padded = functional.pad(images, (0, pad_w, 0, pad_h), mode="replicate")
         channels = (padded.to(self.device) * 2 - 1).expand(-1, self.image_channels, -1, -1)
@@ -132,11 +136,14 @@ class Autoencoder:
             Crops to the image that was encoded, where its sides were padded.
         tile_px : int, optional
             Decode overlapping tiles of this side one after another, for images that do not fit
-            into memory. Tiles differ a little from the whole, so nothing that is measured here
-            is decoded so.
+            into memory. Tiles differ from the whole, how much depends on the model and the
+            tile, so nothing that is measured here is decoded so.
         """
+        if latents.ndim != 4 or latents.shape[1] != self.latent_channels:
+            needed = f"(B, {self.latent_channels}, h, w) is needed"
+            raise ValueError(f"latents: shape {tuple(latents.shape)}, but {needed}")
         if tile_px is not None:
-            if tile_px < 1 or tile_px % (4 * self.factor):
+            if not isinstance(tile_px, int) or tile_px < 1 or tile_px % (4 * self.factor):
                 allowed = f"a multiple of {4 * self.factor} px is needed"
                 raise ValueError(f"tile_px: {tile_px}; {allowed}")
             self.model.enable_tiling()
@@ -151,8 +158,13 @@ class Autoencoder:
         if not torch.isfinite(images).all():
             if torch.isfinite(latents).all() and self._in_float32_now():
                 return self.decode(latents, size, tile_px=tile_px)
+            if not torch.isfinite(latents).all():
+                raise ValueError("latents: a number is not finite")
             raise ValueError(f"vae {self.name}: a decoded pixel is not finite; decode in float32")
         if size is not None:
+            whole = tuple(images.shape[-2:])
+            if size[0] > whole[0] or size[1] > whole[1]:
+                raise ValueError(f"size: {tuple(size)}; at most {whole} were decoded")
             images = images[..., : size[0], : size[1]]
         return images.clamp(0, 1)
 
@@ -180,7 +192,7 @@ def place(name: str) -> Path:
         entry = PUBLISHED[name]
         return FETCHED / f"{name}{Path(entry.inside or entry.url).suffix}"
     if hub_files(name):
-        return FETCHED / name
+        return FETCHED / name.replace("/", "--")
     return Path(name).expanduser()
 
 
@@ -214,17 +226,21 @@ def fetch(name: str, progress: Callable[[int, int], object] | None = None) -> st
     ValueError
         For a name that means neither, or as `fetching.fetch` does.
     """
-    from latentsr import checkpoints, fetching
+    from latentsr import fetching
+
+    def right(there: Path) -> None:
+        opened(name, there)
 
     path = place(name)
     if name in PUBLISHED:
         entry = PUBLISHED[name]
-        opened = checkpoints.state_dict
-        return fetching.fetch(name, entry.url, path, entry.inside, progress, opened)
+        return fetching.fetch(name, entry.url, path, entry.inside, progress, right)
     if files := hub_files(name):
-        return fetching.fetch_folder(name, files, path, progress, lambda there: load(str(there)))
-    allowed = ", ".join(PUBLISHED)
-    raise ValueError(f"vaes fetch: {name!r}; allowed are {allowed}, hf/OWNER/NAME/REVISION")
+        return fetching.fetch_folder(name, files, path, progress, right)
+    if name in SPECS:
+        raise ValueError(f"vaes fetch: {name} comes with the package; there is nothing to fetch")
+    allowed = f"{', '.join(PUBLISHED)}, hf/OWNER/NAME/REVISION with a revision of 40 digits"
+    raise ValueError(f"vaes fetch: {name!r}; allowed are {allowed}")
 
 
 def note(name: str) -> str | None:
@@ -237,6 +253,7 @@ def note(name: str) -> str | None:
     path = place(name)
     if name in PUBLISHED or hub_files(name):
         if fetching.locked(name) is None:
+            opened(name, path)
             fetching.record(name, path)
             return f"{name}: its sha256 is now in {fetching.LOCK} ({fetching.RECORDED})"
         fetching.check(name, path)
@@ -260,16 +277,41 @@ def _model(name: str, path: Path) -> Any:
         architectures.load_strictly(model, checkpoints.state_dict(path))
         return model
     fetching.check(name, path)
+    return opened(name, path)
+
+
+def opened(name: str, path: Path) -> Any:
+    """Open the file or folder of an autoencoder that is none of the package's own.
+
+    Raises
+    ------
+    ValueError
+        Where it cannot be read, or is of another geometry than the registry says of ``name``.
+    """
+    model = _opened(path, alone=name in PUBLISHED)
+    if name in PUBLISHED:
+        entry, found = PUBLISHED[name], Autoencoder(name, model)
+        geometry = f"f{found.factor}c{found.latent_channels}"
+        if geometry != entry.geometry:
+            raise ValueError(f"{path}: an autoencoder {geometry}, but {name} is {entry.geometry}")
+    return model
+
+
+def _opened(path: Path, *, alone: bool) -> Any:
+    """Build what a file or folder holds; a configuration beside a file counts unless ``alone``."""
+    from latentsr import architectures, checkpoints, fetching
+
     weights = fetching.weights(path)
     settings = weights.parent / "config.json"
-    if path.is_dir() or (name not in PUBLISHED and settings.is_file()):
+    if path.is_dir() or (not alone and settings.is_file()):
         try:
             told = json.loads(settings.read_text())
         except (OSError, json.JSONDecodeError) as error:
             raise ValueError(f"{settings}: cannot be read ({type(error).__name__})") from None
         if not isinstance(told, dict):
             raise ValueError(f"{settings}: not the configuration of a model")
-        return architectures.build_as_configured(told, checkpoints.state_dict(weights))
+        if path.is_dir() or str(told.get("_class_name")).startswith("Autoencoder"):
+            return architectures.build_as_configured(told, checkpoints.state_dict(weights))
     state = checkpoints.state_dict(path)
     if told := checkpoints.metadata(path).get("config"):  # written by `save`
         return architectures.build_as_configured(json.loads(told), state)

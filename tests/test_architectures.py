@@ -70,6 +70,10 @@ def test_a_full_checkpoint_gives_its_autoencoder(prefix):
             lambda s: [s.pop("encoder.conv_in.weight"), s.pop("quant_conv.bias")],
             r"2 keys missing \(encoder.conv_in.weight, quant_conv.bias\)$",
         ),
+        (
+            lambda s: [s.pop(key) for key in [*s] if "decoder" in key or key.startswith("post")],
+            r"\d+ keys missing \(decoder.conv_in.bias, .*post_quant_conv.weight\)$",
+        ),
         (lambda s: s.clear(), "no encoder among its 0 tensors"),
     ],
 )

@@ -83,7 +83,7 @@ def test_a_mismatch_stops_and_is_kept_aside(url):
 def test_an_interrupted_fetch_goes_on(url):
     with pytest.raises(ValueError, match="try again"):
         fetching.fetch("x", f"{url}/once/x.bin", Path("x.bin"))
-    got = Path("x.bin.fetched.part").stat().st_size
+    got = Path("x.fetched.bin.part").stat().st_size
     assert 0 < got <= 3_000_000 and not Path("x.bin").exists()
     fetching.fetch("x", f"{url}/once/x.bin", Path("x.bin"))
     assert Server.asked[1][1] == f"bytes={got}-" and len(Server.asked) == 2
@@ -95,7 +95,7 @@ def test_an_interrupted_fetch_goes_on(url):
 def test_what_is_left_of_an_earlier_fetch(url, there, server):
     """A longer or an unconfirmed rest is fetched anew; only another head can slip in."""
     Server.ranges, Server.told = server != "no ranges", server
-    Path("x.bin.fetched.part").write_bytes(there)
+    Path("x.fetched.bin.part").write_bytes(there)
     if there.startswith(b"other") and server == "right":
         fetching.LOCK.write_text(f"x:\n  sha256: '{sha256(CONTENT).hexdigest()}'\n")
         with pytest.raises(ValueError, match="vaes.lock says"):

@@ -222,6 +222,12 @@ def test_cached_latents_are_scored_by_the_names_they_are_given(run):
     np.save(folder / "hr_0.npy", np.zeros((4, 16, 16), np.float32))
     with pytest.raises(ValueError, match="must all be"):
         released.read_latents(run, "test")
+    np.save(folder / "hr_0.npy", np.full((3, 16, 16), np.nan, np.float32))
+    with pytest.raises(ValueError, match="hr_0.npy: a number is not finite"):
+        released.read_latents(run, "test")
+    odd = released.Latents(np.zeros((1, 3, 9, 9)), np.zeros((1, 3, 2, 2)), ["x"])
+    with pytest.raises(ValueError, match="latents: 9 x 9 places; multiples of"):
+        released_scores.score_latents(odd, "medvae-4-3_mrnet", 3, 1, {})
     wrong = released.Latents(np.zeros((1, 4, 8, 8)), np.zeros((1, 4, 2, 2)), ["x"])
     with pytest.raises(ValueError, match="4 and 4 channels; 3 are needed for medvae-4-3_mrnet"):
         released_scores.score_latents(wrong, "medvae-4-3_mrnet", 3, 1, {})

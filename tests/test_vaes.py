@@ -1,16 +1,18 @@
 import json
 import shutil
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from hashlib import sha256
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
-from latentsr import fetching, pretrain, registry, vaes
+from latentsr import architectures, cli, fetching, pretrain, registry, vaes
 
 
 def random_weights(factor, channels):
@@ -120,7 +122,7 @@ def test_bfloat16_is_near_and_float16_falls_back():
     with pytest.warns(UserWarning, match="vae x: float16 overflowed"):
         decoded = vae.decode(wanted)
     assert torch.isfinite(decoded).all() and vae.dtype == torch.float32
-    with pytest.raises(ValueError, match="a decoded pixel is not finite"):
+    with pytest.raises(ValueError, match="latents: a number is not finite"):
         vae.decode(wanted * float("nan"))
 
 
@@ -221,8 +223,19 @@ def test_a_folder_of_the_hub_is_fetched_and_locked(tmp_path, monkeypatch):
     assert "verified" in vaes.fetch(name)
     shutil.rmtree(tmp_path / "clone/assets")
     vaes.build(4, 3).save_pretrained(served / "vae")
-    with pytest.raises(ValueError, match=r"has sha256 .*, vaes.lock says"):
+    with pytest.raises(ValueError, match=r"sha256 .*, vaes.lock says .*; kept at .*vae.mismatch"):
         vaes.fetch(name)
+    (tmp_path / "clone/vaes.lock").unlink()
+    weights = served / "vae/diffusion_pytorch_model.safetensors"
+    good = weights.read_bytes()
+    weights.write_bytes(b"<html>")
+    with pytest.raises(ValueError, match="cannot be read"):
+        vaes.fetch(name)
+    weights.write_bytes(good)  # mended on the server: the bad one is not taken again
+    assert "its sha256 is now in vaes.lock" in vaes.fetch(name)
+    assert "hf/someone/mine" in CliRunner().invoke(cli.app, ["vaes", "list"]).stdout.replace(
+        "\n", ""
+    )
     shutil.rmtree(tmp_path / "clone/assets")
     shutil.rmtree(served)
     with pytest.raises(ValueError, match="status 404.*; or put config.json, diffusion") as caught:
@@ -232,6 +245,78 @@ def test_a_folder_of_the_hub_is_fetched_and_locked(tmp_path, monkeypatch):
     server.server_close()
     with pytest.raises(ValueError, match="vaes fetch: 'hf/a/b/main'; allowed are sd-vae"):
         vaes.fetch("hf/a/b/main")
+
+
+@pytest.mark.parametrize(
+    "name", [f"hf/a/b/{'7' * 40}/../../x", f"hf/a/../{'7' * 40}", "hf/a/b/main", "hf/a"]
+)
+def test_what_is_no_folder_of_the_hub(name):
+    assert registry.hub_files(name) == {} and not registry.is_vae(name)
+
+
+def random_medvae(path, channels):
+    import compvis
+
+    _, state = compvis.random_state(1, channels, (1, 2, 4))
+    torch.save({"state_dict": state}, path)
+
+
+def test_a_published_name_is_of_its_geometry_and_opened_before_it_is_locked(tmp_path, monkeypatch):
+    """Fetched through a local server in the place of what is published; random weights."""
+    monkeypatch.chdir(tmp_path)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    for name in ("medvae-4-1", "sd-vae-ft-ema"):
+        url = f"http://127.0.0.1:{server.server_port}/{name}"
+        changed = replace(
+            registry.PUBLISHED[name], url=url + Path(registry.PUBLISHED[name].url).suffix
+        )
+        monkeypatch.setitem(registry.PUBLISHED, name, changed)
+    random_medvae(tmp_path / "medvae-4-1.ckpt", 4)
+    with pytest.raises(ValueError, match="an autoencoder f4c4, but medvae-4-1 is f4c1"):
+        vaes.fetch("medvae-4-1")
+    assert not (tmp_path / "vaes.lock").exists()
+    random_medvae(tmp_path / "medvae-4-1.ckpt", 1)
+    assert "its sha256 is now in" in vaes.fetch("medvae-4-1")
+    coloured(8).save_pretrained(tmp_path)  # safetensors, and no digest in the lock file yet
+    (tmp_path / "diffusion_pytorch_model.safetensors").rename(
+        tmp_path / "sd-vae-ft-ema.safetensors"
+    )
+    assert "its sha256 is now in" in vaes.fetch("sd-vae-ft-ema")
+    vaes.place("medvae-4-3").write_text("<html>")  # put there by hand
+    for look in (vaes.fetch, vaes.note):
+        with pytest.raises(ValueError, match="medvae-4-3.ckpt: cannot be read"):
+            look("medvae-4-3")
+    assert fetching.locked("medvae-4-3") is None
+    with pytest.raises(ValueError, match="natural-f8c4 comes with the package"):
+        vaes.fetch("natural-f8c4")
+    server.shutdown()
+    server.server_close()
+
+
+def test_what_cannot_be_meant_is_one_line():
+    vae, broken = random_weights(4, 3), random_weights(4, 3)
+    for images in (torch.rand(1, 1, 8, 8) * 3, torch.rand(1, 1, 8, 8) - 1):
+        with pytest.raises(ValueError, match="images: grey values .*; 0 to 1 are needed"):
+            vae.encode(images)
+    with pytest.raises(ValueError, match=r"latents: shape \(1, 4, 2, 2\), but \(B, 3, h, w\)"):
+        vae.decode(torch.zeros(1, 4, 2, 2))
+    with pytest.raises(ValueError, match=r"size: \(9, 8\); at most \(8, 8\) were decoded"):
+        vae.decode(torch.zeros(1, 3, 2, 2), (9, 8))
+    state = {key: value.clone() for key, value in broken.model.state_dict().items()}
+    state["decoder.conv_out.bias"][0] = float("nan")
+    with pytest.raises(
+        ValueError, match=r"1 tensors that are not finite \(decoder.conv_out.bias\)"
+    ):
+        architectures.load_strictly(vae.model, state)
+
+
+def test_a_configuration_of_something_else_beside_a_file_is_passed_over(tmp_path):
+    random_medvae(tmp_path / "mine.ckpt", 1)
+    for told in ({"a": 1}, {"_class_name": "UNet2DModel"}):
+        (tmp_path / "config.json").write_text(json.dumps(told))
+        assert vaes.load(str(tmp_path / "mine.ckpt")).latent_channels == 1
 
 
 def test_equal_stems_have_different_labels():
