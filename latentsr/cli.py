@@ -285,16 +285,27 @@ def verify_data(
     from rich.table import Table
     from tqdm import tqdm
 
+    from latentsr import params
     from latentsr.datasets import verify
 
+    hr_px = params.read(Path("params.yaml"))["data"].hr_px
     if sheet and not (STARTED_IN / sheet.expanduser()).parent.is_dir():
         raise ValueError(f"--sheet: {sheet}; its folder is not there: make it first")
-    with tqdm(desc=name, unit=" images", delay=1) as bar:
-        place = STARTED_IN / path.expanduser()
-        findings, problems = verify.verify(name, place, full=full, progress=bar.update)
+    place = STARTED_IN / path.expanduser()
+    try:
+        with tqdm(desc=name, unit=" images", delay=1, leave=False) as bar:
+
+            def seen(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            findings, problems = verify.verify(name, place, full=full, hr_px=hr_px, progress=seen)
+    except KeyboardInterrupt as stopped:
+        print(f"latentsr: {stopped or 'stopped before any file was opened'}", file=sys.stderr)
+        raise typer.Exit(130) from None
     table = Table("", "found", "expected", "")
     for row in findings:
-        table.add_row(row.what, row.found, row.expected, "" if row.good else "differs")
+        table.add_row(row.what, row.found, row.expected, row.note or "" if row.good else "differs")
     Console().print(table)
     for line in problems[:20]:
         print(line)

@@ -110,6 +110,10 @@ class Stack:
         )
         return rest[::-1] if self.kind == "nifti" else rest
 
+    def whole(self) -> Array:
+        """Read all of it, before any scaling."""
+        return _whole(self.kind, self.paths, False, _modified(self.paths))
+
     def read(self, place: tuple[int, int] | None, intensity: str) -> Array:
         """Read a slice upright: integers as they are ("range"), or floats scaled to [0, 1].
 

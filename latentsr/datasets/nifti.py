@@ -56,6 +56,13 @@ def canonical(path: Path) -> Array:
     return volume.reshape(without_ones(volume.shape))
 
 
+def stored(path: Path) -> Array:
+    """Read a NIfTI volume as it is stored, whatever its axes."""
+    import nibabel
+
+    return np.asarray(nibabel.load(path).dataobj)  # type: ignore[attr-defined]
+
+
 def without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Drop axes of length 1 at the end, as NIfTI files of one time point have them."""
     while len(shape) > 2 and shape[-1] == 1:
