@@ -277,7 +277,7 @@ def verify_data(
     path: Annotated[Path, typer.Argument(help="the folder of the download")],
     full: Annotated[bool, typer.Option(help="open every file, not a sample")] = False,
     sheet: Annotated[
-        Path | None, typer.Option(help="a PNG file to write: 48 images as the study sees them")
+        Path | None, typer.Option(help="a PNG file to write: images as the study sees them")
     ] = None,
 ) -> None:
     """Compare a download with what its data set should hold; exit status 1 where it differs."""
@@ -288,7 +288,7 @@ def verify_data(
     from latentsr import params
     from latentsr.datasets import verify
 
-    hr_px = params.read(Path("params.yaml"))["data"].hr_px
+    study = params.read(Path("params.yaml"))["data"]
     if sheet and not (STARTED_IN / sheet.expanduser()).parent.is_dir():
         raise ValueError(f"--sheet: {sheet}; its folder is not there: make it first")
     place = STARTED_IN / path.expanduser()
@@ -299,7 +299,9 @@ def verify_data(
                 bar.total = total
                 bar.update(done - bar.n)
 
-            findings, problems = verify.verify(name, place, full=full, hr_px=hr_px, progress=seen)
+            findings, problems = verify.verify(
+                name, place, full=full, hr_px=study.hr_px, progress=seen
+            )
     except KeyboardInterrupt as stopped:
         print(f"latentsr: {stopped or 'stopped before any file was opened'}", file=sys.stderr)
         raise typer.Exit(130) from None
@@ -313,7 +315,8 @@ def verify_data(
         from PIL import Image
 
         out = STARTED_IN / sheet.expanduser()
-        Image.fromarray(verify.contact_sheet(name, place)).save(out, "PNG")
+        slices = study.brain_slices if name == "brats" else 5
+        Image.fromarray(verify.contact_sheet(name, place, slices=slices)).save(out, "PNG")
         print(f"contact sheet: {out} (it shows images of this set: mind its terms)")
     if len(problems) > 20:
         print(f"and {len(problems) - 20} more problems")

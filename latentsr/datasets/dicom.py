@@ -34,6 +34,14 @@ def dataset(path: Path, *, only_header: bool) -> Any:
     return data
 
 
+def _decodes(syntax: Any) -> bool:
+    """Tell whether a decoder for compressed pixels is installed."""
+    try:
+        return bool(library().pixels.get_decoder(syntax).is_available)
+    except NotImplementedError:  # pydicom knows none
+        return False
+
+
 def pixels_of(path: Path, window: bool) -> Array:
     """Read pixels after slope, intercept and, if asked, window; MONOCHROME1 turned round."""
     data = dataset(path, only_header=False)
@@ -41,14 +49,13 @@ def pixels_of(path: Path, window: bool) -> Array:
         raise ValueError(f"{data.get('PhotometricInterpretation')} pixels; grey is needed")
     try:
         stored = data.pixel_array
-    except (RuntimeError, NotImplementedError, AttributeError) as error:
+    except (RuntimeError, NotImplementedError, AttributeError):
         syntax = data.file_meta.TransferSyntaxUID
-        if not syntax.is_compressed:
+        if not syntax.is_compressed or _decodes(syntax):
             raise
-        raise ValueError(
-            f"{syntax.name}: no decoder for it is here ({type(error).__name__}); install one that "
-            "pydicom knows, for instance pylibjpeg, or decompress the file"
-        ) from None
+        plugin = "pylibjpeg-openjpeg" if "2000" in syntax.name else "pylibjpeg-libjpeg"
+        needs = f"a decoder for it is needed: `pip install pylibjpeg {plugin}`"
+        raise ValueError(f"{syntax.name}; {needs}, or decompress the file") from None
     values = np.asarray(library().pixels.apply_modality_lut(stored, data), np.float64)
     dark = data.get("PhotometricInterpretation") == "MONOCHROME1"
     if window:

@@ -315,7 +315,7 @@ def find(
     """
     stacks: list[Stack] = []
     problems: dict[Path, str] = {}
-    series = []
+    series: list[Path] = []
     for path in paths:
         try:
             found = kind(path)
@@ -327,4 +327,6 @@ def find(
                 problems[path] = "cannot be read (no kind of image that is known); remove it"
         except Exception as error:  # noqa: BLE001 - Pillow, NumPy, nibabel: each has its own
             problems[path] = told(error)
+    if series:
+        dicom.library()  # one line where it is missing, not one a file
     return [*stacks, *_series(series, key_of, problems)], problems

@@ -144,7 +144,7 @@ def read_image(path: Path) -> Array:
 def read_middle_slice(path: Path) -> Array:
     """Read slice S // 2 of an MRNet exam (S, 256, 256)."""
     exam = np.load(path, mmap_mode="r")
-    if exam.ndim != 3:
+    if exam.ndim != 3 or 0 in exam.shape:
         raise ValueError(f"array of shape {exam.shape}; (slices, height, width) is needed")
     return np.array(exam[len(exam) // 2])
 
@@ -161,6 +161,8 @@ def read_slice(path: Path, index: int) -> Array:
     volume = _volume(path, path.stat().st_mtime_ns)
     if volume.ndim != 3:
         raise ValueError(f"volume of shape {volume.shape}; three axes are needed")
+    if index >= volume.shape[2]:
+        raise ValueError(f"{volume.shape[2]} slices; slice {index} is needed")
     return volume[:, :, index].T
 
 

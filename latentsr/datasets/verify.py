@@ -22,8 +22,8 @@ EXPECTED = {  # as the data sets' own pages give them; of BraTS as book/access.m
 SHAPES: dict[str, tuple[int | None, ...]] = {"mrnet": (None, 256, 256), "brats": (240, 240, 155)}
 TYPES = {"mrnet": "uint8", "mimic_cxr": "uint8"}
 LABELS = {0.0, 1.0, 2.0, 3.0}  # of a BraTS segmentation
+ACROSS = 8  # images in a row of a contact sheet
 NOT_READ = "not read here"
-SLICES = 4  # of a volume, at least, on a contact sheet
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ def verify(
         raise ValueError(f"{root}: not a folder")
     findings, records = listed(layout, root)
     faults = [f"{record.path}: {record.fault}" for record in records if record.fault]
-    look = Look(opened=len(faults), problems=faults)
+    look = Look(opened=len(faults), problems=[*faults])
     sound = [record for record in records if not record.fault]
     chosen = sound if full else sound[:: max(1, -(-len(sound) // QUICK))]
     try:
@@ -251,16 +251,15 @@ def _seen(layout: str, look: Look) -> Iterable[Finding]:
 
 
 def contact_sheet(
-    layout: str, root: Path, *, count: int = 48, across: int = 8, side_px: int = 128
+    layout: str, root: Path, *, count: int = 48, slices: int = 5, side_px: int = 128
 ) -> Array:
-    """Return one picture of ``count`` images, evenly spread over a folder, as the study sees them.
+    """Return one picture of about ``count`` images, evenly spread over a folder, as the study sees them.
 
     Prepared as the study prepares them, at ``side_px``, with the layout's own settings; one that
-    cannot be used is a grey square. Of a volume `SLICES` slices stand side by side, more where
-    there are few volumes; of an MRNet exam the one that the study reads.
+    cannot be used is a grey square. A volume shows ``slices``, more where there are few volumes,
+    and up to eight fill a row; an MRNet exam shows the one that the study reads.
     ``(rows * side_px, across * side_px)`` uint8.
     """
-    slices = SLICES
     volumes = _volumes(layout, root, slices)
     if sum(map(len, volumes)) < count:
         slices = -(-count // len(volumes))
@@ -268,12 +267,14 @@ def contact_sheet(
     wanted = -(-count * len(volumes) // sum(map(len, volumes)))
     places = np.linspace(0, len(volumes) - 1, min(wanted, len(volumes))).round().astype(int)
     anatomy, tiles = LAYOUTS[layout].anatomy, []
-    for record in [record for place in places for record in volumes[place]][:count]:
+    for record in [record for place in places for record in volumes[place]]:
         try:
             tile = pixels.prepare_pixels(record.read(), anatomy, side_px)
         except Exception:  # noqa: BLE001 - `verify` says what is wrong with it
             tile = np.full((side_px, side_px), 0.5, np.float32)
         tiles.append(tile)
+    longest = max(map(len, volumes))
+    across = longest if 1 < longest <= ACROSS else ACROSS
     rows = -(-len(tiles) // across)
     tiles += [np.zeros_like(tiles[0])] * (rows * across - len(tiles))
     grid = np.stack(tiles).reshape(rows, across, side_px, side_px)
@@ -286,4 +287,6 @@ def _volumes(layout: str, root: Path, slices: int) -> list[list[Record]]:
     volumes: dict[Path, list[Record]] = {}
     for record in listed(layout, root, slices)[1]:
         volumes.setdefault(record.path, []).append(record)
+    if not volumes:
+        raise ValueError(f"{root}: no image to show")
     return list(volumes.values())
