@@ -34,12 +34,15 @@ def dataset(path: Path, *, only_header: bool) -> Any:
     return data
 
 
-def _decodes(syntax: Any) -> bool:
-    """Tell whether a decoder for compressed pixels is installed."""
+def _lacking(syntax: Any) -> str:
+    """Say what is needed to decode compressed pixels; "" where it is installed."""
     try:
-        return bool(library().pixels.get_decoder(syntax).is_available)
-    except NotImplementedError:  # pydicom knows none
-        return False
+        if library().pixels.get_decoder(syntax).is_available:
+            return ""
+    except NotImplementedError:
+        return "pydicom has no decoder for it; use another copy"
+    plugin = "pylibjpeg-openjpeg" if "2000" in syntax.name else "pylibjpeg-libjpeg"
+    return f"a decoder for it is needed: `pip install pylibjpeg {plugin}`"
 
 
 def pixels_of(path: Path, window: bool) -> Array:
@@ -51,11 +54,9 @@ def pixels_of(path: Path, window: bool) -> Array:
         stored = data.pixel_array
     except (RuntimeError, NotImplementedError, AttributeError):
         syntax = data.file_meta.TransferSyntaxUID
-        if not syntax.is_compressed or _decodes(syntax):
-            raise
-        plugin = "pylibjpeg-openjpeg" if "2000" in syntax.name else "pylibjpeg-libjpeg"
-        needs = f"a decoder for it is needed: `pip install pylibjpeg {plugin}`"
-        raise ValueError(f"{syntax.name}; {needs}, or decompress the file") from None
+        if syntax.is_compressed and (needs := _lacking(syntax)):
+            raise ValueError(f"{syntax.name}: {needs}, or decompress the file") from None
+        raise
     values = np.asarray(library().pixels.apply_modality_lut(stored, data), np.float64)
     dark = data.get("PhotometricInterpretation") == "MONOCHROME1"
     if window:
