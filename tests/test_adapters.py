@@ -14,8 +14,10 @@ def test_mrnet_reads_the_middle_slice_and_keeps_four_digits(tmp_path):
 
 def test_mrnet_names_the_exam_that_is_absent(tmp_path):
     (mrnet_of(tmp_path) / "valid/sagittal/0005.npy").unlink()
-    with pytest.raises(ValueError, match=r"valid-abnormal\.csv: names exam 0005"):
-        mrnet(tmp_path)
+    (record,) = [record for record in mrnet(tmp_path) if record.fault]
+    assert record.image_id == "0005"
+    with pytest.raises(ValueError, match=r"though valid-abnormal\.csv names exam 0005"):
+        record.read()
 
 
 def test_brats_splits_by_patient_and_tests_one_scan_a_patient(tmp_path):

@@ -162,7 +162,7 @@ def read_slice(path: Path, index: int) -> Array:
     if volume.ndim != 3:
         raise ValueError(f"volume of shape {volume.shape}; three axes are needed")
     if index >= volume.shape[2]:
-        raise ValueError(f"{volume.shape[2]} slices; slice {index} is needed")
+        raise ValueError(f"volume of {volume.shape[2]} slices; those to be sampled lie beyond")
     return volume[:, :, index].T
 
 
