@@ -199,6 +199,15 @@ def test_an_interruption_says_what_was_found(tmp_path, monkeypatch, capsys):
     assert (ended.value.exit_code, out, err) == (130, "", "latentsr: stopped after 3\n")
 
 
+def test_a_set_below_the_folder_that_is_given(tmp_path):
+    rows = [(f"d{i}", f"1000000{i}", "PA", "train") for i in range(3)]
+    mrnet_of(tmp_path / "knees/MRNet-v1.0")
+    mimic_of(tmp_path / "chests/2.1.0", rows)
+    assert told(verify.verify("mrnet", tmp_path / "knees")[0])["exams in train"][0] == "4"
+    found = verify.verify("mimic_cxr", tmp_path / "chests")[0]
+    assert told(found)["frontal images on disk"] == ("3", "3", True)
+
+
 def test_what_cannot_be_verified(tmp_path):
     with pytest.raises(ValueError, match="layout: 'knee'; allowed are mrnet, brats"):
         verify.verify("knee", tmp_path)

@@ -45,6 +45,15 @@ def header(path: Path) -> Any:
     return found
 
 
+def pixel_mm(path: Path) -> tuple[float, float] | None:
+    """Read the pixel size (rows, columns) of an axial slice as it is stored; None where unknown."""
+    try:
+        across, down, *_ = header(path).get_zooms()
+    except Exception:  # noqa: BLE001 - who reads the voxels says what is wrong with the file
+        return None
+    return float(down), float(across)
+
+
 def canonical(path: Path) -> Array:
     """Read a NIfTI volume with its axes turned: x to the right, y to the front, z to the head."""
     import nibabel

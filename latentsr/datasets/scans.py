@@ -104,6 +104,7 @@ def scan_slices(scan: Scan, split: str, slices: int) -> list[Record]:
     if scan.fault:
         return [broken(scan.name, scan.patient, split, scan.t2w, scan.fault)]
     whole, seg = partial(nifti.stored, scan.t2w), scan.seg
+    pixel_mm = nifti.pixel_mm(scan.t2w)
     return [
         Record(
             f"{scan.name}_z{z:03d}",
@@ -113,6 +114,7 @@ def scan_slices(scan: Scan, split: str, slices: int) -> list[Record]:
             partial(pixels.read_slice, scan.t2w, z),
             partial(pixels.read_label, seg, z) if seg else None,
             seg,
+            pixel_mm,
             whole=whole,
         )
         for z in pixels.middle_half_slices(DEPTH, slices).tolist()

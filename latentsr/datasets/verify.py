@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from latentsr.datasets import adapters, formats, nifti, pixels, scans
+from latentsr.datasets.load import recognise
 from latentsr.datasets.pixels import Array
 from latentsr.datasets.records import Record
 from latentsr.datasets.sets import LAYOUTS
@@ -92,6 +93,15 @@ def _mimic(root: Path) -> tuple[list[Finding], list[Record]]:
         _count("frontal images on disk", len(there), len(listed)),
         _count("patients of those on disk", len({record.subject_id for record in there})),
     ], there
+
+
+def _inner(layout: str, root: Path) -> Path:
+    """Return the folder that holds the tables: archives unpack into folders of their own."""
+    tables = LAYOUTS[layout].tables if layout != "folder" else ""
+    if tables and not any(root.glob(tables)):
+        known, inner = recognise(root)
+        return inner if known == layout else root
+    return root
 
 
 def listed(layout: str, root: Path, slices: int = 1) -> tuple[list[Finding], list[Record]]:
@@ -214,7 +224,7 @@ def verify(
         raise ValueError(f"layout: {layout!r}; allowed are {', '.join(LAYOUTS)}")
     if not root.is_dir():
         raise ValueError(f"{root}: not a folder")
-    findings, records = listed(layout, root)
+    findings, records = listed(layout, _inner(layout, root))
     faults = [f"{record.path}: {record.fault}" for record in records if record.fault]
     look = Look(opened=len(faults), problems=[*faults])
     sound = [record for record in records if not record.fault]
@@ -285,7 +295,7 @@ def contact_sheet(
 def _volumes(layout: str, root: Path, slices: int) -> list[list[Record]]:
     """List the images of a folder, those of one volume together."""
     volumes: dict[Path, list[Record]] = {}
-    for record in listed(layout, root, slices)[1]:
+    for record in listed(layout, _inner(layout, root), slices)[1]:
         volumes.setdefault(record.path, []).append(record)
     if not volumes:
         raise ValueError(f"{root}: no image to show")
