@@ -305,7 +305,7 @@ def verify_data(
     path: Annotated[Path, typer.Argument(help="the folder of the download")],
     full: Annotated[bool, typer.Option(help="open every file, not a sample")] = False,
     sheet: Annotated[
-        Path | None, typer.Option(help="a PNG file to write: 48 images as the study sees them")
+        Path | None, typer.Option(help="a PNG file to write: images as the study sees them")
     ] = None,
 ) -> None:
     """Compare a download with what its data set should hold; exit status 1 where it differs."""
@@ -313,16 +313,29 @@ def verify_data(
     from rich.table import Table
     from tqdm import tqdm
 
+    from latentsr import params
     from latentsr.datasets import verify
 
+    study = params.read(Path("params.yaml"))["data"]
     if sheet and not (STARTED_IN / sheet.expanduser()).parent.is_dir():
         raise ValueError(f"--sheet: {sheet}; its folder is not there: make it first")
-    with tqdm(desc=name, unit=" images", delay=1) as bar:
-        place = STARTED_IN / path.expanduser()
-        findings, problems = verify.verify(name, place, full=full, progress=bar.update)
+    place = STARTED_IN / path.expanduser()
+    try:
+        with tqdm(desc=name, unit=" images", delay=1, leave=False) as bar:
+
+            def seen(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            findings, problems = verify.verify(
+                name, place, full=full, hr_px=study.hr_px, progress=seen
+            )
+    except KeyboardInterrupt as stopped:
+        print(f"latentsr: {stopped or 'stopped before any file was opened'}", file=sys.stderr)
+        raise typer.Exit(130) from None
     table = Table("", "found", "expected", "")
     for row in findings:
-        table.add_row(row.what, row.found, row.expected, "" if row.good else "differs")
+        table.add_row(row.what, row.found, row.expected, row.note or "" if row.good else "differs")
     Console().print(table)
     for line in problems[:20]:
         print(line)
@@ -330,7 +343,8 @@ def verify_data(
         from PIL import Image
 
         out = STARTED_IN / sheet.expanduser()
-        Image.fromarray(verify.contact_sheet(name, place)).save(out, "PNG")
+        slices = study.brain_slices if name == "brats" else 5
+        Image.fromarray(verify.contact_sheet(name, place, slices=slices)).save(out, "PNG")
         print(f"contact sheet: {out} (it shows images of this set: mind its terms)")
     if len(problems) > 20:
         print(f"and {len(problems) - 20} more problems")

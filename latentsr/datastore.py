@@ -34,6 +34,7 @@ import yaml
 
 from latentsr.datasets import SetEntry, list_images, read_images, read_sets, recognise, sampled
 from latentsr.datasets.adapters import images_below
+from latentsr.datasets.records import LEFT_OUT
 from latentsr.datasets.sets import (
     FOLDER_ONLY,
     LAYOUTS,
@@ -249,30 +250,37 @@ def _unlisted(name: str, folder: Path, used: set[Path]) -> list[str]:
     return [f"set {name}: manifest.csv does not name {len(left)} files{one}"] if left else []
 
 
+def _listing(params: Any) -> dict[str, Any]:
+    return {
+        "brain_slices": params.brain_slices,
+        "test_fraction": params.test_fraction,
+        "seed": params.split_seed,
+    }
+
+
 def _gathered(
     name: str, entry: SetEntry, folder: Path, params: Any, told: list[str]
-) -> tuple[list[tuple[Path, str]], str]:
-    """Read every image of a set once; return each file to copy and its place, and how many."""
-    records = list_images(
-        name,
-        entry,
-        folder,
-        brain_slices=params.brain_slices,
-        test_fraction=params.test_fraction,
-        seed=params.split_seed,
-    )
+) -> tuple[list[tuple[Path, str]], list[str], str]:
+    """Read every image of a set once.
+
+    Returns each file to copy and its place, a line for each image left out, and how many are not.
+    """
+    records = list_images(name, entry, folder, **_listing(params))
     huge = entry.adapter == "mimic_cxr"  # half a terabyte: only what the study samples is copied
     limits = {"train": params.train_images, "test": params.test_images}
     wanted = limits if huge else dict.fromkeys(limits)
-    used = sampled(name, entry, records, params.hr_px, wanted, told)
+    bad: list[str] = []
+    used = sampled(name, entry, records, params.hr_px, wanted, bad)
+    told += dict.fromkeys(bad)  # slices of a volume may all say the same
     usable = sum(1 for _ in read_images(name, entry, used, params.hr_px, told))
-    paths = {path for record in (used if huge else records) for path in record.files}
+    paths = {path for record in used for path in record.files}
     if entry.adapter == "folder":
-        told += _unlisted(name, folder, paths)
+        told += _unlisted(name, folder, {path for record in records for path in record.files})
     count = f"{usable} images in {len(paths)} files"
     if LAYOUTS[entry.adapter].tables:
         paths |= set(folder.glob(LAYOUTS[entry.adapter].tables))
-    return [(path, path.relative_to(folder).as_posix()) for path in sorted(paths)], count
+    places = [(path, path.relative_to(folder).as_posix()) for path in sorted(paths)]
+    return places, [line.replace(f"{folder}/", "") for line in bad], count
 
 
 def use(
@@ -300,6 +308,7 @@ def use(
     source, before = read_sets(root / "sets.yaml")
     entries: dict[str, SetEntry] = {}
     files: dict[str, list[tuple[Path, str]]] = {}
+    left_out: dict[str, list[str]] = {}
     counts: dict[str, str] = {}
     told: list[str] = []
     for name, place in folders.items():
@@ -307,7 +316,8 @@ def use(
         former = before.get(name) if source == "own" else None
         try:
             entries[name], lines = _entry(name, adapter, given[name], former)
-            files[name], counts[name] = _gathered(name, entries[name], folder, params, told)
+            gathered = _gathered(name, entries[name], folder, params, told)
+            files[name], left_out[name], counts[name] = gathered
         except ValueError as error:
             problems.append(str(error))
             continue
@@ -322,6 +332,9 @@ def use(
             new = staging / name / relative
             new.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, new)  # no link: the user's file may change, the study's must not
+        if left_out[name]:
+            (staging / name / LEFT_OUT).write_text("".join(f"{line}\n" for line in left_out[name]))
+            list_images(name, entries[name], staging / name, **_listing(params))  # enough left?
     lines = before_import(root)
     shutil.rmtree(root / OWN, ignore_errors=True)
     staging.replace(root / OWN)

@@ -1,3 +1,4 @@
+import nibabel
 import numpy as np
 import pytest
 from tiny_layouts import IMAGE, brats_scan, folder_of, mimic_of, mrnet_of, png, write_manifest
@@ -14,8 +15,10 @@ def test_mrnet_reads_the_middle_slice_and_keeps_four_digits(tmp_path):
 
 def test_mrnet_names_the_exam_that_is_absent(tmp_path):
     (mrnet_of(tmp_path) / "valid/sagittal/0005.npy").unlink()
-    with pytest.raises(ValueError, match=r"valid-abnormal\.csv: names exam 0005"):
-        mrnet(tmp_path)
+    (record,) = [record for record in mrnet(tmp_path) if record.fault]
+    assert record.image_id == "0005"
+    with pytest.raises(ValueError, match=r"though valid-abnormal\.csv names exam 0005"):
+        record.read()
 
 
 def test_brats_splits_by_patient_and_tests_one_scan_a_patient(tmp_path):
@@ -37,6 +40,16 @@ def test_brats_splits_by_patient_and_tests_one_scan_a_patient(tmp_path):
         assert image.shape == mask.shape == (17, 16)
         assert image.argmax() == mask.argmax() == 5 * 16 + 3  # row y, column x
         assert image.min() == int(record.image_id[-3:]) + 1
+        assert record.pixel_mm == (1, 1)
+
+
+def test_brats_gives_the_pixel_size_of_a_slice(tmp_path):
+    where = brats_scan(tmp_path, 1)
+    path = where / "BraTS-GLI-00001-000-t2w.nii.gz"
+    volume = nibabel.load(path).get_fdata()
+    nibabel.save(nibabel.Nifti1Image(volume, np.diag([0.5, 0.75, 2, 1])), path)
+    records = brats(tmp_path, slices=2, test_fraction=0.4, seed=1)
+    assert {record.pixel_mm for record in records} == {(0.75, 0.5)}  # rows are y
 
 
 def test_brats_refuses_a_scan_that_is_there_twice(tmp_path):

@@ -13,7 +13,7 @@ from test_formats import dicom
 from tiny_layouts import mimic_of
 
 from latentsr import datastore
-from latentsr.datasets import list_images, read_sets
+from latentsr.datasets import list_images, load_set, read_sets
 
 REPO = Path(__file__).parents[1]
 DVC_YAML = """\
@@ -305,6 +305,45 @@ def test_files_of_a_series_are_copied_together(study, tmp_path):
             dicom(tmp_path / f"own/{subject}/{place}.dcm", pixels, PatientID=f"p{subject}", **tags)
     datastore.use([f"scans={tmp_path / 'own'}"], [], study)
     assert len(_in(study / "assets/own/scans")) == 18
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_what_is_skipped_is_told_once_and_not_copied(study, tmp_path, listed):
+    own = _images(tmp_path / "own", count=9)
+    (own / "3.png").write_text("x")
+    volume = np.random.default_rng(1).normal(size=(9, 64, 64))
+    volume[:, 3, 3] = np.nan
+    np.save(own / "vol.npy", volume)
+    if listed:
+        names = [*(f"{i}.png" for i in range(9)), "vol.npy", "gone.png"]
+        (own / "manifest.csv").write_text(
+            "file,subject\n" + "".join(f"{name},s{name}\n" for name in names)
+        )
+    lines = datastore.use([f"hand={own}"], [], study, ["hand.on_error=skip"])
+    bad = ["3.png", "vol.npy"] + ["gone.png"] * listed
+    assert [sum(f"own/{name}: " in line for line in lines) for name in bad] == [1] * len(bad)
+    assert len(lines) == len(bad) + 1 and "hand (8 images in 8 files)" in lines[-1]
+    gathered = study / "assets/own/hand"
+    good = [f"{i}.png" for i in range(9) if i != 3]
+    assert _in(gathered) == [".left-out", *good, *["manifest.csv"] * listed]
+    told = []
+    limits = {"hr_px": 64, "lr_px": 16, "train_images": None, "test_images": None}
+    limits |= {"brain_slices": 1, "test_fraction": 0.4, "operator": "bicubic", "seed": 1}
+    entry = read_sets(study / "sets.yaml")[1]["hand"]
+    arrays = load_set("hand", entry, gathered.parent, **limits, left_out=told)
+    assert len(arrays["hr"]) == 8  # and the report of chapter 1 still lists what was left out
+    counts = {name: sum(line.startswith(f"set hand: {name}: ") for line in told) for name in bad}
+    assert counts.pop("vol.npy") > 1  # its slices that were to be read
+    assert set(counts.values()) == {1}
+
+
+def test_too_few_images_left_is_told_before_anything_is_touched(study, tmp_path):
+    own = _images(tmp_path / "own")
+    (own / "3.png").write_text("x")
+    before = (study / "sets.yaml").read_text()
+    with pytest.raises(ValueError, match="set hand: 5 subjects, .* at least 6 are needed"):
+        datastore.use([f"hand={own}"], [], study, ["hand.on_error=skip"])
+    assert (study / "sets.yaml").read_text() == before and not (study / "assets/own").exists()
 
 
 def test_use_takes_keys_and_keeps_how_a_set_is_read(study, tmp_path):

@@ -1,5 +1,6 @@
 import io
 import os
+import sys
 from pathlib import Path
 
 import nibabel
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 from tiny_layouts import IMAGE, png
 
-from latentsr.datasets import formats
+from latentsr.datasets import folder, formats, verify
 
 pydicom = pytest.importorskip("pydicom")
 rng = np.random.default_rng(0)
@@ -132,23 +133,75 @@ def test_dicom_of_either_byte_order(tmp_path, syntax):
         stack.read(None, "range")
 
 
-def test_dicom_in_jpeg_2000(tmp_path):
+def compressed(path, content, syntax, bits=8, **tags):
+    """Write a DICOM file whose pixels are one JPEG stream."""
     from pydicom.encaps import encapsulate
 
-    pixels = rng.integers(0, 255, (20, 24), np.uint8)
-    Image.fromarray(pixels).save(
-        buffer := io.BytesIO(), "JPEG2000", irreversible=False, no_jp2=True
-    )
-    path = dicom(tmp_path / "a.dcm", pixels)
-    data = pydicom.dcmread(path)
-    data.BitsAllocated = data.BitsStored = 8
-    data.HighBit = 7
-    data.file_meta.TransferSyntaxUID = pydicom.uid.JPEG2000Lossless
-    data.PixelData = encapsulate([buffer.getvalue()])
+    data = pydicom.dcmread(dicom(path, np.zeros((20, 24)), **tags))
+    data.BitsAllocated = data.BitsStored = bits
+    data.HighBit = bits - 1
+    data.file_meta.TransferSyntaxUID = syntax
+    data.PixelData = encapsulate([content])
     data["PixelData"].VR = "OB"
     data["PixelData"].is_undefined_length = True
     data.save_as(path)
-    np.testing.assert_array_equal(values(one(path)), pixels)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("syntax", "bits", "form", "options"),
+    [
+        ("JPEGBaseline8Bit", 8, "JPEG", {"quality": 90}),
+        ("JPEG2000Lossless", 8, "JPEG2000", {"irreversible": False, "no_jp2": True}),
+        ("JPEG2000Lossless", 16, "JPEG2000", {"irreversible": False, "no_jp2": True}),
+        ("JPEG2000", 8, "JPEG2000", {"irreversible": True, "no_jp2": True}),
+    ],
+)
+def test_compressed_dicom(tmp_path, syntax, bits, form, options):
+    smooth = np.add.outer(np.arange(20), np.arange(24)) * 5 + rng.integers(0, 9, (20, 24))
+    pixels = smooth.astype(np.uint8) if bits == 8 else smooth.astype(np.uint16) * 200
+    Image.fromarray(pixels).save(buffer := io.BytesIO(), form, **options)
+    path = compressed(tmp_path / "a", buffer.getvalue(), getattr(pydicom.uid, syntax), bits)
+    found = values(one(path))
+    np.testing.assert_array_equal(found, np.asarray(Image.open(buffer)))  # Pillow's own decoding
+    assert np.abs(found - pixels).max() <= (0 if "Lossless" in syntax else 12)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "told"),
+    [
+        ("JPEGLosslessSV1", "JPEG Lossless, .*: `pip install pylibjpeg pylibjpeg-libjpeg`"),
+        ("JPEGLossless", "JPEG Lossless, .*: `pip install pylibjpeg pylibjpeg-libjpeg`"),
+        ("JPEGLSLossless", "JPEG-LS .*: `pip install pylibjpeg pylibjpeg-libjpeg`"),
+        ("MPEG2MPML", "MPEG2 .*: pydicom has no decoder for it"),
+        ("JPEG2000Lossless", "cannot be read"),  # there is a decoder: the stream is broken
+    ],
+)
+def test_a_compression_without_a_decoder_names_the_package(tmp_path, monkeypatch, syntax, told):
+    uid = getattr(pydicom.uid, syntax)
+    if told.startswith("JPEG"):  # whatever plugins are installed where the tests run
+        monkeypatch.setattr(pydicom.pixels.get_decoder(uid), "_available", {})
+    path = compressed(tmp_path / "a.dcm", bytes(16), uid)
+    with pytest.raises(ValueError, match=told) as caught:
+        values(one(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_without_pydicom_the_extra_is_named_in_one_line(tmp_path, monkeypatch):
+    for number in range(30):
+        dicom(tmp_path / f"{number}.dcm", rng.integers(0, 999, (20, 24)))
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    monkeypatch.setitem(sys.modules, "pydicom.pixels", None)
+    for read in (
+        lambda: formats.find(sorted(tmp_path.iterdir())),
+        lambda: folder(tmp_path, split_by="subject", test_fraction=0.3, seed=1),
+        lambda: verify.verify("folder", tmp_path),
+    ):
+        with pytest.raises(ValueError) as caught:
+            read()
+        assert str(caught.value) == "DICOM files need `pip install 'latentsr[dicom]'`"
+    png(tmp_path / "other/a.png")  # nobody needs it for pictures
+    assert one(tmp_path / "other/a.png").shape == IMAGE.shape
 
 
 def test_slope_window_and_monochrome1(tmp_path):

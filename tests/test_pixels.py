@@ -30,6 +30,19 @@ def test_a_brain_slice_is_scaled_by_its_own_limits():
     np.testing.assert_allclose(prepare_pixels(image, "brain", 2), [[0, 1], [0.5, 0]])
 
 
+def test_a_brats_slice_is_enlarged_to_256_as_the_paper_does():
+    slice_ = np.random.default_rng(1).integers(0, 900, (240, 240)).astype(np.int16)
+    slice_[0, :2] = (0, 900)
+    whole = Image.fromarray((slice_ / 900).astype(np.float32))
+    wanted = np.clip(np.asarray(whole.resize((256, 256), Image.Resampling.LANCZOS)), 0, 1)
+    np.testing.assert_allclose(prepare_pixels(slice_, "brain", 256), wanted, atol=1e-6)
+    assert prepare_mask(slice_ > 450, 256).shape == (256, 256)
+    with pytest.raises(ValueError, match="239 x 240 pixels; at least 240 a side .* 256"):
+        prepare_pixels(slice_[1:], "brain", 256)
+    with pytest.raises(ValueError, match="240 x 240 pixels; at least 256"):
+        prepare_pixels(slice_, "knee", 256)
+
+
 def test_masks_are_cropped_like_images():
     mask = np.zeros((8, 4), bool)
     mask[2:4, :2] = True

@@ -1,13 +1,41 @@
 import nibabel
 import numpy as np
 import pytest
-from tiny_layouts import brats_scan, folder_of, mimic_of, mrnet_of, png
+import typer
+from tiny_layouts import IMAGE, brats_scan, folder_of, mimic_of, mrnet_of, png
 
+from latentsr import cli
 from latentsr.datasets import pixels, verify
 
 
 def told(findings):
     return {row.what: (row.found, row.expected, row.good) for row in findings}
+
+
+def whole_mrnet(tmp_path, monkeypatch):
+    """A tiny MRNet that is as large as it should be."""
+    monkeypatch.setitem(verify.EXPECTED, "mrnet", {"exams in train": 4, "exams in test": 3})
+    monkeypatch.setitem(verify.SHAPES, "mrnet", (None, 16, 16))
+    root = mrnet_of(tmp_path)
+    for path in root.rglob("*.npy"):
+        exam = np.load(path)
+        exam[:, 0] += 1
+        np.save(path, exam)
+    return root
+
+
+def whole_brats(tmp_path, monkeypatch, count=3):
+    monkeypatch.setitem(verify.EXPECTED, "brats", {"scans": count})
+    monkeypatch.setitem(verify.SHAPES, "brats", (16, 17, 155))
+    for patient in range(1, count + 1):
+        brats_scan(tmp_path, patient)
+    return tmp_path
+
+
+def nifti_with(path, change):
+    volume = np.asarray(nibabel.load(path).dataobj).astype(np.float32)
+    change(volume)
+    nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), path)
 
 
 def test_a_part_of_mrnet_differs_from_the_whole(tmp_path):
@@ -18,50 +46,115 @@ def test_a_part_of_mrnet_differs_from_the_whole(tmp_path):
     assert len(problems) == 7 and "shape (5, 16, 16); (None, 256, 256) is expected" in problems[0]
 
 
-def test_mrnet_as_it_should_be(tmp_path, monkeypatch):
-    monkeypatch.setitem(verify.EXPECTED, "mrnet", {"exams in train": 4, "exams in test": 3})
-    monkeypatch.setitem(verify.SHAPES, "mrnet", ("uint8", (None, 16, 16)))
-    root = mrnet_of(tmp_path)
-    for path in root.rglob("*.npy"):
-        exam = np.load(path)
-        exam[:, 0] += 1
-        np.save(path, exam)
-    findings, problems = verify.verify("mrnet", root)
+@pytest.mark.parametrize("full", [False, True])
+def test_mrnet_as_it_should_be(tmp_path, monkeypatch, full):
+    root = whole_mrnet(tmp_path, monkeypatch)
+    findings, problems = verify.verify("mrnet", root, full=full)
     assert not problems and all(row.good for row in findings)
-    exam = exam.astype(np.float32)
-    exam[2, 5, 5] = np.nan
-    np.save(path, exam)
-    monkeypatch.setitem(verify.SHAPES, "mrnet", (None, (None, 16, 16)))
-    _, (line,) = verify.verify("mrnet", root)
-    assert str(path) in line and "1 pixels are not finite" in line
+    assert told(findings)["axial series"][:2] == ("0", "7")  # not read here: nothing is wrong
+    path = root / "valid/sagittal/0006.npy"
+    np.save(path, np.load(path).astype(np.float32))
+    findings, (line,) = verify.verify("mrnet", root, full=full)
+    assert line == f"{path}: pixels of type float32; uint8 is expected"
+    assert told(findings)["pixel types as read"] == ("float32, uint8", "uint8", False)
 
 
-def test_brats(tmp_path):
-    for patient in (1, 2, 3):
-        brats_scan(tmp_path, patient)
-    where = brats_scan(tmp_path, 3, time=1)
-    (where / "BraTS-GLI-00003-001-seg.nii.gz").unlink()
-    findings, problems = verify.verify("brats", tmp_path, full=True)
-    found = {key: row[0] for key, row in told(findings).items()}
-    assert found["images listed"] == "4" and found["subjects"] == "3"
-    assert found["with a segmentation"] == "3"
-    assert len(problems) == 4 and all("(240, 240, 155) is expected" in line for line in problems)
+def test_every_exam_that_is_missing_is_listed(tmp_path, monkeypatch):
+    root = whole_mrnet(tmp_path, monkeypatch)
+    for name in ("train/sagittal/0001.npy", "valid/sagittal/0005.npy"):
+        (root / name).unlink()
+    np.save(root / "train/sagittal/0099.npy", np.zeros((5, 16, 16), np.uint8))
+    findings, problems = verify.verify("mrnet", root)
+    rows = told(findings)
+    assert rows["sagittal series of them"] == ("5", "7", False)
+    assert rows["sagittal series in no table"] == ("1", "0", False)
+    assert rows["of those looked at, can be used"] == ("5", "7", False)
+    assert [line.split(": not there")[0] for line in problems] == [
+        f"{root}/train/sagittal/0001.npy",
+        f"{root}/valid/sagittal/0005.npy",
+    ]
 
 
-def test_a_mask_of_another_shape_is_found(tmp_path, monkeypatch):
-    monkeypatch.setitem(verify.SHAPES, "brats", (None, (16, 17, 155)))
-    where = brats_scan(tmp_path, 1)
-    path = where / "BraTS-GLI-00001-000-seg.nii.gz"
-    nibabel.save(nibabel.Nifti1Image(np.zeros((16, 16, 155), np.uint8), np.eye(4)), path)
-    findings, (line,) = verify.verify("brats", tmp_path)
-    assert "mask of shape (16, 16) for an image of shape (17, 16)" in line
-    assert told(findings)["smallest image, pixels"][0] == "17 x 16"
+def test_a_part_of_brats_differs_from_the_whole(tmp_path):
+    brats_scan(tmp_path, 1)
+    findings, (line,) = verify.verify("brats", tmp_path, full=True)
+    assert told(findings)["scans"] == ("1", "1,251", False)
+    assert "t2w.nii.gz: shape (16, 17, 155); (240, 240, 155) is expected" in line
 
 
-def test_mimic(tmp_path):
-    rows = [(f"d{i}", f"1000000{i}", "PA", "train") for i in range(3)]
-    findings, problems = verify.verify("mimic_cxr", mimic_of(tmp_path, rows))
-    assert told(findings)["images in metadata"] == ("3", "377,110", False) and not problems
+@pytest.mark.parametrize("full", [False, True])
+def test_brats_as_it_should_be(tmp_path, monkeypatch, full):
+    findings, problems = verify.verify("brats", whole_brats(tmp_path, monkeypatch), full=full)
+    assert not problems and all(row.good for row in findings)
+    rows = told(findings)
+    assert rows["scans with t2w"] == rows["scans with seg"] == ("3", "3", True)
+    assert rows["scans with t1c"][:2] == ("0", "3")  # not read here
+    assert rows.get("labels") == (("0, 3", "0 to 3", True) if full else None)
+    assert rows["smallest image, pixels"][0] == "17 x 16"
+
+
+def test_scans_that_lack_a_volume_are_listed(tmp_path, monkeypatch):
+    root = whole_brats(tmp_path, monkeypatch, 5)
+    (root / "BraTS-GLI-00002-000/BraTS-GLI-00002-000-seg.nii.gz").unlink()
+    (root / "BraTS-GLI-00004-000/BraTS-GLI-00004-000-t2w.nii.gz").unlink()
+    for path in (root / "BraTS-GLI-00005-000").iterdir():
+        path.unlink()
+    findings, problems = verify.verify("brats", root)
+    rows = told(findings)
+    assert rows["scans"] == ("5", "5", True)
+    assert rows["scans with t2w"] == ("3", "5", False) == rows["scans with seg"]
+    assert len(problems) == 3
+    for line, scan, word in zip(problems, (2, 4, 5), ("no seg", "not there", "not"), strict=True):
+        assert f"BraTS-GLI-0000{scan}-000-t2w.nii.gz: {word}" in line
+
+
+def test_masks_are_checked(tmp_path, monkeypatch):
+    root = whole_brats(tmp_path, monkeypatch, 3)
+    one, two, three = sorted(root.rglob("*-seg.nii.gz"))
+    nibabel.save(nibabel.Nifti1Image(np.zeros((16, 16, 155), np.uint8), np.eye(4)), one)
+    nifti_with(two, lambda volume: volume.__setitem__((3, 5, 0), 4))
+    three.write_bytes(three.read_bytes()[:200])
+    _, quick = verify.verify("brats", root)
+    assert [line.split(":")[0] for line in quick] == [str(one), str(three)]
+    assert "mask of shape (16, 16) for an image of shape (17, 16)" in quick[0]
+    findings, full = verify.verify("brats", root, full=True)
+    assert "mask of shape (16, 16, 155) for an image of shape (16, 17, 155)" in full[0]
+    assert full[1] == f"{two}: label 4; 0 to 3 are expected"
+    assert f"{three}: cannot be read (EOFError" in full[2]
+    assert told(findings)["labels"] == ("0, 3, 4", "0 to 3", False)
+
+
+def test_full_reads_whole_volumes(tmp_path, monkeypatch):
+    root = whole_brats(tmp_path / "brats", monkeypatch, 2)
+    first = sorted(root.rglob("*-t2w.nii.gz"))[0]
+    nifti_with(first, lambda volume: volume.__setitem__((1, 2, 3), np.nan))
+    assert verify.verify("brats", root)[1] == []
+    assert verify.verify("brats", root, full=True)[1] == [f"{first}: 1 pixels are not finite"]
+    root = folder_of(tmp_path / "folder", 2)
+    volume = np.random.default_rng(0).normal(size=(9, 20, 24))
+    volume[0, 0, 0] = np.inf
+    np.save(root / "9.npy", volume)
+    found = verify.verify("folder", root, full=True)
+    assert found[1] == [f"{root}/9.npy: 1 pixels are not finite"]
+    assert told(found[0])["volumes of them"][0] == "1"
+
+
+def test_images_that_the_tables_list_and_the_disk_lacks(tmp_path):
+    views = ["PA", "AP", "PA", "LATERAL", "XTABLE"]
+    rows = [(f"d{i}", f"1000000{i}", view, "train") for i, view in enumerate(views)]
+    root = mimic_of(tmp_path, rows)
+    (root / "files/p10/p10000001/s50000001/d1.jpg").unlink()
+    findings, problems = verify.verify("mimic_cxr", root)
+    rows = told(findings)
+    assert rows["images in metadata"] == ("5", "377,110", False) and not problems
+    assert rows["of other views"][0] == "2" and rows["frontal images listed"][0] == "3"
+    assert rows["frontal images on disk"] == ("2", "3", False)
+    for path in root.rglob("*.jpg"):
+        path.unlink()
+    findings, problems = verify.verify("mimic_cxr", root)
+    assert told(findings)["frontal images on disk"] == ("0", "3", False) and not problems
+    with pytest.raises(ValueError, match="no image to show"):
+        verify.contact_sheet("mimic_cxr", root)
 
 
 def test_quick_looks_at_some_and_full_at_all(tmp_path):
@@ -69,12 +162,50 @@ def test_quick_looks_at_some_and_full_at_all(tmp_path):
     (root / "1.png").write_bytes(b"\x89PNG broken")
     png(root / "2.png", np.full((20, 24), 9, np.uint8))
     seen = []
-    verify.verify("folder", root, progress=lambda: seen.append(1))
-    assert len(seen) <= verify.QUICK
+    verify.verify("folder", root, progress=lambda *where: seen.append(where))
+    assert len(seen) <= verify.QUICK and seen[-1] == (len(seen), len(seen))
     findings, problems = verify.verify("folder", root, full=True)
-    assert told(findings)["images that can be used"] == ("118 of 120", "120", False)
+    assert told(findings)["of those looked at, can be used"] == ("118", "120", False)
     assert any("1.png: cannot be read" in line for line in problems)
     assert any("2.png: all pixels are 9" in line for line in problems)
+
+
+def test_images_smaller_than_the_study_needs(tmp_path):
+    root = folder_of(tmp_path, 3)
+    assert verify.verify("folder", root, hr_px=20)[1] == []
+    _, problems = verify.verify("folder", root, hr_px=21)
+    assert len(problems) == 3 and "20 x 24 pixels; at least 21 a side" in problems[0]
+
+
+def test_an_interruption_says_what_was_found(tmp_path, monkeypatch, capsys):
+    root = folder_of(tmp_path, 9)
+    png(root / "0.png", np.full((20, 24), 9, np.uint8))
+
+    def third(done, total):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    line = f"stopped after 3 of 9 images: 2 can be used, 1 problems, the first: {root}/0.png: all"
+    with pytest.raises(KeyboardInterrupt, match=line):
+        verify.verify("folder", root, progress=third)
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt("stopped after 3")
+
+    monkeypatch.setattr(verify, "verify", stop)
+    with pytest.raises(typer.Exit) as ended:
+        cli.verify_data("folder", root)
+    out, err = capsys.readouterr()
+    assert (ended.value.exit_code, out, err) == (130, "", "latentsr: stopped after 3\n")
+
+
+def test_a_set_below_the_folder_that_is_given(tmp_path):
+    rows = [(f"d{i}", f"1000000{i}", "PA", "train") for i in range(3)]
+    mrnet_of(tmp_path / "knees/MRNet-v1.0")
+    mimic_of(tmp_path / "chests/2.1.0", rows)
+    assert told(verify.verify("mrnet", tmp_path / "knees")[0])["exams in train"][0] == "4"
+    found = verify.verify("mimic_cxr", tmp_path / "chests")[0]
+    assert told(found)["frontal images on disk"] == ("3", "3", True)
 
 
 def test_what_cannot_be_verified(tmp_path):
@@ -89,12 +220,23 @@ def test_what_cannot_be_verified(tmp_path):
 def test_a_contact_sheet_shows_images_as_the_study_sees_them(tmp_path):
     root = folder_of(tmp_path / "set")
     (root / "9.png").write_bytes(b"")
-    found = verify.contact_sheet("folder", root, across=4, side_px=16)
-    names = sorted(path.name for path in root.glob("*.png"))
-    rows = -(-len(names) // 4)
-    assert found.shape == (rows * 16, 64) and found.dtype == np.uint8
-    first = pixels.prepare_pixels(pixels.read_image(root / names[0]), "folder", 16)
+    found = verify.contact_sheet("folder", root, side_px=16)
+    assert found.shape == (2 * 16, 8 * 16) and found.dtype == np.uint8
+    first = pixels.prepare_pixels(pixels.read_image(root / "0.png"), "folder", 16)
     assert np.array_equal(found[:16, :16], (255 * first).round().astype(np.uint8))
-    place = names.index("9.png")
-    broken = found[place // 4 * 16 :, place % 4 * 16 :][:16, :16]
+    broken = found[16:, :16]
     assert (broken == 128).all() or (broken == 127).all()
+
+
+def test_a_contact_sheet_shows_several_slices_of_a_volume(tmp_path):
+    for patient in range(1, 13):
+        brats_scan(tmp_path / "many", patient)
+    sheet = verify.contact_sheet("brats", tmp_path / "many", count=20, slices=5, side_px=16)
+    assert sheet.shape == (4 * 16, 5 * 16)  # four scans, one a row
+    volume = np.stack([IMAGE // 4 + 9 * z for z in range(15)]).astype(np.uint8)
+    (tmp_path / "few").mkdir()
+    np.save(tmp_path / "few/a.npy", volume)
+    sheet = verify.contact_sheet("folder", tmp_path / "few", count=6, side_px=16)
+    assert sheet.shape == (16, 6 * 16)  # the middle half of 15, evenly
+    tiles = sheet.reshape(16, 6, 16).transpose(1, 0, 2)  # (6, 16, 16)
+    assert np.all(np.diff(tiles.astype(int).mean((1, 2))) > 0)

@@ -8,71 +8,25 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import os
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
-from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from latentsr.datasets import formats, pixels
-from latentsr.datasets.pixels import Array
+from latentsr.datasets.records import LEFT_OUT, Record, broken, seeded_split, walk
+from latentsr.datasets.scans import brats
 
-BRATS_SCAN = re.compile(r"(BraTS-GLI-(\d{5})-(\d{3}))-t2w\.nii(\.gz)?")
-BRATS_DEPTH = 155
-MIN_PER_SPLIT = 3
+__all__ = ["brats", "folder", "images_below", "mimic_cxr", "mrnet"]
 
-
-@dataclass(frozen=True)
-class Record:
-    """One image of a set, before it is read; ``mask`` reads a lesion mask where there is one."""
-
-    image_id: str
-    subject_id: str
-    split: str  # "train" | "test"
-    path: Path
-    read: Callable[[], Array]
-    mask: Callable[[], Array] | None = None
-    mask_path: Path | None = None
-    pixel_mm: tuple[float, ...] | None = None  # rows, columns, where the file says
-    series: tuple[Path, ...] = ()  # all files of a DICOM series
-
-    @property
-    def files(self) -> list[Path]:
-        """Every file that the image comes from, its mask's too."""
-        return [path for path in (self.path, self.mask_path, *self.series) if path]
-
-
-def seeded_split(units: Sequence[str], test_fraction: float, seed: int) -> set[str]:
-    """Draw the units (subjects, or images) of the test split.
-
-    Examples
-    --------
-    >>> len(seeded_split([f"p{i}" for i in range(44)], 0.27, 42))
-    12
-    """
-    names = sorted(set(units))
-    count = max(MIN_PER_SPLIT, round(len(names) * test_fraction))
-    order = np.random.default_rng(seed).permutation(len(names))
-    return {names[i] for i in order[:count]}
-
-
-def walk(root: Path) -> Iterator[Path]:
-    """Yield what lies below a folder, at any depth; links to folders are followed, loops are not."""
-    inside = {root: {root.resolve()}}  # a folder: where it and all above it really lie
-    for where, folders, files in os.walk(root, followlinks=True):
-        above = inside.pop(Path(where))
-        for name in [*folders]:
-            path = Path(where) / name
-            if (real := path.resolve()) in above:
-                folders.remove(name)
-            else:
-                inside[path] = {*above, real}
-        yield from (Path(where) / name for name in (*folders, *files))
+CASE = re.compile(r"\d{1,4}")
+FRONTAL = ("PA", "AP")
+MIMIC_ID = re.compile(r"[\w-]+")  # each is a part of a path
 
 
 def _rows(path: Path) -> Iterator[list[str]]:
@@ -104,87 +58,27 @@ def mrnet(root: Path) -> list[Record]:
     """List an MRNet v1.0 folder: the middle sagittal slice of each exam.
 
     ``train-abnormal.csv`` and ``valid-abnormal.csv`` (no header) name the exams; train becomes
-    "train", valid "test". MRNet ships no patient ids: a subject is an exam.
+    "train", valid "test". MRNet ships no patient ids: a subject is an exam. An exam that is not
+    there is listed all the same; reading its record says so.
     """
     records = []
     for folder_name, split in (("train", "train"), ("valid", "test")):
         table = root / f"{folder_name}-abnormal.csv"
         if not table.is_file():
             raise ValueError(f"{table}: not found; it names the exams of this split")
-        for row in _rows(table):
+        for line, row in enumerate(_rows(table), start=1):
+            if not CASE.fullmatch(row[0].strip()):
+                wanted = "a number of four digits is needed, in a table without header"
+                raise ValueError(f"{table}: line {line}: case {row[0]!r}; {wanted}")
             case = row[0].strip().zfill(4)
             path = root / folder_name / "sagittal" / f"{case}.npy"
-            if not path.is_file():
-                raise ValueError(f"{table}: names exam {case}, but {path} is not there")
-            read = partial(pixels.read_middle_slice, path)
-            records.append(Record(case, case, split, path, read))
+            if path.is_file():
+                read, whole = partial(pixels.read_middle_slice, path), partial(np.load, path)
+                records.append(Record(case, case, split, path, read, whole=whole))
+            else:
+                told = f"not there, though {table.name} names exam {case}; get it again"
+                records.append(broken(case, case, split, path, told))
     return sorted(records, key=lambda record: record.image_id)
-
-
-def _nifti(folder_path: Path, stem: str) -> Path | None:
-    """Find a volume; some copies of BraTS hold a folder ``X.nii`` with the one file in it."""
-    for path in (folder_path / f"{stem}.nii.gz", folder_path / f"{stem}.nii"):
-        if path.is_dir():
-            inside = [p for p in sorted(path.iterdir()) if p.is_file() and ".nii" in p.name]
-            if len(inside) != 1:
-                raise ValueError(f"{path}: {len(inside)} NIfTI files in this folder; one is needed")
-            return inside[0]
-        if path.is_file():
-            return path
-    return None
-
-
-def brats_scans(root: Path) -> dict[str, tuple[str, Path]]:
-    """Find the T2w volume of every scan, at any depth: scan -> (patient, file)."""
-    scans: dict[str, tuple[str, Path]] = {}
-    for found in sorted(walk(root)):
-        inside = BRATS_SCAN.fullmatch(found.parent.name)  # of a folder X.nii, which is found too
-        if inside or not (match := BRATS_SCAN.fullmatch(found.name)):
-            continue
-        scan, patient = match.group(1, 2)
-        if scan in scans:
-            raise ValueError(f"{found}: scan {scan} is there twice, also as {scans[scan][1]}")
-        scans[scan] = (patient, found)
-    if not scans:
-        raise ValueError(f"{root}: no BraTS-GLI-XXXXX-YYY-t2w.nii.gz in it, at any depth")
-    return scans
-
-
-def scan_slices(scan: str, patient: str, found: Path, split: str, slices: int) -> list[Record]:
-    """List the slices of the middle half of one scan; the mask is any label above 0."""
-    path = _nifti(found.parent, f"{scan}-t2w") or found
-    segmentation = _nifti(found.parent, f"{scan}-seg")
-    records = []
-    for z in pixels.middle_half_slices(BRATS_DEPTH, slices).tolist():
-        mask = partial(pixels.read_label, segmentation, z) if segmentation else None
-        read = partial(pixels.read_slice, path, z)
-        image_id = f"{scan}_z{z:03d}"
-        records.append(Record(image_id, patient, split, path, read, mask, segmentation))
-    return records
-
-
-def brats(
-    root: Path, *, slices: int, test_fraction: float, seed: int, split_by: str = "subject"
-) -> list[Record]:
-    """List a BraTS 2023 GLI folder: ``slices`` axial T2w slices of the middle half of each scan.
-
-    In BraTS-GLI-XXXXX-YYY XXXXX is the patient and YYY the time point. Patients are split by
-    ``seed`` and keep all their scans on one side. Training uses every scan; a test patient
-    gives the earliest one only, so that each test patient weighs ``slices`` images. With
-    ``split_by`` "image" scans are split instead, all of them used, as the paper's code does: a
-    patient's follow-up may then be on the other side. The mask is any label above 0. Scans are
-    looked for at any depth below ``root``.
-    """
-    scans = brats_scans(root)
-    unit = {scan: scan if split_by == "image" else patient for scan, (patient, _) in scans.items()}
-    test = seeded_split([*unit.values()], test_fraction, seed)
-    records, seen = [], set()
-    for scan, (patient, found) in sorted(scans.items()):
-        split = "test" if unit[scan] in test else "train"
-        if split == "train" or patient not in seen or split_by == "image":
-            records += scan_slices(scan, patient, found, split, slices)
-        seen.add(patient)
-    return records
 
 
 def _mimic_table(root: Path, name: str) -> Path:
@@ -195,9 +89,34 @@ def _mimic_table(root: Path, name: str) -> Path:
     raise ValueError(f"{root}: no mimic-cxr-2.0.0-{name}.csv or .csv.gz in it")
 
 
-def mimic_rows(root: Path) -> int:
-    """Count the images that the metadata of a MIMIC-CXR-JPG folder lists."""
-    return sum(1 for _ in _table(_mimic_table(root, "metadata"), ("dicom_id",)))
+def mimic_views(root: Path) -> Counter[str]:
+    """Count the images that the metadata of a MIMIC-CXR-JPG folder lists, by their view."""
+    rows = _table(_mimic_table(root, "metadata"), ("dicom_id", "ViewPosition"))
+    return Counter(row["ViewPosition"] for row in rows)
+
+
+def mimic_listed(root: Path) -> Iterator[Record]:
+    """Yield the PA and AP views that the tables of a MIMIC-CXR-JPG folder list, there or not.
+
+    Their split is the official one: train, validate or test.
+    """
+    metadata, splits = _mimic_table(root, "metadata"), _mimic_table(root, "split")
+    official = {row["dicom_id"]: row["split"] for row in _table(splits, ("dicom_id", "split"))}
+    columns = ("dicom_id", "subject_id", "study_id", "ViewPosition")
+    for line, row in enumerate(_table(metadata, columns), start=2):
+        if row["ViewPosition"] not in FRONTAL:
+            continue
+        for column in columns[:3]:
+            if not MIMIC_ID.fullmatch(row[column]):
+                wanted = "letters, digits and hyphens are allowed"
+                raise ValueError(f"{metadata}: line {line}: {column} {row[column]!r}; {wanted}")
+        dicom, patient, study = (row[column] for column in columns[:3])
+        split = official.get(dicom)
+        if split not in ("train", "validate", "test"):
+            allowed = "allowed are train, validate, test"
+            raise ValueError(f"{splits}: split of image {dicom} is {split!r}; {allowed}")
+        path = root / "files" / f"p{patient[:2]}" / f"p{patient}" / f"s{study}" / f"{dicom}.jpg"
+        yield Record(dicom, patient, split, path, partial(pixels.read_image, path))
 
 
 def mimic_cxr(
@@ -205,28 +124,18 @@ def mimic_cxr(
 ) -> list[Record]:
     """List a MIMIC-CXR-JPG folder: its PA and AP views in the official split.
 
-    "validate" is left out. With ``split_by`` "image" all images are split at random instead,
-    whatever their patient, as the paper's code does. The tables list 377,110 images and most
-    people hold a part of them: an image that is not on disk is passed over. Subjects are patients.
+    "validate" is left out, and so is every view of another name. With ``split_by`` "image" all
+    images are split at random instead, whatever their patient, as the paper's code does. The
+    tables list 377,110 images and most people hold a part of them: an image that is not on disk
+    is passed over. Subjects are patients.
     """
-    metadata, splits = _mimic_table(root, "metadata"), _mimic_table(root, "split")
-    official = {row["dicom_id"]: row["split"] for row in _table(splits, ("dicom_id", "split"))}
-    records = []
-    for row in _table(metadata, ("dicom_id", "subject_id", "study_id", "ViewPosition")):
-        dicom, patient, study = row["dicom_id"], row["subject_id"], row["study_id"]
-        split = official.get(dicom)
-        if row["ViewPosition"] not in ("PA", "AP"):
-            continue
-        if split == "validate":
-            if split_by == "subject":
-                continue
-        elif split not in ("train", "test"):
-            allowed = "allowed are train, validate, test"
-            raise ValueError(f"{splits}: split of image {dicom} is {split!r}; {allowed}")
-        path = root / "files" / f"p{patient[:2]}" / f"p{patient}" / f"s{study}" / f"{dicom}.jpg"
-        if path.is_file():
-            records.append(Record(dicom, patient, split, path, partial(pixels.read_image, path)))
+    records = [
+        record
+        for record in mimic_listed(root)
+        if (record.split != "validate" or split_by == "image") and record.path.is_file()
+    ]
     if not records:
+        metadata = _mimic_table(root, "metadata")
         raise ValueError(f"{root}: none of the frontal images of {metadata.name} is in files/")
     if split_by == "image":
         test = seeded_split([record.image_id for record in records], test_fraction, seed)
@@ -235,7 +144,7 @@ def mimic_cxr(
 
 
 def _manifest(root: Path, manifest: Path) -> list[tuple[str, str, str]]:
-    """Rows (file, subject, split or "") of a manifest, each file checked to be in the folder."""
+    """Rows (file, subject, split or "") of a manifest, each file inside the folder, there or not."""
     listed: list[tuple[str, str, str]] = []
     seen: set[str] = set()
     for line, row in enumerate(_table(manifest, ("file", "subject"), ("split",)), start=2):
@@ -244,10 +153,6 @@ def _manifest(root: Path, manifest: Path) -> list[tuple[str, str, str]]:
         relative = PurePosixPath(name)
         if relative.is_absolute() or ".." in relative.parts:
             raise ValueError(f"{where}: file {name!r} lies outside the folder; keep it inside")
-        if not (root / name).is_file():
-            raise ValueError(
-                f"{where}: file {name!r} is not in {root}; mend the name or put it there"
-            )
         if not subject:
             raise ValueError(f"{where}: no subject for {name!r}; every file needs one")
         if split not in ("", "train", "test"):
@@ -268,10 +173,6 @@ def images_below(root: Path) -> list[Path]:
         for path in walk(root)
         if path.is_file() and not any(p.startswith(".") for p in path.relative_to(root).parts)
     )
-
-
-def _failing(told: str) -> Array:
-    raise ValueError(told)
 
 
 def folder(
@@ -298,10 +199,13 @@ def folder(
     manifest, said = root / "manifest.csv", {}
     if manifest.is_file():
         said = {row[0]: row[1:] for row in _manifest(root, manifest)}
-        paths = [root / name for name in said]
+        if (root / LEFT_OUT).is_file():
+            said = {name: rest for name, rest in said.items() if (root / name).is_file()}
+        paths = [root / name for name in said if (root / name).is_file()]
     else:
         paths = images_below(root)
     names = {path: path.relative_to(root).as_posix() for path in paths}
+    absent = {root / name: name for name in said if not (root / name).is_file()}
     stacks, problems = formats.find(
         paths, named=bool(said), key_of=lambda path: said.get(names[path])
     )
@@ -313,13 +217,13 @@ def folder(
         for place in stack.chosen(axis, fraction, slices):
             image_id = (stem if place is None else f"{stem}_{place[1]:03d}").replace("/", "-")
             read, mm = partial(stack.read, place, intensity), stack.spacing(place)
-            records.append(
-                Record(image_id, subject, split, path, read, pixel_mm=mm, series=stack.paths)
-            )
-    for path, told in problems.items():
-        name = names[path]
+            record = Record(image_id, subject, split, path, read, pixel_mm=mm, series=stack.paths)
+            records.append(record if place is None else replace(record, whole=stack.whole))
+    told = "not there, though manifest.csv names it; mend the name or put it there"
+    for path, problem in (problems | dict.fromkeys(absent, told)).items():
+        name = (names | absent)[path]
         subject, split = said.get(name, (name, ""))
-        records.append(Record(name, subject, split, path, partial(_failing, told)))
+        records.append(broken(name, subject, split, path, problem))
     if not records:
         kinds = "PNG, JPEG, TIFF, NPY, NPZ, NIfTI and DICOM"
         raise ValueError(f"{root}: no image in it; allowed are {kinds}, at any depth")
@@ -328,19 +232,3 @@ def folder(
     drawn = ("test" if unit in test else "train" for unit in units)
     whole = [replace(r, split=r.split or side) for r, side in zip(records, drawn, strict=True)]
     return sorted(whole, key=lambda record: (record.image_id, record.subject_id))
-
-
-def limited(
-    records: Sequence[Record],
-    split: str,
-    count: int | None,
-    usable: Callable[[Record], bool] = lambda record: True,
-) -> list[Record]:
-    """Keep at most ``count`` usable images of a split: every subject's first, then the second, ..."""
-    rank: dict[str, int] = {}
-    ranked = []
-    for record in sorted((r for r in records if r.split == split), key=lambda r: r.image_id):
-        rank[record.subject_id] = rank.get(record.subject_id, 0) + 1
-        ranked.append((rank[record.subject_id], record.image_id, record))
-    good = (item[2] for item in sorted(ranked, key=lambda item: item[:2]) if usable(item[2]))
-    return sorted(islice(good, count), key=lambda r: r.image_id)

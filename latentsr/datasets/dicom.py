@@ -34,6 +34,17 @@ def dataset(path: Path, *, only_header: bool) -> Any:
     return data
 
 
+def _lacking(syntax: Any) -> str:
+    """Say what is needed to decode compressed pixels; "" where it is installed."""
+    try:
+        if library().pixels.get_decoder(syntax).is_available:
+            return ""
+    except NotImplementedError:
+        return "pydicom has no decoder for it; use another copy"
+    plugin = "pylibjpeg-openjpeg" if "2000" in syntax.name else "pylibjpeg-libjpeg"
+    return f"a decoder for it is needed: `pip install pylibjpeg {plugin}`"
+
+
 def pixels_of(path: Path, window: bool) -> Array:
     """Read pixels after slope, intercept and, if asked, window; MONOCHROME1 turned round."""
     data = dataset(path, only_header=False)
@@ -41,14 +52,11 @@ def pixels_of(path: Path, window: bool) -> Array:
         raise ValueError(f"{data.get('PhotometricInterpretation')} pixels; grey is needed")
     try:
         stored = data.pixel_array
-    except (RuntimeError, NotImplementedError, AttributeError) as error:
+    except (RuntimeError, NotImplementedError, AttributeError):
         syntax = data.file_meta.TransferSyntaxUID
-        if not syntax.is_compressed:
-            raise
-        raise ValueError(
-            f"{syntax.name}: no decoder for it is here ({type(error).__name__}); install one that "
-            "pydicom knows, for instance pylibjpeg, or decompress the file"
-        ) from None
+        if syntax.is_compressed and (needs := _lacking(syntax)):
+            raise ValueError(f"{syntax.name}: {needs}, or decompress the file") from None
+        raise
     values = np.asarray(library().pixels.apply_modality_lut(stored, data), np.float64)
     dark = data.get("PhotometricInterpretation") == "MONOCHROME1"
     if window:

@@ -110,6 +110,10 @@ class Stack:
         )
         return rest[::-1] if self.kind == "nifti" else rest
 
+    def whole(self) -> Array:
+        """Read all of it, before any scaling."""
+        return _whole(self.kind, self.paths, False, _modified(self.paths))
+
     def read(self, place: tuple[int, int] | None, intensity: str) -> Array:
         """Read a slice upright: integers as they are ("range"), or floats scaled to [0, 1].
 
@@ -311,7 +315,7 @@ def find(
     """
     stacks: list[Stack] = []
     problems: dict[Path, str] = {}
-    series = []
+    series: list[Path] = []
     for path in paths:
         try:
             found = kind(path)
@@ -323,4 +327,6 @@ def find(
                 problems[path] = "cannot be read (no kind of image that is known); remove it"
         except Exception as error:  # noqa: BLE001 - Pillow, NumPy, nibabel: each has its own
             problems[path] = told(error)
+    if series:
+        dicom.library()  # one line where it is missing, not one a file
     return [*stacks, *_series(series, key_of, problems)], problems

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from latentsr.datasets import adapters, formats, pixels
-from latentsr.datasets.adapters import MIN_PER_SPLIT, Record
 from latentsr.datasets.pixels import Array
+from latentsr.datasets.records import LEFT_OUT, MIN_PER_SPLIT, Record, limited, walk
+from latentsr.datasets.scans import is_t2w
 from latentsr.datasets.sets import LAYOUTS, VOLUMES, SetEntry
 from latentsr.degrade import degrade
 from latentsr.scores import new_array, settle
@@ -31,8 +32,11 @@ def _list_problems(name: str, entry: SetEntry, records: Sequence[Record]) -> Ite
     side: dict[str, str] = {}
     for record in records:
         if record.image_id in seen:
-            files = f"{seen[record.image_id]} and {record.path}"
-            yield f"set {name}: image id {record.image_id} is there twice: {files}; rename one"
+            other_path = seen[record.image_id]
+            told = f"{other_path} and {record.path}; rename one"
+            if other_path == record.path:  # a table names it twice
+                told = f"{record.path}; mend {LAYOUTS[entry.adapter].tables or 'the folder'}"
+            yield f"set {name}: image id {record.image_id} is there twice: {told}"
         seen[record.image_id] = record.path
         other = side.setdefault(record.subject_id, record.split)
         if other != record.split and entry.split_by == "subject":
@@ -113,6 +117,8 @@ def list_images(
         records = getattr(adapters, entry.adapter)(root, **options.get(entry.adapter, {}))
     except ValueError as error:
         raise ValueError(f"set {name}: {error}") from None
+    if (root / LEFT_OUT).is_file():  # tables still name what was not gathered
+        records = [r for r in records if all(path.is_file() for path in r.files)]
     _refuse(list(_list_problems(name, entry, records)))
     return list(records)
 
@@ -140,7 +146,7 @@ def sampled(
                 return False
         return True
 
-    parts = (adapters.limited(records, split, count, usable) for split, count in limits.items())
+    parts = (limited(records, split, count, usable) for split, count in limits.items())
     return [record for part in parts for record in part]
 
 
@@ -208,7 +214,7 @@ def load_set(
     taken before any subject's second, in the order of the ids. ``test_fraction`` and ``seed``
     are for sets that bring no split of their own. With a ``folder`` each array is an npy file
     there, so that no set has to fit into memory. ``left_out`` collects a line for every image
-    that is not used: see `read_images`.
+    that is not used, by `latentsr data use` or here: see `read_images`.
 
     Returns
     -------
@@ -228,6 +234,8 @@ def load_set(
         name, entry, root, brain_slices=brain_slices, test_fraction=test_fraction, seed=seed
     )
     left_out = [] if left_out is None else left_out
+    if (root / LEFT_OUT).is_file():
+        left_out += (root / LEFT_OUT).read_text().splitlines()
     limits = {"train": train_images, "test": test_images}
     records = sampled(name, entry, records, hr_px, limits, left_out)
     less = f"after the limit of {train_images} and {test_images} images"
@@ -296,14 +304,14 @@ def recognise(root: Path) -> tuple[str, Path]:
     Returns ("mrnet" | "brats" | "mimic_cxr" | "folder", folder).
     """
     scans = False
-    for path in adapters.walk(root):  # of half a million files: no further than needed
+    for path in walk(root):  # of half a million files: no further than needed
         inner = path.parents[1]
         if path.parts[-2:] == ("train", "sagittal") and (inner / "valid/sagittal").is_dir():
             return "mrnet", inner
         is_table = path.name.startswith("mimic-cxr-2.0.0-metadata.csv")
         if is_table and (path.parent / "files").is_dir():
             return "mimic_cxr", path.parent
-        scans = scans or bool(adapters.BRATS_SCAN.fullmatch(path.name))
+        scans = scans or is_t2w(path.name)
     if scans:
         return "brats", root
     return "folder", root

@@ -45,6 +45,15 @@ def header(path: Path) -> Any:
     return found
 
 
+def pixel_mm(path: Path) -> tuple[float, float] | None:
+    """Read the pixel size (rows, columns) of an axial slice as it is stored; None where unknown."""
+    try:
+        across, down, *_ = header(path).get_zooms()
+    except Exception:  # noqa: BLE001 - who reads the voxels says what is wrong with the file
+        return None
+    return float(down), float(across)
+
+
 def canonical(path: Path) -> Array:
     """Read a NIfTI volume with its axes turned: x to the right, y to the front, z to the head."""
     import nibabel
@@ -54,6 +63,13 @@ def canonical(path: Path) -> Array:
     image = getattr(nibabel, f"{kind}Image").from_bytes(unpacked(path))
     volume = np.asarray(nibabel.as_closest_canonical(image).dataobj)
     return volume.reshape(without_ones(volume.shape))
+
+
+def stored(path: Path) -> Array:
+    """Read a NIfTI volume as it is stored, whatever its axes."""
+    import nibabel
+
+    return np.asarray(nibabel.load(path).dataobj)  # type: ignore[attr-defined]
 
 
 def without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from PIL import Image
 
 Array = NDArray[Any]
 ANATOMIES = ("knee", "brain", "chest", "folder")
+BRAIN_LEAST = 240 / 256  # BraTS slices have 240 pixels a side and the paper enlarges them to 256
 
 
 def middle_half_slices(depth: int, count: int) -> NDArray[np.int_]:
@@ -64,7 +66,8 @@ def prepare_pixels(
     image : (H, W) uint8, int16, uint16 or float
         Integers are scaled by the range of their type (uint8 by 255); floats lie in [0, 1].
     anatomy : {"knee", "brain", "chest", "folder"}
-        A brain slice is scaled by its own minimum and maximum instead; the others are alike.
+        A brain slice is scaled by its own minimum and maximum instead, and may be enlarged a
+        little, from 240 pixels to 256 as the paper does; the others are alike.
     hr_px : int
         Side of the result in pixels.
     how : {"crop", "pad"}
@@ -89,9 +92,11 @@ def prepare_pixels(
         raise ValueError(f"anatomy: {anatomy!r}; allowed are {', '.join(ANATOMIES)}")
     if image.ndim != 2:
         raise ValueError(f"image of shape {image.shape}; a grey image (height, width) is needed")
-    if (max(image.shape) if how == "pad" else min(image.shape)) < hr_px:
+    least = math.ceil(hr_px * BRAIN_LEAST) if anatomy == "brain" else hr_px
+    if (max(image.shape) if how == "pad" else min(image.shape)) < least:
         height, width = image.shape
-        raise ValueError(f"{height} x {width} pixels; at least {hr_px} (hr_px) a side are needed")
+        told = f"at least {least} a side are needed (hr_px: {hr_px})"
+        raise ValueError(f"{height} x {width} pixels; {told}")
     if not np.isfinite(image).all():
         count = int((~np.isfinite(image)).sum())
         raise ValueError(f"{count} pixels are not finite (nan or inf); every pixel needs a number")
@@ -139,7 +144,7 @@ def read_image(path: Path) -> Array:
 def read_middle_slice(path: Path) -> Array:
     """Read slice S // 2 of an MRNet exam (S, 256, 256)."""
     exam = np.load(path, mmap_mode="r")
-    if exam.ndim != 3:
+    if exam.ndim != 3 or 0 in exam.shape:
         raise ValueError(f"array of shape {exam.shape}; (slices, height, width) is needed")
     return np.array(exam[len(exam) // 2])
 
@@ -156,6 +161,8 @@ def read_slice(path: Path, index: int) -> Array:
     volume = _volume(path, path.stat().st_mtime_ns)
     if volume.ndim != 3:
         raise ValueError(f"volume of shape {volume.shape}; three axes are needed")
+    if index >= volume.shape[2]:
+        raise ValueError(f"volume of {volume.shape[2]} slices; those to be sampled lie beyond")
     return volume[:, :, index].T
 
 

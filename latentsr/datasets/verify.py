@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from latentsr.datasets import adapters, formats, pixels
-from latentsr.datasets.adapters import Record
+from latentsr.datasets import adapters, formats, nifti, pixels, scans
+from latentsr.datasets.load import recognise
 from latentsr.datasets.pixels import Array
+from latentsr.datasets.records import Record
 from latentsr.datasets.sets import LAYOUTS
 
 QUICK = 50  # images that are opened without --full, evenly spread
-EXPECTED = {  # as the data sets' own pages give them
+EXPECTED = {  # as the data sets' own pages give them; of BraTS as book/access.md cites
     "mrnet": {"exams in train": 1130, "exams in test": 120},
+    "brats": {"scans": 1251},
     "mimic_cxr": {"images in metadata": 377110},
 }
-SHAPES = {"mrnet": ("uint8", (None, 256, 256)), "brats": (None, (240, 240, 155))}
+SHAPES: dict[str, tuple[int | None, ...]] = {"mrnet": (None, 256, 256), "brats": (240, 240, 155)}
+TYPES = {"mrnet": "uint8", "mimic_cxr": "uint8"}
+LABELS = {0.0, 1.0, 2.0, 3.0}  # of a BraTS segmentation
+ACROSS = 8  # images in a row of a contact sheet
+NOT_READ = "not read here"
 
 
 @dataclass(frozen=True)
@@ -29,69 +35,168 @@ class Finding:
     found: str
     expected: str = ""
     good: bool = True
+    note: str = ""
 
 
-def records_of(layout: str, root: Path) -> list[Record]:
-    """List a folder by its layout, one slice a volume."""
-    if layout == "brats":
-        scans = adapters.brats_scans(root).items()
-        listed = [adapters.scan_slices(scan, *place, "train", 1) for scan, place in scans]
-        return [record for records in listed for record in records]
-    if layout == "folder":
-        return adapters.folder(root, split_by="image", slices=1, test_fraction=0.2, seed=0)
-    return {"mrnet": adapters.mrnet, "mimic_cxr": adapters.mimic_cxr}[layout](root)
+@dataclass
+class Look:
+    """What opening some files gave so far."""
+
+    opened: int = 0
+    good: int = 0
+    problems: list[str] = field(default_factory=list)
+    sizes: set[tuple[int, ...]] = field(default_factory=set)
+    types: set[str] = field(default_factory=set)
+    labels: set[float] = field(default_factory=set)
 
 
-def _counts(layout: str, root: Path, records: Sequence[Record]) -> Iterator[Finding]:
-    expected = EXPECTED.get(layout, {})
-    counts = {"images listed": len(records), "subjects": len({r.subject_id for r in records})}
+def _count(what: str, found: int, expected: int | None = None, note: str = "") -> Finding:
+    told = "" if expected is None else f"{expected:,}"
+    return Finding(what, f"{found:,}", told, bool(note) or expected in (None, found), note)
+
+
+def _mrnet(root: Path) -> tuple[list[Finding], list[Record]]:
+    records, expected = adapters.mrnet(root), EXPECTED["mrnet"]
+    rows = []
+    for split in ("train", "test"):
+        what = f"exams in {split}"
+        rows.append(_count(what, sum(r.split == split for r in records), expected.get(what)))
+    rows.append(_count("sagittal series of them", sum(not r.fault for r in records), len(records)))
+    strays = set(root.glob("*/sagittal/*.npy")) - {record.path for record in records}
+    rows.append(_count("sagittal series in no table", len(strays), 0))
+    for plane in ("axial", "coronal"):
+        there = sum(1 for _ in root.glob(f"*/{plane}/*.npy"))
+        rows.append(_count(f"{plane} series", there, len(records), NOT_READ))
+    return rows, records
+
+
+def _brats(root: Path, slices: int) -> tuple[list[Finding], list[Record]]:
+    found = scans.find_scans(root)
+    rows = [_count("scans", len(found), EXPECTED["brats"].get("scans"))]
+    rows.append(_count("patients", len({scan.patient for scan in found})))
+    for kind in scans.KINDS:
+        there = sum(kind in scan.kinds for scan in found)
+        note = "" if kind in ("t2w", "seg") else NOT_READ
+        rows.append(_count(f"scans with {kind}", there, len(found), note))
+    return rows, [record for scan in found for record in scans.scan_slices(scan, "train", slices)]
+
+
+def _mimic(root: Path) -> tuple[list[Finding], list[Record]]:
+    views = adapters.mimic_views(root)
+    listed = list(adapters.mimic_listed(root))
+    there = [record for record in listed if record.path.is_file()]
+    total = sum(views.values())
+    return [
+        _count("images in metadata", total, EXPECTED["mimic_cxr"].get("images in metadata")),
+        _count("of other views", total - len(listed), note=NOT_READ),
+        _count("frontal images listed", len(listed)),
+        _count("frontal images on disk", len(there), len(listed)),
+        _count("patients of those on disk", len({record.subject_id for record in there})),
+    ], there
+
+
+def _inner(layout: str, root: Path) -> Path:
+    """Return the folder that holds the tables: archives unpack into folders of their own."""
+    tables = LAYOUTS[layout].tables if layout != "folder" else ""
+    if tables and not any(root.glob(tables)):
+        known, inner = recognise(root)
+        return inner if known == layout else root
+    return root
+
+
+def listed(layout: str, root: Path, slices: int = 1) -> tuple[list[Finding], list[Record]]:
+    """Count what a folder lists beside what it should, and list its images; nothing is opened."""
     if layout == "mrnet":
-        for split in ("train", "test"):
-            counts[f"exams in {split}"] = sum(r.split == split for r in records)
+        return _mrnet(root)
     if layout == "brats":
-        counts["with a segmentation"] = sum(r.mask is not None for r in records)
+        return _brats(root, slices)
     if layout == "mimic_cxr":
-        counts["images in metadata"] = adapters.mimic_rows(root)
-    for what, count in counts.items():
-        wanted = expected.get(what)
-        told = "" if wanted is None else f"{wanted:,}"
-        yield Finding(what, f"{count:,}", told, wanted in (None, count))
+        return _mimic(root)
+    drawn = {"split_by": "image", "test_fraction": 0.2, "seed": 0}
+    records = adapters.folder(root, slices=slices, **drawn)  # type: ignore[arg-type]
+    return [
+        _count("images and volumes", len({record.path for record in records})),
+        _count("volumes of them", len({r.path for r in records if r.whole})),
+        _count("subjects", len({record.subject_id for record in records})),
+    ], records
 
 
-def _wrong(layout: str, record: Record, image: Array) -> str:
-    """Say what is wrong with an image that could be read; "" where nothing is."""
-    dtype, shape = SHAPES.get(layout, (None, ()))
-    if shape:
-        header = formats.opened(record.path, "npy" if layout == "mrnet" else "nifti")
-        known = [(a, b) for a, b in zip(shape, header.shape, strict=True) if a is not None]
-        if any(a != b for a, b in known):
-            return f"shape {header.shape}; {shape} is expected"
-    if dtype and str(image.dtype) != dtype:
-        return f"pixels of type {image.dtype}; {dtype} is expected"
+def _shape(layout: str, record: Record) -> tuple[int, ...]:
+    """Read the shape of a volume from its header."""
+    if layout == "brats":
+        return tuple(nifti.header(record.path).get_data_shape())
+    return formats.opened(record.path, "npy").shape
+
+
+def _wrong(image: Array) -> str:
+    if image.dtype.kind not in "uif":
+        return f"numbers of type {image.dtype}; integers or floats are needed"
     if not np.isfinite(image).all():
         return f"{int((~np.isfinite(image)).sum())} pixels are not finite"
     if np.ptp(image) == 0:
         return f"all pixels are {image.flat[0]}"
-    if record.mask and (mask := record.mask()).shape != image.shape:
-        return f"mask of shape {mask.shape} for an image of shape {image.shape}"
     return ""
 
 
-def _opened(
-    layout: str, records: Sequence[Record], progress: Callable[[], object]
-) -> Iterator[tuple[Record, str, tuple[int, ...]]]:
-    """Read images and masks; yield each with what is wrong with it and its shape."""
-    for record in records:
-        progress()
+def _image(layout: str, record: Record, full: bool, hr_px: int, look: Look) -> str:
+    """Read an image, with ``full`` its whole volume; say what is wrong with it, "" for nothing."""
+    image = record.read()
+    whole = record.whole() if full and record.whole else image
+    look.types.add(str(whole.dtype))
+    if wanted := SHAPES.get(layout):
+        shape = whole.shape if whole.ndim == 3 else _shape(layout, record)
+        fits = [want in (None, have) for want, have in zip(wanted, shape, strict=False)]
+        if len(shape) != len(wanted) or not all(fits):
+            return f"shape {shape}; {wanted} is expected"
+    if layout in TYPES and str(whole.dtype) != TYPES[layout]:
+        return f"pixels of type {whole.dtype}; {TYPES[layout]} is expected"
+    if told := _wrong(whole):
+        return told
+    pixels.prepare_pixels(image, LAYOUTS[layout].anatomy, hr_px)
+    look.sizes.add(image.shape)
+    return ""
+
+
+def _mask(record: Record, full: bool, look: Look) -> str:
+    """Read a mask, with ``full`` the whole segmentation; say what is wrong with it."""
+    if not record.mask or not record.mask_path:
+        return ""
+    mask = nifti.stored(record.mask_path) if full else record.mask()
+    shape = _shape("brats", record) if full else record.read().shape
+    if mask.shape != shape:
+        return f"mask of shape {mask.shape} for an image of shape {shape}"
+    labels = {float(label) for label in np.unique(mask)} if full else set()
+    look.labels |= labels
+    if strange := sorted(labels - LABELS):
+        return f"label {strange[0]:g}; 0 to 3 are expected"
+    return ""
+
+
+def _open(layout: str, record: Record, full: bool, hr_px: int, look: Look) -> None:
+    before = len(look.problems)
+    checks: list[tuple[Path, Callable[[], str]]] = [
+        (record.path, lambda: _image(layout, record, full, hr_px, look))
+    ]
+    if record.mask_path:
+        checks.append((record.mask_path, lambda: _mask(record, full, look)))
+    for path, check in checks:
         try:
-            image = record.read()
-            yield record, _wrong(layout, record, image), image.shape
+            told = check()
         except Exception as error:  # noqa: BLE001 - every reader raises its own kinds
-            yield record, formats.told(error), ()
+            told = formats.told(error)
+        if told:
+            look.problems.append(f"{path}: {told}")
+    look.opened += 1
+    look.good += len(look.problems) == before
 
 
 def verify(
-    layout: str, root: Path, *, full: bool = False, progress: Callable[[], object] = lambda: None
+    layout: str,
+    root: Path,
+    *,
+    full: bool = False,
+    hr_px: int = 1,
+    progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> tuple[list[Finding], list[str]]:
     """Compare a folder with what its layout should hold; return findings and problem lines.
 
@@ -101,51 +206,97 @@ def verify(
     root : Path
         As the layout wants it.
     full : bool
-        Read every image; else `QUICK` of them, evenly spread.
+        Open every image that the study may read, volumes and segmentations as a whole; else
+        `QUICK` of them, evenly spread, and of a volume the middle slice.
+    hr_px : int
+        Side of the study's images: smaller ones are a problem.
     progress : callable
-        Called after every image.
+        Called after every image with how many were opened, and how many will be.
 
     Raises
     ------
     ValueError
         When the layout is unknown or the folder cannot be listed at all.
+    KeyboardInterrupt
+        When it is interrupted, with a line that says what was found until then.
     """
     if layout not in LAYOUTS:
         raise ValueError(f"layout: {layout!r}; allowed are {', '.join(LAYOUTS)}")
     if not root.is_dir():
         raise ValueError(f"{root}: not a folder")
-    records = records_of(layout, root)
-    findings = list(_counts(layout, root, records))
-    step = 1 if full else max(1, -(-len(records) // QUICK))
-    looked = list(_opened(layout, records[::step], progress))
-    problems = [f"{record.path}: {told}" for record, told, _ in looked if told]
-    if sizes := [shape for *_, shape in looked if len(shape) == 2]:
-        height, width = min(sizes, key=lambda shape: (min(shape), max(shape)))
-        findings.append(Finding("smallest image, pixels", f"{height} x {width}"))
-    good = f"{len(looked) - len(problems)} of {len(looked)}"
-    findings.append(Finding("images that can be used", good, f"{len(looked)}", not problems))
-    return findings, problems
+    findings, records = listed(layout, _inner(layout, root))
+    faults = [f"{record.path}: {record.fault}" for record in records if record.fault]
+    look = Look(opened=len(faults), problems=[*faults])
+    sound = [record for record in records if not record.fault]
+    chosen = sound if full else sound[:: max(1, -(-len(sound) // QUICK))]
+    try:
+        for done, record in enumerate(chosen, start=1):
+            _open(layout, record, full, hr_px, look)
+            progress(done, len(chosen))
+    except KeyboardInterrupt:
+        total, count = len(faults) + len(chosen), len(look.problems)
+        told = f"stopped after {look.opened} of {total} images: {look.good} can be used"
+        told += f", {count} problems" * (count > 0)
+        first = f", the first: {look.problems[0]}" if look.problems else ""
+        raise KeyboardInterrupt(told + first) from None
+    return [*findings, *_seen(layout, look)], look.problems
+
+
+def _seen(layout: str, look: Look) -> Iterable[Finding]:
+    """Say what the opened files hold."""
+    if look.types:
+        wanted = TYPES.get(layout, "")
+        good = not wanted or look.types == {wanted}
+        yield Finding("pixel types as read", ", ".join(sorted(look.types)), wanted, good)
+    if look.labels:
+        good = look.labels <= LABELS
+        yield Finding(
+            "labels", ", ".join(f"{label:g}" for label in sorted(look.labels)), "0 to 3", good
+        )
+    if look.sizes:
+        height, width = min(look.sizes, key=lambda shape: (min(shape), max(shape)))
+        yield Finding("smallest image, pixels", f"{height} x {width}")
+    good = look.good == look.opened
+    yield Finding("of those looked at, can be used", f"{look.good:,}", f"{look.opened:,}", good)
 
 
 def contact_sheet(
-    layout: str, root: Path, *, count: int = 48, across: int = 8, side_px: int = 128
+    layout: str, root: Path, *, count: int = 48, slices: int = 5, side_px: int = 128
 ) -> Array:
-    """Return one picture of ``count`` images, evenly spread over a folder, as the study sees them.
+    """Return one picture of about ``count`` images, evenly spread over a folder, as the study sees them.
 
     Prepared as the study prepares them, at ``side_px``, with the layout's own settings; one that
-    cannot be used is a grey square. ``(rows * side_px, across * side_px)`` uint8.
+    cannot be used is a grey square. A volume shows ``slices``, more where there are few volumes,
+    and up to eight fill a row; an MRNet exam shows the one that the study reads.
+    ``(rows * side_px, across * side_px)`` uint8.
     """
-    records = records_of(layout, root)
-    places = np.linspace(0, len(records) - 1, min(count, len(records))).round().astype(int)
+    volumes = _volumes(layout, root, slices)
+    if sum(map(len, volumes)) < count:
+        slices = -(-count // len(volumes))
+        volumes = _volumes(layout, root, slices)
+    wanted = -(-count * len(volumes) // sum(map(len, volumes)))
+    places = np.linspace(0, len(volumes) - 1, min(wanted, len(volumes))).round().astype(int)
     anatomy, tiles = LAYOUTS[layout].anatomy, []
-    for place in places:
+    for record in [record for place in places for record in volumes[place]]:
         try:
-            tile = pixels.prepare_pixels(records[place].read(), anatomy, side_px)
+            tile = pixels.prepare_pixels(record.read(), anatomy, side_px)
         except Exception:  # noqa: BLE001 - `verify` says what is wrong with it
             tile = np.full((side_px, side_px), 0.5, np.float32)
         tiles.append(tile)
+    longest = max(map(len, volumes))
+    across = longest if 1 < longest <= ACROSS else ACROSS
     rows = -(-len(tiles) // across)
     tiles += [np.zeros_like(tiles[0])] * (rows * across - len(tiles))
     grid = np.stack(tiles).reshape(rows, across, side_px, side_px)
     whole = grid.transpose(0, 2, 1, 3).reshape(rows * side_px, across * side_px)
     return (255 * whole).round().astype(np.uint8)
+
+
+def _volumes(layout: str, root: Path, slices: int) -> list[list[Record]]:
+    """List the images of a folder, those of one volume together."""
+    volumes: dict[Path, list[Record]] = {}
+    for record in listed(layout, _inner(layout, root), slices)[1]:
+        volumes.setdefault(record.path, []).append(record)
+    if not volumes:
+        raise ValueError(f"{root}: no image to show")
+    return list(volumes.values())
