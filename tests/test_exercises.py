@@ -1,11 +1,20 @@
 """The grader tells right from wrong and gives nothing away; exercises and solutions agree."""
 
+import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from latentsr import exercises
+from latentsr import book, exercises, notebook
+
+FOLDER = Path(__file__).parents[1] / "notebooks" / "exercises"
+
+
+def tagged(path, tag):
+    found = json.loads(path.read_text())["cells"]
+    return ["".join(c["source"]) for c in found if tag in c["metadata"].get("tags", [])]
 
 
 @pytest.mark.parametrize("empty", [None, ..., "", "  "])
@@ -86,3 +95,35 @@ def test_a_function_that_spoils_its_arguments_spoils_no_other_call():
     data = np.zeros(3)
     right = exercises.function(5, spoil, lambda x: (x + 1).sum(), [(data,), (data,)])
     assert right == "5: right" and not data.any()
+
+
+@pytest.mark.parametrize("stem", notebook.STEMS)
+def test_exercise_and_solution_ask_the_same(stem):
+    def asked(path):
+        found = json.loads(path.read_text())["cells"][1:]
+        given = (c for c in found if not {"answer", "why"} & set(c["metadata"].get("tags", [])))
+        return [(c["metadata"], "".join(c["source"]).replace("../", "")) for c in given]
+
+    exercise, solution = FOLDER / f"{stem}.ipynb", FOLDER / "solutions" / f"{stem}.ipynb"
+    assert asked(exercise) == asked(solution)
+    empty, answered = tagged(exercise, "answer"), tagged(solution, "answer")
+    assert 3 <= len(empty) <= 4
+    assert len(empty) == len(answered) == len(tagged(exercise, "check"))
+    assert len(tagged(solution, "why")) == len(answered) and not tagged(exercise, "why")
+    assert all("..." in cell for cell in empty) and not any("..." in cell for cell in answered)
+
+
+def test_every_exercise_has_a_solution_and_every_chapter_both():
+    for folder in (FOLDER, FOLDER / "solutions"):
+        assert sorted(path.stem for path in folder.glob("*.ipynb")) == notebook.STEMS
+
+
+def test_a_page_folds_each_solution_up_below_its_exercise():
+    texts = [(FOLDER / part / "01_data.ipynb").read_text() for part in ("", "solutions")]
+    cells = json.loads(book.exercise_page(*texts))["cells"]
+    whys = tagged(FOLDER / "solutions" / "01_data.ipynb", "why")
+    for cell, below in zip(cells, cells[1:], strict=False):
+        if "check" in cell["metadata"].get("tags", []):
+            assert below["source"].startswith("::::{dropdown} Solution")
+            assert whys.pop(0) in below["source"]
+    assert whys == [] and len({cell["id"] for cell in cells}) == len(cells)
