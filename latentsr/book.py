@@ -65,6 +65,10 @@ def exercise_page(exercise: str, solution: str) -> str:
     for cell in page["cells"]:
         cells.append(cell)
         if "check" in cell["metadata"].get("tags", []):
+            words = {
+                f"code_prompt_{word.lower()}": f"{word} the check" for word in ("Show", "Hide")
+            }
+            cell["metadata"]["mystnb"] = words
             code, why = next(below)
             text = f"::::{{dropdown}} Solution\n```python\n{code}\n```\n\n{why}\n::::"
             more = {"cell_type": "markdown", "id": f"solution-{len(cells)}", "metadata": {}}

@@ -126,4 +126,5 @@ def test_a_page_folds_each_solution_up_below_its_exercise():
         if "check" in cell["metadata"].get("tags", []):
             assert below["source"].startswith("::::{dropdown} Solution")
             assert whys.pop(0) in below["source"]
+            assert cell["metadata"]["mystnb"]["code_prompt_show"] == "Show the check"
     assert whys == [] and len({cell["id"] for cell in cells}) == len(cells)
