@@ -15,6 +15,7 @@ from typing import Any
 from latentsr import notebook, pages, params, registry, run_record
 
 BOOK, WORK = Path("book"), notebook.SCRATCH / "book"
+EXERCISES = Path("notebooks/exercises")
 PLACEHOLDER = '<p class="run-record"></p>'  # stands in book/intro.md
 
 
@@ -51,6 +52,30 @@ def titled(text: str, run: str) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
+def _tagged(content: Mapping[str, Any], tag: str) -> list[str]:
+    cells = (c for c in content["cells"] if tag in c["metadata"].get("tags", []))
+    return ["".join(cell["source"]) for cell in cells]
+
+
+def exercise_page(exercise: str, solution: str) -> str:
+    """Return a notebook of exercises with the solution of each below it, folded up."""
+    page, solved = json.loads(exercise), json.loads(solution)
+    below = iter(zip(_tagged(solved, "answer"), _tagged(solved, "why"), strict=True))
+    cells = []
+    for cell in page["cells"]:
+        cells.append(cell)
+        if "check" in cell["metadata"].get("tags", []):
+            words = {
+                f"code_prompt_{word.lower()}": f"{word} the check" for word in ("Show", "Hide")
+            }
+            cell["metadata"]["mystnb"] = words
+            code, why = next(below)
+            text = f"::::{{dropdown}} Solution\n```python\n{code}\n```\n\n{why}\n::::"
+            more = {"cell_type": "markdown", "id": f"solution-{len(cells)}", "metadata": {}}
+            cells.append({**more, "source": text})
+    return json.dumps({**page, "cells": cells}, indent=1, ensure_ascii=False) + "\n"
+
+
 def gather(settings: Mapping[str, Any], results: Path) -> None:
     """Fill book/notebooks and book/generated anew from the files of one profile's run."""
     mend = f"not there; run `make repro PROFILE={results.name}` first"
@@ -69,6 +94,11 @@ def gather(settings: Mapping[str, Any], results: Path) -> None:
         for vae in settings["autoencoders"].vaes:  # the places of own files are nobody's business
             text = text.replace(vae, registry.label(vae))
         (BOOK / "notebooks" / f"{name}.ipynb").write_text(titled(text, run))
+    (BOOK / "notebooks" / "exercises").mkdir()
+    for stem in notebook.STEMS:
+        asked = EXERCISES / f"{stem}.ipynb"
+        text = exercise_page(asked.read_text(), (EXERCISES / "solutions" / asked.name).read_text())
+        (BOOK / "notebooks" / "exercises" / asked.name).write_text(text)
     roots = [results, *(results / "autoencoders" / name for name in sets)]
     arms = [registry.folder(vae) for vae in settings["autoencoders"].arms]
     roots += [results / "arms" / name / arm for name in sets for arm in arms]

@@ -210,13 +210,33 @@ def start(stem: str, namespace: MutableMapping[str, Any]) -> tuple[Path, Path]:
         namespace.update(vars(profile[block_name(stem)]))
         print(f"reading {inputs} with the parameters of {found}")
         return inputs, SCRATCH / inputs.name
-    command = [sys.executable, "-m", "latentsr.scratch", stem]
+    _make_smoke(stem)
+    return inputs, Path(namespace["outputs"])
+
+
+def _make_smoke(stem: str, *options: str) -> None:
+    """Make the smoke inputs of a chapter under ``.scratch``, and say what takes the time."""
+    command = [sys.executable, "-m", "latentsr.scratch", stem, *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout or ():
             print(line, end="", flush=True)
     if process.returncode:
         raise ValueError(f"{stem}: its inputs could not be made (see the lines above)")
-    return inputs, Path(namespace["outputs"])
+
+
+def results(stem: str, inputs: str) -> Path:
+    """Open the exercises to a chapter: go to the repository and return where its results lie.
+
+    Those of ``results/<profile>`` as they are; smoke results are made under ``.scratch``, the
+    chapter's own among them.
+    """
+    os.chdir(repository())
+    folder = Path(inputs)
+    if folder.parts[:1] == SCRATCH.parts:
+        _make_smoke(stem, "--itself")
+    elif not (folder / "data").is_dir():
+        raise ValueError(f"inputs: {inputs} is not there; run `make repro PROFILE={folder.name}`")
+    return folder
 
 
 def study(inputs: Path) -> dict[str, Any]:

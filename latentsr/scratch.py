@@ -60,8 +60,11 @@ def _make(job: tuple[str, dict[str, str]]) -> str:
     return f"{notebook.label(stem, run)}: {time.monotonic() - started:.0f} s"
 
 
-def upstream(stem: str) -> None:
-    """Make what ``stem`` reads, with the smoke profile, under ``.scratch``; reuse what is there."""
+def upstream(stem: str, itself: bool = False) -> None:
+    """Make what ``stem`` reads, with the smoke profile, under ``.scratch``; reuse what is there.
+
+    With ``itself`` the chapter's own results too, for its exercises.
+    """
     quiet = {notebook.IN_STAGE: "1", "MPLBACKEND": "agg", "TQDM_DISABLE": "1"}
     os.environ.update({**quiet, "OMP_NUM_THREADS": "1"})  # one core a run
     settings = params.read(SMOKE)
@@ -74,7 +77,7 @@ def upstream(stem: str) -> None:
         phantoms.write(data, **vars(settings["phantoms"]))
         marker.write_text(sha)
     with ProcessPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for earlier in notebook.STEMS[: notebook.STEMS.index(stem)]:
+        for earlier in notebook.STEMS[: notebook.STEMS.index(stem) + itself]:
             marker, sha = done / earlier, _fingerprint(earlier)
             if marker.exists() and marker.read_text() == sha:
                 continue
@@ -90,6 +93,6 @@ if __name__ == "__main__":
         with open(notebook.SCRATCH / "lock", "w") as lock:
             # two chapters opened at once take turns
             fcntl.flock(lock, fcntl.LOCK_EX)
-            upstream(sys.argv[1])
+            upstream(sys.argv[1], itself="--itself" in sys.argv)
     except ValueError as error:
         sys.exit(str(error))

@@ -93,6 +93,7 @@ def workspace(tmp_path, monkeypatch):
     """Change into a throw-away copy of the book with a made-up smoke run."""
     ignore = shutil.ignore_patterns("_build", "notebooks", "generated")
     shutil.copytree(BOOK, tmp_path / "book", ignore=ignore)
+    shutil.copytree(REPOSITORY / book.EXERCISES, tmp_path / book.EXERCISES)
     for name in ("README.md", "dvc.yaml"):
         shutil.copy(REPOSITORY / name, tmp_path)
     shutil.copy(REPOSITORY / "profiles" / "smoke.yaml", tmp_path / "params.yaml")
@@ -123,6 +124,7 @@ def test_every_page_of_the_contents_exists_or_is_made():
     smoke = params.read(REPOSITORY / "profiles" / "smoke.yaml")
     made = {f"notebooks/{name}" for _, name, _ in book.chapters(smoke, ["knee", "brain"])}
     made |= {"generated/results", "generated/provenance"}
+    made |= {f"notebooks/exercises/{stem}" for stem in notebook.STEMS}
     files = {entry["file"] for entry in CHAPTERS if "file" in entry} | {TOC["root"]}
     assert files - made == {p.stem for p in BOOK.glob("*.md")}
     assert {entry["glob"] for entry in CHAPTERS if "glob" in entry} == {"notebooks/02_*"}
@@ -238,6 +240,7 @@ def test_the_book_stage_depends_on_every_page():
     stage = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]["book"]
     wanted = {f"book/{path.name}" for path in BOOK.glob("*.*") if path.is_file()}
     wanted |= {"book/static", "README.md", "latentsr/book.py", "latentsr/pages.py"}
+    wanted |= {str(book.EXERCISES)}
     assert wanted <= set(stage["deps"])
     assert not any(dep.startswith(("book/notebooks", "book/generated")) for dep in stage["deps"])
 

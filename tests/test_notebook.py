@@ -15,6 +15,9 @@ import pytest
 from latentsr import notebook
 
 ROOT = Path(__file__).parents[1]
+ALL = sorted(
+    p for p in (ROOT / "notebooks").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts
+)
 CHAPTERS = [ROOT / "notebooks" / f"{stem}.ipynb" for stem in notebook.STEMS]
 
 
@@ -27,8 +30,12 @@ def source(cell):
     return "".join(cell["source"])
 
 
-@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
-def test_form_of_a_chapter(path):
+def name(path):
+    return str(path.relative_to(ROOT / "notebooks").with_suffix(""))
+
+
+@pytest.mark.parametrize("path", ALL, ids=name)
+def test_form_of_a_notebook(path):
     content = json.loads(path.read_text())
     nbformat.validate(nbformat.from_dict(content))
     assert path.stat().st_size < 500_000
@@ -46,6 +53,16 @@ def test_form_of_a_chapter(path):
     assert source(first).startswith("# ")
     assert "**You will**" in source(second) and "**You need**" in source(second)
     assert "parameters" in third["metadata"]["tags"]
+    for line in third["source"]:
+        assert "#" in line, line
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_a_chapter_asks_first_and_ends_alike(path):
+    prose = cells(path, "markdown")
+    asked = [cell for cell in prose if "*Before you look: " in source(cell)]
+    assert 1 <= len(asked) <= 3
+    assert f"(exercises/{path.name})" in source(cells(path)[1])
     headings = [
         line for cell in prose for line in source(cell).splitlines() if line.startswith("##")
     ]
@@ -59,12 +76,6 @@ def test_a_chapter_narrates(path):
             assert not isinstance(node, ast.ClassDef)
             if isinstance(node, ast.FunctionDef):
                 assert node.end_lineno - node.lineno < 10
-
-
-@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
-def test_every_parameter_is_explained(path):
-    for line in cells(path)[2]["source"]:
-        assert "#" in line, line
 
 
 def test_grid_and_labels():
@@ -173,6 +184,18 @@ def test_a_run_is_read_by_hand_with_the_parameters_that_made_it(miniature, monke
         notebook.start("09_screening", {"inputs": "results/gone", "outputs": ".scratch/smoke"})
     with pytest.raises(ValueError, match="chapter 1 reads images, not results"):
         notebook.start("01_data", {"inputs": "results/mini", "outputs": ".scratch/smoke"})
+
+
+def test_exercises_open_a_run_or_make_the_chapters_own_results(miniature, monkeypatch):
+    made = []
+    monkeypatch.setattr(notebook, "_make_smoke", lambda *given: made.append(given))
+    (miniature / "results" / "mini" / "data").mkdir(parents=True)
+    assert notebook.results("09_screening", "results/mini") == Path("results/mini")
+    assert made == []
+    assert notebook.results("09_screening", ".scratch/smoke") == Path(".scratch/smoke")
+    assert made == [("09_screening", "--itself")]
+    with pytest.raises(ValueError, match="results/big is not there; run `make repro PROFILE=big`"):
+        notebook.results("09_screening", "results/big")
 
 
 def test_a_progress_bar_leaves_nothing_behind():

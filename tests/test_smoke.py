@@ -1,5 +1,6 @@
 """The whole pipeline with the smoke profile, in a throw-away copy of the repository."""
 
+import ast
 import json
 import os
 import subprocess
@@ -7,11 +8,12 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
-from latentsr import registry, repro
+from latentsr import notebook, registry, repro, scratch
 
 pytestmark = pytest.mark.slow  # one run for all: a file stays on one process
 
@@ -78,3 +80,53 @@ def test_claims_of_smoke_say_what_two_autoencoders_can_say(results):
 def test_the_book_has_a_page_a_chapter(results):
     pages = {path.name for path in (results / "book" / "notebooks").glob("*.html")}
     assert {"01_data.html", "03_train_arm.html", "04_vae_swap.html", "10_claims.html"} <= pages
+    exercises = (results / "book" / "notebooks" / "exercises").glob("*.html")
+    assert sorted(path.stem for path in exercises) == notebook.STEMS
+
+
+def graded(text):
+    return [line for line in text.splitlines() if line[:3] in ("1: ", "2: ", "3: ", "4: ")]
+
+
+@pytest.mark.parametrize("stem", notebook.STEMS)
+def test_exercises_grade_themselves(results, stem, monkeypatch, capsys):
+    monkeypatch.chdir(results.parents[1])
+    for part, word in (("", "not answered yet"), ("solutions/", "right")):
+        scratch.run_cells(f"exercises/{part}{stem}", {"inputs": "results/smoke"})
+        said = graded(capsys.readouterr().out)
+        assert said == [f"{k}: {word}" for k in range(1, len(said) + 1)] and len(said) >= 3
+
+
+def wrong(answer):
+    """Another answer of the same kind."""
+    if callable(answer):
+        return lambda *given: wrong(answer(*given))
+    if isinstance(answer, bool):
+        return not answer
+    if isinstance(answer, str):
+        return f"not {answer}"
+    if isinstance(answer, list) and (not answer or isinstance(answer[0], str)):
+        return [*answer, "another"]
+    return np.asarray(answer) + 1
+
+
+@pytest.mark.parametrize("stem", notebook.STEMS)
+def test_a_wrong_answer_gets_a_hint(results, stem, monkeypatch, capsys):
+    monkeypatch.chdir(results.parents[1])
+    namespace = {"inputs": "results/smoke"}
+    for cell in json.loads(Path(f"notebooks/exercises/solutions/{stem}.ipynb").read_text())[
+        "cells"
+    ]:
+        code, tags = "".join(cell["source"]), cell["metadata"].get("tags", [])
+        if cell["cell_type"] == "code" and "parameters" not in tags:
+            kept = dict(namespace)
+            exec(code, namespace)
+            if "answer" in tags:
+                asked = [n for n in namespace if n.startswith("answer_") and n not in kept]
+                asked = asked or [n.name for n in ast.parse(code).body if hasattr(n, "name")]
+                right = {name: namespace[name] for name in asked}
+                namespace |= {name: wrong(value) for name, value in right.items()}
+            elif "check" in tags:
+                namespace |= right
+    said = graded(capsys.readouterr().out)
+    assert len(said) >= 3 and all(": not yet: " in line for line in said), said
