@@ -15,7 +15,8 @@ import pytest
 from latentsr import notebook
 
 ROOT = Path(__file__).parents[1]
-CHAPTERS = [ROOT / "notebooks" / f"{stem}.ipynb" for stem in notebook.STEMS]
+LESSONS = [ROOT / "notebooks" / f"{stem}.ipynb" for stem in notebook.LESSONS]
+CHAPTERS = [*(ROOT / "notebooks" / f"{stem}.ipynb" for stem in notebook.STEMS), *LESSONS]
 
 
 def cells(path, kind=None):
@@ -65,6 +66,25 @@ def test_a_chapter_narrates(path):
 def test_every_parameter_is_explained(path):
     for line in cells(path)[2]["source"]:
         assert "#" in line, line
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_a_lesson_asks_before_it_shows(path):
+    assert " minutes" in source(cells(path)[1])
+    asked, drawn = False, 0
+    for cell in cells(path):
+        asked |= "**Before you run the next cell:**" in source(cell)
+        if "figures.save(" in source(cell):
+            assert asked, source(cell)
+            asked, drawn = False, drawn + 1
+    assert drawn >= 2
+    code = "\n".join(source(cell) for cell in cells(path, "code"))
+    assert "np.testing.assert_" in code  # something by hand against the package
+    assert code.count("print(exercises.") == 3
+
+
+def test_every_lesson_is_listed():
+    assert sorted((ROOT / "notebooks" / "background").glob("*.ipynb")) == LESSONS
 
 
 def test_grid_and_labels():
