@@ -74,7 +74,7 @@ def test_a_lesson_asks_before_it_shows(path):
     assert " minutes" in source(cells(path)[1])
     asked, drawn = False, 0
     for cell in cells(path):
-        asked |= "**Before you run the next cell:**" in source(cell)
+        asked |= bool(re.search(r"\*\*Before you run the next cells?:\*\*", source(cell)))
         if "figures.save(" in source(cell):
             assert asked, source(cell)
             asked, drawn = False, drawn + 1
