@@ -32,6 +32,7 @@ def chapters(settings: Mapping[str, Any], sets: list[str]) -> Iterator[tuple[str
             name = label.replace("/", "_") if number else stem
             said = (registry.label(v) if k == "vae" else v for k, v in run.items())
             yield label, name, ", ".join(said)
+    yield from ((stem, stem, "") for stem in notebook.LESSONS)
 
 
 def _described(cell: dict[str, Any]) -> None:
@@ -86,6 +87,7 @@ def gather(settings: Mapping[str, Any], results: Path) -> None:
     for folder in (BOOK / "notebooks", BOOK / "generated"):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
+    (BOOK / "notebooks" / "background").mkdir()
     for label, name, run in chapters(settings, list(sets)):
         source = results / "notebooks" / f"{label}.ipynb"
         if not source.exists():

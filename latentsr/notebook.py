@@ -22,6 +22,10 @@ STEMS = (
     "01_data 02_autoencoders 03_train_arm 04_vae_swap 05_wavelets 06_hallucination 07_ablations "
     "08_statistics 09_screening 10_claims 11_lesions"
 ).split()
+LESSONS = [  # background: no lesson reads a result, so no parameter of a profile reaches one
+    f"background/{name}"
+    for name in "L1_autoencoders L2_diffusion L3_conditions L4_wavelets L5_effect_sizes".split()
+]
 REASON = SCRATCH / "failed" / "reason.txt"  # why the last stage stopped
 WIDGET = "application/vnd.jupyter.widget-view+json"
 IN_STAGE = "LATENTSR_STAGE"  # set in the environment of a pipeline run
@@ -66,6 +70,8 @@ def parameters(path: Path) -> dict[str, Any]:
 def arguments_of(stem: str, profile: Path, run: Mapping[str, str]) -> dict[str, Any]:
     """Collect a notebook's parameters: its block of a params file and the run's own keys.
 
+    A lesson keeps its own, but for where its figures go.
+
     Raises
     ------
     ValueError
@@ -73,6 +79,8 @@ def arguments_of(stem: str, profile: Path, run: Mapping[str, str]) -> dict[str, 
     """
     notebook = Path("notebooks") / f"{stem}.ipynb"
     declared = parameters(notebook)
+    if stem in LESSONS:
+        return {**declared, "outputs": run["outputs"]}
     given = {**vars(params.read(profile)[block_name(stem)]), **run}
     for key in given:
         if key not in declared:
@@ -239,6 +247,12 @@ def results(stem: str, inputs: str) -> Path:
     return folder
 
 
+def lesson(outputs: str) -> Path:
+    """Open a lesson: go to the repository; return where its figures go."""
+    os.chdir(repository())
+    return Path(outputs)
+
+
 def study(inputs: Path) -> dict[str, Any]:
     """Return the parameters of the run that lies in ``inputs``, all blocks in one dict.
 
@@ -287,8 +301,8 @@ def main() -> None:
     parser.add_argument("--dataset")
     parser.add_argument("--vae")
     given = parser.parse_args()
-    if given.stem not in STEMS:
-        parser.error(f"notebook {given.stem!r}; known are {', '.join(STEMS)}")
+    if given.stem not in (known := [*STEMS, *LESSONS]):
+        parser.error(f"notebook {given.stem!r}; known are {', '.join(known)}")
     run = {key: value for key in ("dataset", "vae") if (value := getattr(given, key))}
     try:
         check_point(given.stem, run)

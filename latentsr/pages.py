@@ -86,8 +86,8 @@ def results_page(roots: Sequence[Path], folder: Path, sets: Mapping[str, Any]) -
         return path.stem, 0, ""
 
     page = "# Figures, tables, numbers\n\nWhat the run wrote, in the order of the chapters.\n\n"
-    for stem in notebook.STEMS:
-        number = stem[:2]
+    for stem in (*notebook.STEMS, *notebook.LESSONS):
+        number = Path(stem).name[:2]
         drawn = [path for root in roots for path in (root / "figures" / number).glob("*.svg")]
         parts = [_figure(path, folder, listed) for path in sorted(drawn, key=in_order)]
         tables = sorted((results / "tables").glob(f"{number}_*.csv"))
@@ -100,7 +100,7 @@ def results_page(roots: Sequence[Path], folder: Path, sets: Mapping[str, Any]) -
             parts = ["`````{dropdown} Figures of every arm\n", *parts, "`````\n\n"]
         if any(parts):
             title = notebook.block_name(stem).replace("_", " ").replace("vae", "VAE")
-            page += f"## {int(number)} {title[0].upper()}{title[1:]}\n\n{''.join(parts)}"
+            page += f"## {number.lstrip('0')} {title[0].upper()}{title[1:]}\n\n{''.join(parts)}"
     return page
 
 

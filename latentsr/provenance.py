@@ -10,12 +10,12 @@ from typing import Any
 
 import yaml
 
-BLANK = re.compile(r"\$\{item\.(\w+)\}")
+BLANK = re.compile(r"\$\{(?:item\.\w+|item|key)\}")
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of the pipeline; ``${item...}`` stands in it for the axes of its grid."""
+    """One stage of the pipeline; ``${item...}`` and ``${key}`` stand for the axes of its grid."""
 
     name: str
     desc: str
@@ -33,6 +33,7 @@ def stages(profile: str, path: Path = Path("dvc.yaml")) -> list[Stage]:
 
     found = []
     for name, raw in yaml.safe_load(path.read_text())["stages"].items():
+        raw = raw.get("do", raw)  # of a foreach
         outs = [filled(entry) for key in ("outs", "metrics") for entry in raw.get(key, ())]
         inputs = [filled(entry) for entry in raw.get("deps", ())]
         found.append(Stage(name, raw.get("desc", ""), raw["cmd"], inputs, outs))
@@ -55,8 +56,7 @@ def made_by(path: str, listed: Sequence[Stage]) -> Stage:
     """
     for stage in listed:
         for out in stage.outs:
-            parts = BLANK.split(out)  # text, name of an axis, text, ...
-            pattern = "[^/]+".join(re.escape(text) for text in parts[::2])
+            pattern = "[^/]+".join(re.escape(text) for text in BLANK.split(out))
             if re.match(rf"{pattern}(/|$)", path):
                 return stage
     raise ValueError(f"{path}: no stage of dvc.yaml makes it; list it under outs")

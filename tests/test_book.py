@@ -33,6 +33,12 @@ def chapter(title: str, outputs: list) -> str:
     return nbformat.writes(notebook.byte_stable(made))
 
 
+def lesson(title: str) -> str:
+    links = "[L2](L2_diffusion.ipynb), [chapter 5](../05_wavelets.ipynb), [the glossary](../../glossary.md)"
+    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"# {title}\n\n{links}")])
+    return nbformat.writes(notebook.byte_stable(made))
+
+
 def fabricate(results: Path, settings: dict, sets: list[str]) -> None:
     """Write what a run leaves: executed notebooks, a figure, tables and metrics."""
     for folder in ("data", "notebooks", "tables", "metrics"):
@@ -45,9 +51,13 @@ def fabricate(results: Path, settings: dict, sets: list[str]) -> None:
         for run in notebook.grid(stem, settings, sets):
             path = results / "notebooks" / f"{notebook.label(stem, run)}.ipynb"
             path.write_text(chapter(stem.replace("_", " "), shown))
+    (results / "notebooks" / "background").mkdir()
+    for stem in notebook.LESSONS:
+        (results / "notebooks" / f"{stem}.ipynb").write_text(lesson(stem))
     figures.style()
     image = figures.words(figures.NOT_SHOWN)
     figures.save(image, results, "04_arms", "Every arm.")
+    figures.save(image, results, "L4_bands", "Bands of a phantom.")
     figures.save(image, results / "arms" / sets[0] / "natural-f8c4", "03_curve", "A loss.")
     conditions = settings["train_arm"].lr_conditions
     gaps = [
@@ -157,6 +167,11 @@ def test_the_build_is_byte_stable_and_asks_no_network(workspace):
         assert not outside.search(page.read_text()), page
     for sheet in out.rglob("*.css"):
         assert not re.search(r"(?:@import|url\()\s*['\"]?(?:https?:)?//", sheet.read_text()), sheet
+    results = (out / "generated" / "results.html").read_text()
+    assert "<h2>L4 wavelets" in results.replace("Wavelets", "wavelets")
+    assert "#stage-background" in results
+    page = (out / "notebooks" / "background" / "L1_autoencoders.html").read_text()
+    assert 'href="../05_wavelets.html"' in page and 'href="../../glossary.html"' in page
     specimen = (out / "notebooks" / "03_train_arm.html").read_text()
     assert "03 train arm (knee, natural-f8c4)" in specimen
     intro = (out / "intro.html").read_text()

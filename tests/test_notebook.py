@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -19,6 +20,7 @@ ALL = sorted(
     p for p in (ROOT / "notebooks").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts
 )
 CHAPTERS = [ROOT / "notebooks" / f"{stem}.ipynb" for stem in notebook.STEMS]
+LESSONS = [ROOT / "notebooks" / f"{stem}.ipynb" for stem in notebook.LESSONS]
 
 
 def cells(path, kind=None):
@@ -69,13 +71,32 @@ def test_a_chapter_asks_first_and_ends_alike(path):
     assert headings[-3:] == ["## What we found", "## Exercises", "## Next"]
 
 
-@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*CHAPTERS, *LESSONS], ids=lambda path: path.stem)
 def test_a_chapter_narrates(path):
     for cell in cells(path, "code"):
         for node in ast.walk(ast.parse(source(cell))):
             assert not isinstance(node, ast.ClassDef)
             if isinstance(node, ast.FunctionDef):
                 assert node.end_lineno - node.lineno < 10
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_a_lesson_asks_before_it_shows(path):
+    assert " minutes" in source(cells(path)[1])
+    asked, drawn = False, 0
+    for cell in cells(path):
+        asked |= bool(re.search(r"\*\*Before you run the next cells?:\*\*", source(cell)))
+        if "figures.save(" in source(cell):
+            assert asked, source(cell)
+            asked, drawn = False, drawn + 1
+    assert drawn >= 2
+    code = "\n".join(source(cell) for cell in cells(path, "code"))
+    assert "np.testing.assert_" in code  # something by hand against the package
+    assert len(re.findall(r"exercises\.(?:check|choice|function)\(", code)) == 3
+
+
+def test_every_lesson_is_listed():
+    assert sorted((ROOT / "notebooks" / "background").glob("*.ipynb")) == LESSONS
 
 
 def test_grid_and_labels():

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from latentsr import degrade, params
-from latentsr.notebook import RUN_KEYS, STEMS, block_name, parameters
+from latentsr.notebook import LESSONS, RUN_KEYS, STEMS, arguments_of, block_name, parameters
 
 PROFILES = sorted(Path("profiles").glob("*.yaml"))
 
@@ -33,6 +33,14 @@ def test_a_notebooks_cell_is_its_block_with_the_values_of_smoke(stem):
     assert own == raw("profiles/smoke.yaml")[block_name(stem)]
     assert {"inputs", "outputs"} <= set(cell)
     assert all(str(cell[key]).startswith(".scratch/") for key in ("inputs", "outputs"))
+
+
+@pytest.mark.parametrize("stem", LESSONS)
+def test_a_lesson_keeps_its_parameters_in_every_profile(stem):
+    cell = parameters(Path("notebooks") / f"{stem}.ipynb")
+    assert str(cell["outputs"]).startswith(".scratch/")
+    given = arguments_of(stem, Path("params.yaml"), {"inputs": "x", "outputs": "y"})
+    assert given == {**cell, "outputs": "y"}
 
 
 def test_no_float_is_written_so_that_yaml_reads_text():

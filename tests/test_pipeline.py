@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-STAGES = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+from latentsr import notebook
+
+RAW = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
+STAGES = {name: stage.get("do", stage) for name, stage in RAW.items()}
 CHAPTERS = {s: d for s, d in STAGES.items() if "latentsr.notebook" in d["cmd"]}
+LESSONS = CHAPTERS.pop("background")
 
 
 def module(name):
@@ -46,8 +50,28 @@ def notebook_of(stage):
 def test_a_chapter_lists_every_module_it_reaches(name):
     stage = CHAPTERS[name]
     assert str(notebook_of(stage)) in stage["deps"]
-    cells = json.loads(notebook_of(stage).read_text())["cells"]
-    code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+    check_modules(stage, code_of(notebook_of(stage)))
+
+
+def test_the_lessons_are_the_runs_of_one_stage():
+    stem = LESSONS["cmd"].split()[3]
+    runs = [
+        stem.replace("${key}", str(key)).replace("${item}", item)
+        for key, item in RAW["background"]["foreach"].items()
+    ]
+    assert runs == notebook.LESSONS
+    assert f"notebooks/{stem}.ipynb" in LESSONS["deps"]
+    assert f"results/${{profile}}/notebooks/{stem}.ipynb" in LESSONS["outs"]
+    assert not [dep for dep in LESSONS["deps"] if dep.startswith("results")]
+    check_modules(LESSONS, "\n".join(code_of(Path("notebooks") / f"{one}.ipynb") for one in runs))
+
+
+def code_of(path):
+    cells = json.loads(path.read_text())["cells"]
+    return "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+
+
+def check_modules(stage, code):
     listed = {dep for dep in stage["deps"] if dep.startswith("latentsr")}
     needed = {str(path) for path in reached(code)} - {"latentsr/__init__.py"}
     covered = {

@@ -13,6 +13,7 @@ def test_every_output_of_the_pipeline_has_one_stage():
         "results/mini/autoencoders/knee/figures/02/02_cards_knee.svg": "autoencoders",
         "results/mini/arms/chest/phantom-f4c3/figures/03/03_curve.svg": "train_arm",
         "results/mini/metrics/10.json": "claims",
+        "results/mini/figures/L5/L5_power.svg": "background",
     }.items():
         assert provenance.made_by(path, listed).name == name
 
