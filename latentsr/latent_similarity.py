@@ -104,6 +104,17 @@ def of_run(
     return pd.DataFrame(rows)
 
 
+def nearer_than_bicubic(table: pd.DataFrame) -> str:
+    """Say at which scales how many arms' latents come nearer, in PSNR, than the enlarged LR's."""
+    level = table.set_index(["pooled_by", "dataset", "vae", "arm"])["psnr_db"]
+    plain = level.xs("bicubic", level="arm")
+    said = []
+    for by, arms in level.drop("bicubic", level="arm").groupby("pooled_by"):
+        won = sum(value > plain[place[:3]] for place, value in arms.items())
+        said.append(f"pooled by {by}: {won} of {len(arms)}")
+    return "latents nearer to the true one than that of enlarged LR: " + ", ".join(said)
+
+
 def draw(table: pd.DataFrame, titles: Mapping[str, str], last: str) -> Figure:
     """Draw PSNR and cosine (rows) along the scales, a column a set.
 

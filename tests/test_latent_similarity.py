@@ -77,6 +77,8 @@ def test_a_run_is_averaged_over_subjects_and_paired_by_image(tmp_path, rng):
     each = similarity.compare(made, codes["hr"][1:])["psnr_db"]
     row = table[(table["arm"] == "lr_pixels") & (table["pooled_by"] == 1)].iloc[0]
     assert row["psnr_db"] == pytest.approx((each[:2].mean() + each[2]) / 2)
+    said = similarity.nearer_than_bicubic(table)
+    assert said.endswith("pooled by 1: 1 of 1, pooled by 2: 1 of 1, pooled by 4: 1 of 1")
     np.savez(arm / "latents.npz", image_id=ids[[2, 1, 3]], lr_pixels=made)
     with pytest.raises(ValueError, match="not those of the test images"):
         similarity.of_run(tmp_path, {"vae": "vae"}, ["knee"], 0, 0.95)
