@@ -106,12 +106,11 @@ def of_run(
 
 def nearer_than_bicubic(table: pd.DataFrame) -> str:
     """Say at which scales how many arms' latents come nearer, in PSNR, than the enlarged LR's."""
-    level = table.set_index(["pooled_by", "dataset", "vae", "arm"])["psnr_db"]
-    plain = level.xs("bicubic", level="arm")
-    said = []
-    for by, arms in level.drop("bicubic", level="arm").groupby("pooled_by"):
-        won = sum(value > plain[place[:3]] for place, value in arms.items())
-        said.append(f"pooled by {by}: {won} of {len(arms)}")
+    wide = table.pivot(index=["pooled_by", "dataset", "vae"], columns="arm", values="psnr_db")
+    arms, said = wide.drop(columns="bicubic"), []
+    nearer = arms.gt(wide["bicubic"], axis=0)  # False where there is no such arm
+    for by in sorted(table["pooled_by"].unique()):
+        said.append(f"pooled by {by}: {nearer.loc[by].sum().sum()} of {arms.loc[by].count().sum()}")
     return "latents nearer to the true one than that of enlarged LR: " + ", ".join(said)
 
 
