@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,14 @@ class Arm:
     ) -> NDArray[np.float32]:
         """Super-resolve test images to ``(M, H, W)``; see `draw`."""
         return self.decode(self.draw(net, walk, seed, images, switches, batch))
+
+    def only(self, rows: Sequence[int]) -> Arm:
+        """Return the arm with some of its test images alone, to be sampled, not trained."""
+        places = torch.nonzero(~self.is_training)[:, 0][list(rows)]
+        test = {key: values[list(rows)] for key, values in self.test.items()}
+        none = torch.zeros(len(places), dtype=torch.bool)
+        target, condition = self.target[places], self.condition[places]
+        return replace(self, target=target, condition=condition, is_training=none, test=test)
 
     def raw(self, scaled: Tensor) -> Tensor:
         """Turn scaled targets ``(M, C', grid, grid)`` into latents ``(M, C, h, w)``."""
