@@ -61,8 +61,8 @@ def at_lesion(scores: Floats, image: Images, lesion: Lesion) -> float:
 
 def at_inventions(
     scores: Floats, sr: Images, hr: Images, sd_px: float, contrast: float
-) -> tuple[float, int]:
-    """Return the AUROC of an image's invented spots among its places, and how many places.
+) -> tuple[float, int, int]:
+    """Return the AUROC of an image's invented spots among its places, how many, and of how many.
 
     A place is invented where the matched filter of `lesions.answers` gives ``contrast`` more in
     SR than in HR: a spot as strong as a planted lesion, where there is none.
@@ -71,7 +71,7 @@ def at_inventions(
     more = lesions.answers(sr, sd_px) - lesions.answers(hr, sd_px)
     where = lesions.possible(hr, sd_px)
     invented = more[where] > contrast
-    return auroc(smooth[where], invented), int(invented.sum())
+    return auroc(smooth[where], invented), int(invented.sum()), len(invented)
 
 
 def table(
@@ -92,20 +92,24 @@ def table(
         pair = (sr[place], sr[spot.image], hr[place], hr[spot.image])
         if lesions.contrast_transfer(*pair, spot) < LOST:
             maps = spread[place], spread[spot.image], hr[place] - sr[place].astype(np.float64)
-            lost.append((spot.image, 1, *(at_lesion(one, hr[spot.image], spot) for one in maps)))
+            found = (at_lesion(one, hr[spot.image], spot) for one in maps)
+            lost.append(
+                (spot.image, 1, int(lesions.possible(hr[spot.image], spot.sd_px).sum()), *found)
+            )
     sd_px, contrast = spots[0].sd_px, float(np.mean([spot.contrast for spot in spots]))
     for image in range(free):
         one = sr[image], hr[image], sd_px, contrast
-        by_spread, count = at_inventions(spread[image], *one)
-        by_error, _ = at_inventions(sr[image] - hr[image].astype(np.float64), *one)
-        made.append((image, count, by_spread, np.nan, by_error))
+        by_spread, count, among = at_inventions(spread[image], *one)
+        by_error, _, _ = at_inventions(sr[image] - hr[image].astype(np.float64), *one)
+        made.append((image, count, among, by_spread, np.nan, by_error))
     rows = []
-    names = ["image", "n_places", "auroc_sd", "auroc_twin", "auroc_error"]
-    for what, found in (("loss", lost), ("invention", made)):
-        each = pd.DataFrame(found, columns=names).dropna(subset="auroc_sd").groupby("image")
-        means, places = each[names[2:]].mean(), int(each["n_places"].sum().sum())
+    names = ["image", "n_places", "among", "auroc_sd", "auroc_twin", "auroc_error"]
+    for what, rows_of in (("loss", lost), ("invention", made)):
+        each = pd.DataFrame(rows_of, columns=names).dropna(subset="auroc_sd")
+        means = each.groupby("image")[names[3:]].mean()
         low, high, _ = stats.mean_interval(means["auroc_sd"], seed, confidence)
-        row = {"what": what, **means.mean(), "low": low, "high": high, "n_places": places}
+        sizes = {"n_places": int(each["n_places"].sum()), "n_among": int(each["among"].sum())}
+        row = {"what": what, **means.mean(), "low": low, "high": high, **sizes}
         rows.append({**row, "n_subjects": len(means)})
     return pd.DataFrame(rows)
 
