@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ class Arm:
         """Channels of target and condition."""
         return self.target.shape[1], self.condition.shape[1]
 
-    def sample(
+    def draw(
         self,
         net: Net,
         walk: Walk,
@@ -105,8 +106,8 @@ class Arm:
         images: int | None = None,
         switches: Switches | None = None,
         batch: int = 64,
-    ) -> NDArray[np.float32]:
-        """Super-resolve the first ``images`` test images (all by default) to ``(M, H, W)``.
+    ) -> Tensor:
+        """Sample scaled targets ``(M, C', grid, grid)`` of the first ``images`` test images (all).
 
         ``net`` must be on the autoencoder's device; ``switches`` may change those of sampling.
         """
@@ -122,13 +123,35 @@ class Arm:
             return walk.run(net, z, condition, chosen.walk, drawn[rows])
 
         device = self.autoencoder.device
-        scaled = sampling.in_batches(go, noise, seen, batch=batch, device=device)
-        return self.decode(scaled)
+        return sampling.in_batches(go, noise, seen, batch=batch, device=device)
+
+    def sample(
+        self,
+        net: Net,
+        walk: Walk,
+        seed: int,
+        images: int | None = None,
+        switches: Switches | None = None,
+        batch: int = 64,
+    ) -> NDArray[np.float32]:
+        """Super-resolve test images to ``(M, H, W)``; see `draw`."""
+        return self.decode(self.draw(net, walk, seed, images, switches, batch))
+
+    def only(self, rows: Sequence[int]) -> Arm:
+        """Return the arm with some of its test images alone, to be sampled, not trained."""
+        places = torch.nonzero(~self.is_training)[:, 0][list(rows)]
+        test = {key: values[list(rows)] for key, values in self.test.items()}
+        none = torch.zeros(len(places), dtype=torch.bool)
+        target, condition = self.target[places], self.condition[places]
+        return replace(self, target=target, condition=condition, is_training=none, test=test)
+
+    def raw(self, scaled: Tensor) -> Tensor:
+        """Turn scaled targets ``(M, C', grid, grid)`` into latents ``(M, C, h, w)``."""
+        return conditions.from_grid(self.scaling.undo(scaled), self.latent_side)
 
     def decode(self, scaled: Tensor) -> NDArray[np.float32]:
         """Turn scaled targets ``(M, C', grid, grid)`` into images ``(M, H, W)``."""
-        raw = conditions.from_grid(self.scaling.undo(scaled), self.latent_side)
-        return latents.decode_all(self.autoencoder, raw, batch=16)
+        return latents.decode_all(self.autoencoder, self.raw(scaled), batch=16)
 
     def identity(self, seed: int) -> dict[str, Any]:
         """Return the identifying columns of the arm's tables, its six switches among them."""

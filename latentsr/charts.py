@@ -211,6 +211,25 @@ def masks(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
     return figure
 
 
+def rate_maps(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Draw maps of shares side by side on one scale, a row a set; keys are titles."""
+    import matplotlib.pyplot as plt
+
+    across = max(map(len, rows.values()))
+    size = (1.8 * across + 0.8, 0.3 + 1.9 * len(rows))
+    figure, axes = plt.subplots(len(rows), across, figsize=size, squeeze=False)
+    most = max(float(one.max()) for line in rows.values() for one in line.values())
+    for line, (name, maps) in zip(axes, rows.items(), strict=True):
+        for axis, (title, one) in zip(line, maps.items(), strict=True):
+            drawn = axis.imshow(one, cmap="viridis", vmin=0, vmax=most)
+            axis.set_axis_off()
+            axis.set_title(title, fontsize=7)
+        place = {"transform": line[0].transAxes, "rotation": 90, "ha": "right", "va": "center"}
+        line[0].text(-0.06, 0.5, name, fontsize=7, **place)
+    figure.colorbar(drawn, ax=axes, label="share of test images", shrink=0.8)
+    return figure
+
+
 def transfer(table: pd.DataFrame, titles: Mapping[str, str], last: str) -> Figure:
     """Draw the share of a lesion's contrast that arrives, by its size; a column a set.
 

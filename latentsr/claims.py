@@ -180,6 +180,43 @@ def table(results: Path, reproduced_half_width: float) -> pd.DataFrame:
     return pd.DataFrame(rows(metrics, reproduced_half_width), columns=COLUMNS)
 
 
+REASONS = {
+    ("opposite", "difference"): "the interval lies on the other side of zero",
+    ("opposite", "equivalence"): "the whole interval lies outside +-{tolerance:g}",
+    ("opposite", "association"): "the interval of r lies on the other side of zero",
+    ("opposite", "significance"): "p is small, but the difference goes the other way",
+    ("opposite", "independence"): "p of the rank correlation is below {threshold:g}: refuted",
+    ("inconclusive", "difference"): "the interval holds zero",
+    ("inconclusive", "equivalence"): "the interval crosses an end of +-{tolerance:g}",
+    (
+        "inconclusive",
+        "association",
+    ): "the interval of r holds zero, or the slope within sets or the "
+    "set left out speaks against it",
+    ("inconclusive", "significance"): "p is not below {threshold:.2g}",
+    ("inconclusive", "independence"): "p is not below {threshold:g}: not refuted, and no proof",
+    ("not attainable", "significance"): "so few subjects cannot give a p below {threshold:.2g}",
+    ("not attainable", "independence"): "so few autoencoders cannot give a p below {threshold:g}",
+}
+
+
+def reasons(ledger_table: pd.DataFrame) -> Iterator[str]:
+    """Say why, a line a part and verdict, for all that is opposite, inconclusive or not attainable.
+
+    Below six subjects the verdict says itself why it is inconclusive.
+    """
+    parts = {(part.id, part.part): part for part in ledger()}
+    keys = ["claim", "part", "verdict"]
+    for place, rows in ledger_table.groupby(keys, sort=False):
+        claim, name, word = map(str, place)
+        part = parts[claim, name]
+        if reason := REASONS.get((word, part.rule)):
+            places = [", ".join(dict.fromkeys(pair)) for pair in
+                      zip(rows["dataset"], rows["lr_condition"], strict=True)]  # fmt: skip
+            said = reason.format(tolerance=part.tolerance, threshold=part.threshold)
+            yield f"{claim}, {name} ({'; '.join(places)}): {word}, because {said}"
+
+
 def lines(ledger_table: pd.DataFrame) -> Iterator[str]:
     """Write a ledger for a terminal: a heading a part, a line a set and LR condition."""
     for (claim, part), rows in ledger_table.groupby(["claim", "part"], sort=False):

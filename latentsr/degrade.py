@@ -110,6 +110,23 @@ def check_pairs(
             raise ValueError(f"{name}: the LR image of {nearest} is nearer to it than its own")
 
 
+def found_again(images: Images, lr: Images, operator: str) -> NDArray[np.bool_]:
+    """Return which images ``(N, H, W)``, made small, correlate most with their own LR image.
+
+    ``lr`` (N, h, w). Pearson's r over pixels against every LR image of the stack. A poor image may
+    fail by being poor, so this warns of mixed-up names; it proves nothing.
+
+    >>> hr = np.random.default_rng(0).random((3, 8, 8), np.float32)
+    >>> found_again(hr[[0, 2, 1]], degrade(hr, 4), "bicubic").tolist()
+    [True, False, False]
+    """
+    small = degrade(images, lr.shape[1:], operator)
+    flat = [np.reshape(stack, (len(stack), -1)).astype(np.float64) for stack in (small, lr)]
+    a, b = (rows - rows.mean(1, keepdims=True) for rows in flat)
+    b /= np.maximum(np.linalg.norm(b, axis=1, keepdims=True), 1e-12)
+    return np.asarray((a @ b.T).argmax(1) == np.arange(len(lr)))
+
+
 def _size(images: Images, side_px: int | tuple[int, int]) -> tuple[int, int]:
     if not isinstance(side_px, int):
         return side_px

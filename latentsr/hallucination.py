@@ -114,6 +114,16 @@ def _interval(
     return float(ends.low), float(ends.high), "BCa"
 
 
+def rate_map(image: ArrayLike, reference: ArrayLike, floor: float) -> NDArray[np.float64]:
+    """Return in which share of images ``(N, H, W)`` a pixel was added or lost, ``(2, H, W)``.
+
+    >>> rate_map(np.array([[[0.5, 0.0]], [[0.0, 0.0]]]), np.array([[[0.0, 0.5]]] * 2), 0.1).tolist()
+    [[[0.5, 0.0]], [[0.0, 1.0]]]
+    """
+    a, b = as_pair(image, reference)
+    return np.stack([(a - b > floor).mean(0), (b - a > floor).mean(0)])
+
+
 def position_rule(names: Sequence[Name]) -> tuple[list[Name], float]:
     """Return the name that lookup by position gives to each image, and the share that move.
 

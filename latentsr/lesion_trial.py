@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from latentsr import degrade, latents, lesions, scores
+from latentsr import degrade, latents, lesions, scores, stats
 from latentsr.arms import Study
-from latentsr.experiment import Base, Spec, walk_of
+from latentsr.experiment import Base, Spec, trained, walk_of
 from latentsr.lesions import Lesion
 from latentsr.sampling import Net
 
 Images = NDArray[np.float32]
+Trial = Mapping[tuple[str, str], Images]  # by (arm, autoencoder): lesion-free, then one a lesion
+HR = "", "HR"  # the true images among them
 
 
 def with_test_images(study: Study, hr: Images, image_ids: list[str], operator: str) -> Study:
@@ -67,12 +70,59 @@ def planted(
     return with_test_images(study, whole, names, operator), spots, len(hr)
 
 
+def with_seen_lesions(
+    study: Study,
+    share: float,
+    *,
+    operator: str,
+    noise_sd: float,
+    sizes_px: Sequence[float],
+    levels: Sequence[float],
+    seed: int,
+) -> Study:
+    """Return the study with a lesion in a share of its training images, the prevalence.
+
+    Which images, and of the lesions that `lesions.plant` finds for each which one, is drawn by
+    seed; test images stay.
+    """
+    rng = np.random.default_rng(seed)
+    training = np.flatnonzero(study.is_training.numpy())
+    chosen = rng.permutation(training)[: round(share * len(training))]
+    hr = np.array(study.data["hr"])
+    matrix = lesions.operator_matrix(hr.shape[-1], study.data["lr"].shape[-1], operator)
+    spots = lesions.plant(hr[chosen], matrix, noise_sd, sizes_px, levels, rng)
+    for place, row in enumerate(chosen):
+        if mine := [spot for spot in spots if spot.image == place]:
+            spot = replace(mine[int(rng.integers(len(mine)))], image=int(row))
+            hr[row] = lesions.with_lesion(hr, spot)
+    other = copy.copy(study)
+    other.data = {**study.data, "hr": hr, "lr": np.array(study.data["lr"])}
+    other.data["lr"][chosen] = degrade.degrade(hr[chosen], other.data["lr"].shape[-1], operator)
+    other.own_lr, other._codes, other.folder = False, {}, Path("/dev/null")
+    return other
+
+
 def super_resolved(
     study: Study, spec: Spec, net: Net, base: Base, seed: int | None = None
 ) -> Images:
     """Sample a trained arm on the test images of ``study``; ``seed`` other than the arm's own."""
     arm = study.arm(spec.vae, spec.switches, spec.condition_vae, spec.seed)
     return arm.sample(net, walk_of(spec, base), spec.seed if seed is None else seed)
+
+
+def sampled(
+    study: Study, spec: Spec, net: Net, base: Base, rows: Sequence[int], count: int
+) -> tuple[Images, Images]:
+    """Return all test images once ``(M, H, W)``, and some of them from ``count`` seeds.
+
+    The second is ``(count, len(rows), H, W)``, its first the arm's own.
+    """
+    arm = study.arm(spec.vae, spec.switches, spec.condition_vae, spec.seed)
+    walk = walk_of(spec, base)
+    own = arm.sample(net, walk, spec.seed)
+    few = arm.only(rows)
+    more = [few.sample(net, walk, spec.seed + k) for k in range(1, count)]
+    return own, np.stack([own[list(rows)], *more])
 
 
 def copied(study: Study, vae: str) -> Images:
@@ -93,6 +143,60 @@ def transfers(sr: Images, hr: Images, planted: list[Lesion], free: int) -> pd.Da
         rows.append({"image": twin, "sd_px": lesion.sd_px, "detectability": lesion.detectability,
                      "contrast": lesion.contrast, "transfer": value})  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def transfer_table(
+    images: Trial, spots: list[Lesion], free: int, seed: int, confidence: float
+) -> pd.DataFrame:
+    """Average `transfers` over subjects, a row an arm, autoencoder and size."""
+    rows = []
+    for (arm, vae), stack in images.items():
+        if vae == "HR":
+            continue
+        for sd_px, part in transfers(stack, images[HR], spots, free).groupby("sd_px"):
+            means = part.groupby("image")["transfer"].mean()
+            low, high, _ = stats.mean_interval(means, seed, confidence)
+            row = {"arm": arm, "vae": vae, "sd_px": sd_px, "low": low, "high": high}
+            rows.append({**row, "transfer": means.mean(), "n_subjects": len(means)})
+    return pd.DataFrame(rows)
+
+
+def search_table(
+    images: Trial, spots: list[Lesion], free: int, true: Images, false_share: float
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Search every arm's images for the most detectable lesions of each size (see `searched`).
+
+    ``true`` are lesion-free HR images; ``false_share`` of them get a mark at the threshold. Returns
+    the figures, a row an arm, autoencoder and size, and the free-response curves.
+    """
+    rows, curves, top = [], [], max((spot.detectability for spot in spots), default=0.0)
+    for sd_px in sorted({spot.sd_px for spot in spots}):
+        limit = lesions.threshold(true, sd_px, false_share)
+        size = [k for k, s in enumerate(spots) if (s.sd_px, s.detectability) == (sd_px, top)]
+        chosen, places = [spots[k] for k in size], [free + k for k in size]
+        for (arm, vae), stack in images.items():
+            row, curve = searched(stack[:free], stack[places], chosen, limit)
+            rows.append({"arm": arm, "vae": vae, "sd_px": sd_px, **row})
+            curves.append(curve.assign(arm=arm, vae=vae, sd_px=sd_px))
+    return pd.DataFrame(rows), pd.concat(curves)
+
+
+def retrained(
+    study: Study, specs: Mapping[tuple[str, str], Spec], base: Base, share: float, count: int,
+    **where: Any,
+) -> tuple[dict[tuple[str, str], Images], list[Lesion], int]:  # fmt: skip
+    """Train arms with lesions in a share of the training images and repeat the trial.
+
+    ``specs`` by (arm, autoencoder); ``count`` and ``where`` as for `planted`, whose lesions and
+    lesion-free count come back with the images of each arm and of HR.
+    """
+    seen = with_seen_lesions(study, share, **where)
+    trial, spots, free = planted(seen, count, **where)
+    images = {HR: trial.test["hr"]}
+    for key, spec in specs.items():
+        done = trained(seen, spec, base)
+        images[key] = super_resolved(trial, spec, done.net, base)
+    return images, spots, free
 
 
 def searched(

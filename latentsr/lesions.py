@@ -126,13 +126,24 @@ def contrast_transfer(
     return float((w * ours).sum() / (w * true).sum())
 
 
-def marks(images: NDArray[np.float32], sd_px: float) -> list[NDArray[np.float64]]:
-    """Return the marks of a matched filter in each image ``(N, H, W)``, the strongest first.
+def possible(image: NDArray[np.float32], sd_px: float) -> NDArray[np.bool_]:
+    """Return where in an image ``(H, W)`` `plant` might put a lesion of this size."""
+    from scipy import ndimage
+
+    pixels, side = image.astype(np.float64), len(image)
+    reach, edge = max(1, round(3 * sd_px)), round(MARGIN * side)
+    mean = ndimage.uniform_filter(pixels, 2 * reach + 1)
+    inside = np.zeros(pixels.shape, bool)
+    inside[edge : side - edge, edge : side - edge] = True
+    bright = ndimage.maximum_filter(pixels, 2 * reach + 1) >= 0.95
+    return np.asarray(inside & (GREY[0] < mean) & (mean < GREY[1]) & ~bright)
+
+
+def answers(image: NDArray[np.float32], sd_px: float) -> Floats:
+    """Return the answer of a matched filter at every place of an image ``(H, W)``.
 
     The filter is the spot less its mean over a window of three SD, so flat tissue answers with 0
-    and a spot of contrast c with c. A mark is a place whose answer no other within three SD
-    exceeds; borders are searched as far as the window fits. ``(K, 3)`` an image: answer, row,
-    column.
+    and a spot of contrast c with c.
     """
     from scipy import ndimage
 
@@ -141,14 +152,25 @@ def marks(images: NDArray[np.float32], sd_px: float) -> list[NDArray[np.float64]
     spot = np.exp(-(y**2 + x**2) / (2 * sd_px**2))
     filtered = spot - spot.mean()
     filtered /= np.sum(filtered * spot)
-    found = []
-    for image in images.astype(np.float64):
-        answers = ndimage.correlate(image, filtered)
-        best = answers == ndimage.maximum_filter(answers, 2 * reach + 1)
+    return np.asarray(ndimage.correlate(image.astype(np.float64), filtered))
+
+
+def marks(images: NDArray[np.float32], sd_px: float) -> list[NDArray[np.float64]]:
+    """Return the marks of a matched filter in each image ``(N, H, W)``, the strongest first.
+
+    A mark is a place whose answer (see `answers`) no other within three SD exceeds; borders are
+    searched as far as the window fits. ``(K, 3)`` an image: answer, row, column.
+    """
+    from scipy import ndimage
+
+    reach, found = max(1, round(3 * sd_px)), []
+    for image in images:
+        seen = answers(image, sd_px)
+        best = seen == ndimage.maximum_filter(seen, 2 * reach + 1)
         best[:reach], best[-reach:], best[:, :reach], best[:, -reach:] = False, False, False, False
         rows, columns = np.nonzero(best)
-        order = np.argsort(-answers[rows, columns], kind="stable")
-        found.append(np.stack([answers[rows, columns], rows, columns], 1)[order])
+        order = np.argsort(-seen[rows, columns], kind="stable")
+        found.append(np.stack([seen[rows, columns], rows, columns], 1)[order])
     return found
 
 

@@ -253,6 +253,11 @@ def lesson(outputs: str) -> Path:
     return Path(outputs)
 
 
+def _profile_behind(inputs: Path) -> dict[str, Any]:
+    by_hand = inputs.parts[:1] == SCRATCH.parts
+    return params.read(Path("profiles/smoke.yaml")) if by_hand else profile_of(inputs)[1]
+
+
 def study(inputs: Path) -> dict[str, Any]:
     """Return the parameters of the run that lies in ``inputs``, all blocks in one dict.
 
@@ -260,12 +265,16 @@ def study(inputs: Path) -> dict[str, Any]:
     they come from the profile that made the files, never from a listing of them. ``arms`` are
     those that were run under every LR condition.
     """
-    by_hand = inputs.parts[:1] == SCRATCH.parts
-    profile = params.read(Path("profiles/smoke.yaml")) if by_hand else profile_of(inputs)[1]
+    profile = _profile_behind(inputs)
     blocks = ("data", "autoencoders", "train_arm", "vae_swap")
     found = {key: value for block in blocks for key, value in vars(profile[block]).items()}
     found["arms"] = [vae for vae in found["arms"] if vae not in found["pixels_only"]]
     return found
+
+
+def runs_all(inputs: Path) -> bool:
+    """Return whether the run in ``inputs`` was asked for what takes hours (``ablations.run``)."""
+    return bool(_profile_behind(inputs)["ablations"].run == "all")
 
 
 def arm_folders(inputs: Path) -> dict[str, str]:

@@ -147,6 +147,8 @@ SCHEMA: dict[str, dict[str, Key]] = {
         "levels": SIZES,
         "noise_sd": RATE,
         "false_share": SHARE,
+        "samples": Key(int, "at least 2", lambda v: v >= 2),
+        "prevalence": SHARE,
         **INTERVAL,
     },
 }

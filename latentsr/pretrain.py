@@ -20,11 +20,8 @@ from torch import Tensor
 
 from latentsr import device, registry, vaes
 from latentsr.muon import Muon
+from latentsr.photographs import photographs
 
-PHOTOGRAPHS = (  # of scikit-image's data folder; not medical, not drawn, terms of use stated
-    "astronaut.png brick.png camera.png chelsea.png clock_motion.png coffee.png coins.png "
-    "grass.png gravel.png hubble_deep_field.jpg rocket.jpg"
-).split()
 OUT = Path("pretrained")  # ignored by git, and not removed by make clean
 IMAGE_PX = 128  # side of a training phantom, as the mini profile prepares it
 PHANTOM_SEED = 7001  # the study's phantoms use another one
@@ -49,19 +46,6 @@ class Recipe:
     weight_decay: float = 1.0e-2
     gradient_clip: float = 1.0
     logvar_start: float = -3.0  # added to the posterior's log-variance at the start of training
-
-
-def photographs() -> list[NDArray[np.float32]]:
-    """Return the grey photographs (H, W) in [0, 1] that come inside installed packages."""
-    import skimage
-    import sklearn.datasets
-    from PIL import Image
-
-    paths = [Path(skimage.__file__).parent / "data" / name for name in PHOTOGRAPHS]
-    folder = Path(sklearn.datasets.__file__).parent / "images"
-    paths += [folder / "china.jpg", folder / "flower.jpg"]
-    grey = [np.asarray(Image.open(path).convert("L"), np.float32) for path in paths]
-    return [image / np.float32(255) for image in grey]
 
 
 def drawn(anatomy: str, number: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -233,3 +233,22 @@ def test_a_record_that_is_broken_names_its_row():
     metrics["05"]["finest_minus_rest_db"]["knee"]["lr_pixels"]["mean"] = "much"
     with pytest.raises(ValueError, match=r"claim C3, that gap minus .*, knee, lr_pixels: 05/"):
         list(claims.rows(metrics, 0.25))
+
+
+def test_every_verdict_that_is_no_support_has_its_reason():
+    rules = {part.rule for part in claims.ledger()}
+    words = {word for word, _ in claims.REASONS}
+    assert words == {"opposite", "inconclusive", "not attainable"}
+    assert {rule for _, rule in claims.REASONS} >= rules - {"text"}
+    part = next(part for part in claims.ledger() if part.id == "C5")
+    rows = {"claim": "C5", "part": part.part, "lr_condition": "lr_pixels"}
+    table = pd.DataFrame(
+        [
+            {**rows, "dataset": "knee", "verdict": "opposite"},
+            {**rows, "dataset": "brain", "verdict": "opposite"},
+            {**rows, "dataset": "chest", "verdict": "same direction"},
+        ]
+    )
+    (line,) = claims.reasons(table)
+    assert "(knee, lr_pixels; brain, lr_pixels): opposite, because" in line
+    assert line.endswith("outside +-0.02")

@@ -19,6 +19,7 @@ from latentsr import (
     vaes,
 )
 from latentsr.arms import Study, Walk
+from latentsr.degrade import degrade
 from latentsr.denoisers import Network
 from latentsr.experiment import Base, Spec
 from latentsr.protocols import CONTROLLED, RELEASED, Switches
@@ -280,3 +281,57 @@ def test_other_test_images_go_through_a_trained_arm(study):
     assert len(study.test["hr"]) == len(hr)  # the study itself is as it was
     copies = lesion_trial.copied(other, "phantom-f4c3")
     np.testing.assert_allclose(copies[: len(hr)], study.own_decode("phantom-f4c3"), atol=2e-3)
+
+
+def test_several_samples_of_a_few_images(study):
+    """The first sample is the arm's own, whichever images are asked for; others differ."""
+    spec = Spec("phantom-f4c3", num_steps=2)
+    done = experiment.trained(study, spec, BASE)
+    whole, few = lesion_trial.sampled(study, spec, done.net, BASE, [1], 3)
+    np.testing.assert_array_equal(few[0], whole[[1]])
+    assert few.shape == (3, 1, *whole.shape[1:])
+    assert np.abs(few[1] - few[0]).max() > 1e-4 < np.abs(few[2] - few[1]).max()
+    again = done.arm.sample(done.net, experiment.walk_of(spec, BASE), spec.seed + 2)
+    np.testing.assert_allclose(few[2], again[[1]], atol=1e-5)
+
+
+def test_raw_latents_are_those_that_are_decoded(study):
+    spec = Spec("phantom-f4c3", num_steps=2)
+    done = experiment.trained(study, spec, BASE)
+    scaled = done.arm.draw(done.net, experiment.walk_of(spec, BASE), spec.seed)
+    raw = done.arm.raw(scaled)
+    assert raw.shape == (len(study.test["hr"]), 3, 16, 16)
+    wanted = study.autoencoder("phantom-f4c3").decode(raw)[:, 0]
+    np.testing.assert_array_equal(done.arm.decode(scaled), wanted)
+    codes = study.codes("phantom-f4c3", "hr", "mean", 0)
+    np.testing.assert_allclose(done.arm.raw(done.arm.target), codes, atol=1e-5)
+
+
+WHERE = {"operator": "bicubic", "noise_sd": 0.01, "sizes_px": (1.5,), "levels": (4.0,), "seed": 1}
+
+
+@pytest.mark.parametrize("share, count", [(0.5, 1), (1.0, 2)])
+def test_a_share_of_the_training_images_gets_a_lesion(study, share, count):
+    seen = lesion_trial.with_seen_lesions(study, share, **WHERE)
+    rows = study.is_training.numpy()
+    changed = np.abs(seen.data["hr"] - study.data["hr"]).max((1, 2)) > 0
+    assert changed[rows].sum() == count and not changed[~rows].any()
+    small = degrade(np.array(seen.data["hr"]), seen.data["lr"].shape[-1], "bicubic")
+    np.testing.assert_allclose(seen.data["lr"], small, atol=1e-6)
+    before, after = (s.codes("phantom-f4c3", "hr", "mean", 0) for s in (study, seen))
+    differs = np.abs(after - before).amax((1, 2, 3)).numpy() > 1e-3
+    np.testing.assert_array_equal(differs, changed)  # latents are those of the lesions' images
+
+
+def test_the_trial_is_repeated_on_arms_that_met_lesions(study):
+    specs = {("lr_pixels", "phantom-f4c3"): Spec("phantom-f4c3", num_steps=1)}
+    images, spots, free = lesion_trial.retrained(study, specs, BASE, 1.0, 2, **WHERE)
+    _, wanted, count = lesion_trial.planted(study, 2, **WHERE)
+    assert spots == wanted and free == count  # the same lesions in the same test images
+    assert all(len(stack) == free + len(spots) for stack in images.values())
+    table = lesion_trial.transfer_table(images, spots, free, 0, 0.95)
+    assert table[["arm", "vae"]].values.tolist() == [["lr_pixels", "phantom-f4c3"]]
+    true = study.test["hr"]
+    found, curves = lesion_trial.search_table(images, spots, free, true, 0.05)
+    assert set(found["vae"]) == {"phantom-f4c3", "HR"} == set(curves["vae"])
+    assert found["marked"].between(0, 1).all() and (found["n_lesions"] == len(spots)).all()

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from statsmodels.stats.proportion import proportion_effectsize
 
+from latentsr import hallucination
 from latentsr.hallucination import (
     cohen_h,
     compare_rates,
@@ -147,3 +148,14 @@ def test_part_of_the_names_move(share):
     rows = partly_by_position(60, share, 3)
     moved = (rows != np.arange(60)).sum()
     assert sorted(rows) == list(range(60)) and moved == round(share * 58)
+
+
+def test_a_rate_map_averages_to_the_rates():
+    rng = np.random.default_rng(0)
+    image, true = rng.random((7, 9, 11)), rng.random((7, 9, 11))
+    added, lost = hallucination.rate_map(image, true, 0.2)
+    found = hallucination.rates(image, true, 0.2).mean()
+    assert added.shape == (9, 11)
+    assert added.mean() == pytest.approx(found["hallucination_rate"])
+    assert lost.mean() == pytest.approx(found["loss_rate"])
+    assert added[3, 4] == np.mean([x - y > 0.2 for x, y in zip(image, true, strict=True)], 0)[3, 4]

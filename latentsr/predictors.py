@@ -1,0 +1,121 @@
+"""Numbers that need no diffusion training, and how well each foretells super-resolution."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from math import nan
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from latentsr import scores, screening
+from latentsr.lr_regression import predictability
+
+RESPONSES = ("psnr_db", "excess_mse")
+
+
+def of_autoencoders(results: Path, sets: Iterable[str], ceilings: pd.DataFrame) -> pd.DataFrame:
+    """Return the predictors of every autoencoder, by (dataset, vae).
+
+    Ceilings (PSNR, MS-SSIM, mean of the finest subbands), the LR image's own copy and that copy
+    enlarged against HR, the budget (log2 of numbers a pixel), and the latent's predictability from
+    the LR image, for those whose latents were kept.
+    """
+    kept = ["psnr_db", "ms_ssim", "lr_copy_db", "round_trip_db"]
+    found = scores.subject_mean(ceilings, ["dataset", "vae"], kept)
+    found = found.rename(columns={"psnr_db": "ceiling_db", "ms_ssim": "ceiling_ms_ssim"})
+    for name in sets:
+        folder = results / "autoencoders" / name
+        data = scores.read_arrays(results / "data" / name)
+        for card in json.loads((folder / "cards.json").read_text()):
+            place = name, card["vae"]
+            finest = [v for band, v in card["subband_psnr_db"].items() if band.endswith("1")]
+            found.loc[place, "finest_bands_db"] = np.mean(finest)
+            found.loc[place, "budget"] = np.log2(card["numbers_a_pixel"])
+            if (latents := folder / "latents" / card["vae"]).is_dir():
+                hr = scores.read_arrays(latents)["hr"]
+                told = predictability(hr, data["lr"], data["split"] == "train")
+                found.loc[place, "predictability"] = told
+    return found
+
+
+def responses(scored: pd.DataFrame) -> pd.DataFrame:
+    """Return PSNR and excess error of arms by (arm, dataset, vae), means over subjects.
+
+    The excess is an SR image's squared error less that of its ceiling: what the latent adds, with
+    the cross term (`metrics.error_parts`). The ceiling is no part of it.
+    """
+    parts = scored.assign(excess_mse=scored["mse_latent"] + scored["mse_cross"])
+    return scores.subject_mean(parts, ["arm", "dataset", "vae"], list(RESPONSES))
+
+
+def compare(
+    points: pd.DataFrame, predictors: Sequence[str], responses: Sequence[str] = RESPONSES
+) -> pd.DataFrame:
+    """Regress every response on every predictor within each arm; columns arm, dataset, vae, ...
+
+    ``within_r`` is Pearson's r within sets; the skills are 1 - (error / error of predicting no
+    difference)^2 for a set left out and for an autoencoder left out; nan where there are too few
+    points.
+
+    >>> rows = {"arm": ["x"] * 6, "dataset": [*"aaabbb"], "vae": [*"uvwuvw"]}
+    >>> rows |= {"one": [1.0, 2.0, 3.0, 5.0, 6.0, 7.0], "psnr_db": [1.0, 2.0, 3.0, 1.0, 2.0, 3.0]}
+    >>> compare(pd.DataFrame(rows), ["one"], ["psnr_db"]).iloc[0, 3:].tolist()
+    [6.0, 1.0, 1.0, 1.0]
+    """
+    rows = []
+    for arm, part in points.groupby("arm", sort=False):
+        sets, vaes = list(part["dataset"]), list(part["vae"])
+        for response in responses:
+            for predictor in predictors:
+                x, y = part[predictor], part[response]
+                row = {"arm": arm, "response": response, "predictor": predictor, "n_points": len(x)}
+                row["within_r"] = screening.within_correlation(x, y, sets)
+                row |= {"skill_set_left_out": nan, "skill_vae_left_out": nan}
+                if len(x) >= 3 and np.ptp(x) > 0:
+                    fit = screening.regress(x, y, sets)
+                    errors = fit.left_out_rmse, fit.no_difference_rmse
+                    row["skill_set_left_out"] = 1 - (errors[0] / errors[1]) ** 2
+                    if len(set(vaes)) > 2:
+                        errors = screening.left_out_unit(x, y, sets, vaes)
+                        row["skill_vae_left_out"] = 1 - (errors[0] / errors[1]) ** 2
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def best_rule(table: pd.DataFrame, arm: str, response: str = "psnr_db") -> str:
+    """Say in words which predictor of `compare` foretells a set left out best, and how well."""
+    part = table[(table["arm"] == arm) & (table["response"] == response)]
+    part = part.dropna(subset="skill_set_left_out")
+    if part.empty:
+        return "too few points"
+    best = part.sort_values("skill_set_left_out").to_dict("records")[-1]
+    skill = part.set_index("predictor")["skill_set_left_out"]
+    if best["skill_set_left_out"] <= 0:
+        return "nothing foretells a set left out"
+    return (
+        f"{best['predictor']} foretells a set left out best (skill {best['skill_set_left_out']:.2f}, "
+        f"within-set r {best['within_r']:+.2f}); the ceiling's skill is {skill['ceiling_db']:.2f}"
+    )
+
+
+def around_limit(points: pd.DataFrame) -> pd.DataFrame:
+    """Return SR's slope on the ceiling, dB a dB within sets, below and above ``limit_db``.
+
+    ``points`` has arm, dataset, ceiling_db, psnr_db and limit_db, what regression from the LR
+    image reaches without an autoencoder. Columns arm, below, above, n_below, n_above.
+    """
+    rows = []
+    for arm, part in points.groupby("arm", sort=False):
+        row: dict[str, object] = {"arm": arm}
+        low = part["ceiling_db"] < part["limit_db"]
+        for side, some in (("below", part[low]), ("above", part[~low])):
+            row[f"n_{side}"] = len(some)
+            values = some["ceiling_db"], some["psnr_db"]
+            enough = len(some) >= 3 and all(np.ptp(v) > 0 for v in values)
+            fit = screening.regress(*values, list(some["dataset"])) if enough else None
+            row[side] = fit.within_slope if fit else nan
+        rows.append(row)
+    return pd.DataFrame(rows)[["arm", "below", "above", "n_below", "n_above"]]

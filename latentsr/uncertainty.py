@@ -1,0 +1,144 @@
+"""Does the spread between samples show where something was lost or invented? AUROC by place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+from scipy.stats import rankdata
+
+from latentsr import figures, lesions, stats
+from latentsr.lesions import Lesion
+from latentsr.metrics import Floats
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LOST = 0.5  # a lesion is lost where less of its contrast arrives
+Images = NDArray[np.float32]
+
+
+def between_samples(samples: ArrayLike) -> Floats:
+    """Return the SD (k - 1) over samples ``(K, N, H, W)`` of the same images, ``(N, H, W)``."""
+    return np.asarray(np.std(np.asarray(samples, np.float64), axis=0, ddof=1))
+
+
+def auroc(scores: ArrayLike, is_place: ArrayLike) -> float:
+    r"""Return the chance that a place sought scores higher than another, ties counting half.
+
+    .. math:: A = (R - m (m + 1) / 2) / (m n)
+
+    with R the sum of the ranks of the m places sought among all m + n (Hanley and McNeil 1982);
+    nan where either is missing.
+
+    >>> auroc([0.9, 0.4, 0.6, 0.1], [True, True, False, False])
+    0.75
+    """
+    values, sought = np.asarray(scores, np.float64).ravel(), np.asarray(is_place, bool).ravel()
+    m, n = int(sought.sum()), int((~sought).sum())
+    if not m or not n:
+        return float("nan")
+    return float((rankdata(values)[sought].sum() - m * (m + 1) / 2) / (m * n))
+
+
+def at_lesion(scores: Floats, image: Images, lesion: Lesion) -> float:
+    """Return the AUROC of a lesion's place among all places of its image where one could be.
+
+    ``scores`` ``(H, W)`` are averaged with the lesion's own Gaussian first; places within three SD
+    of it count as neither.
+    """
+    smooth = ndimage.gaussian_filter(scores, lesion.sd_px)
+    rows, columns = np.nonzero(lesions.possible(image, lesion.sd_px))
+    far = np.hypot(rows - lesion.row, columns - lesion.column) > 3 * lesion.sd_px
+    others = smooth[rows[far], columns[far]]
+    sought = np.arange(len(others) + 1) == 0
+    return auroc(np.concatenate([[smooth[lesion.row, lesion.column]], others]), sought)
+
+
+def at_inventions(
+    scores: Floats, sr: Images, hr: Images, sd_px: float, contrast: float
+) -> tuple[float, int, int]:
+    """Return the AUROC of an image's invented spots among its places, how many, and of how many.
+
+    A place is invented where the matched filter of `lesions.answers` gives ``contrast`` more in
+    SR than in HR: a spot as strong as a planted lesion, where there is none.
+    """
+    smooth = ndimage.gaussian_filter(scores, sd_px)
+    more = lesions.answers(sr, sd_px) - lesions.answers(hr, sd_px)
+    where = lesions.possible(hr, sd_px)
+    invented = more[where] > contrast
+    return auroc(smooth[where], invented), int(invented.sum()), len(invented)
+
+
+def table(
+    samples: Images, hr: Images, spots: Sequence[Lesion], free: int, seed: int, confidence: float
+) -> pd.DataFrame:
+    """Judge the SD between samples, and the signed error behind the paper's mask, by subject.
+
+    ``samples`` ``(K, M, H, W)`` and ``hr`` hold ``free`` lesion-free images, then one image a
+    lesion of ``spots``, all of one size; the first sample is the arm's own. Rows "loss" (lesions of
+    which less than half arrives) and "invention" (lesion-free images). Columns what, auroc_sd with
+    low and high, auroc_twin (loss: the same place in the image without the lesion), auroc_error
+    (HR - SR for loss, SR - HR for invention: it sees HR), n_places and n_subjects.
+    """
+    spread, sr = between_samples(samples), samples[0]
+    lost: list[tuple[float, ...]] = []
+    made: list[tuple[float, ...]] = []
+    for place, spot in enumerate(spots, start=free):
+        pair = (sr[place], sr[spot.image], hr[place], hr[spot.image])
+        if lesions.contrast_transfer(*pair, spot) < LOST:
+            maps = spread[place], spread[spot.image], hr[place] - sr[place].astype(np.float64)
+            found = (at_lesion(one, hr[spot.image], spot) for one in maps)
+            lost.append(
+                (spot.image, 1, int(lesions.possible(hr[spot.image], spot.sd_px).sum()), *found)
+            )
+    sd_px, contrast = spots[0].sd_px, float(np.mean([spot.contrast for spot in spots]))
+    for image in range(free):
+        one = sr[image], hr[image], sd_px, contrast
+        by_spread, count, among = at_inventions(spread[image], *one)
+        by_error, _, _ = at_inventions(sr[image] - hr[image].astype(np.float64), *one)
+        made.append((image, count, among, by_spread, np.nan, by_error))
+    rows = []
+    names = ["image", "n_places", "among", "auroc_sd", "auroc_twin", "auroc_error"]
+    for what, rows_of in (("loss", lost), ("invention", made)):
+        each = pd.DataFrame(rows_of, columns=names).dropna(subset="auroc_sd")
+        means = each.groupby("image")[names[3:]].mean()
+        low, high, _ = stats.mean_interval(means["auroc_sd"], seed, confidence)
+        sizes = {"n_places": int(each["n_places"].sum()), "n_among": int(each["among"].sum())}
+        row = {"what": what, **means.mean(), "low": low, "high": high, **sizes}
+        rows.append({**row, "n_subjects": len(means)})
+    return pd.DataFrame(rows)
+
+
+def draw(found: pd.DataFrame, titles: Mapping[str, str], last: str) -> Figure:
+    """Draw AUROCs of `table`, columns dataset, arm and vae beside; a column of panels a set.
+
+    Filled: SD between samples in arm ``last``, hollow: in another; dash: the lesion-free twin at
+    the same place; cross: the error that sees HR.
+    """
+    import matplotlib.pyplot as plt
+
+    size = (4.4 * len(titles), 3.6)
+    figure, axes = plt.subplots(1, len(titles), figsize=size, squeeze=False, sharey=True)
+    kinds = list(dict.fromkeys(zip(found["vae"], found["arm"], strict=True)))
+    for axis, name in zip(axes[0], titles, strict=True):
+        for row in found[found["dataset"] == name].to_dict("records"):
+            step = kinds.index((row["vae"], row["arm"])) - (len(kinds) - 1) / 2
+            x, tone = ("loss", "invention").index(row["what"]) + 0.18 * step, row["vae"]
+            tone = figures.colour(tone)
+            style: dict[str, Any] = {"color": tone, "mfc": tone if row["arm"] == last else "white"}
+            bars = [[row["auroc_sd"] - row["low"]], [row["high"] - row["auroc_sd"]]]
+            label = f"{row['vae']}, {row['arm']}: SD of samples"
+            axis.errorbar(x, row["auroc_sd"], bars, fmt="o", capsize=2, label=label, **style)
+            axis.plot(x, row["auroc_twin"], "_", ms=12, color=tone, label="twin without lesion")
+            axis.plot(x, row["auroc_error"], "x", color="#777777", label="error (sees HR)")
+        axis.axhline(0.5, color="black", lw=0.8)
+        axis.set_xticks((0, 1), ("lesions lost", "spots invented"))
+        axis.set(xlim=(-0.5, 1.5), ylim=(0, 1.02), title=titles[name])
+    axes[0, 0].set_ylabel("AUROC")
+    figures.legend_below(figure, axes[0, 0])
+    return figure
