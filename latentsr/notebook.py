@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,6 +23,7 @@ STEMS = (
     "01_data 02_autoencoders 03_train_arm 04_vae_swap 05_wavelets 06_hallucination 07_ablations "
     "08_statistics 09_screening 10_claims 11_lesions"
 ).split()
+NOTES = SCRATCH / "run_record"  # what runs took on this machine; never part of their outputs
 REASON = SCRATCH / "failed" / "reason.txt"  # why the last stage stopped
 WIDGET = "application/vnd.jupyter.widget-view+json"
 IN_STAGE = "LATENTSR_STAGE"  # set in the environment of a pipeline run
@@ -120,6 +122,25 @@ def byte_stable(notebook: Any) -> Any:
     return notebook
 
 
+def note_run(profile: str, label: str, started: float) -> None:
+    """Keep what a run took: minutes since ``started``, and the memory of its largest process.
+
+    The memory is that of this process and of those it waited for, in MB (10^6 bytes).
+    """
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    whose = resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF
+    peak = max(resource.getrusage(which).ru_maxrss for which in whose) * unit
+    took = {
+        "minutes": round((time.monotonic() - started) / 60, 3),
+        "peak_memory_mb": round(peak / 1e6),
+    }
+    path = NOTES / profile / f"{label.replace('/', '_')}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(took) + "\n")
+
+
 def execute(stem: str, run: Mapping[str, str]) -> Path:
     """Run one notebook of the pipeline with the parameters of params.yaml.
 
@@ -146,6 +167,7 @@ def execute(stem: str, run: Mapping[str, str]) -> Path:
     failed = SCRATCH / "failed" / f"{label(stem, run).replace('/', '_')}.ipynb"
     failed.parent.mkdir(parents=True, exist_ok=True)
     failed.unlink(missing_ok=True)
+    started = time.monotonic()
     try:
         papermill.execute_notebook(
             Path("notebooks") / f"{stem}.ipynb",
@@ -169,6 +191,7 @@ def execute(stem: str, run: Mapping[str, str]) -> Path:
     nbformat.write(byte_stable(nbformat.read(failed, as_version=4)), temporary)
     failed.unlink()
     os.replace(temporary, out)
+    note_run(results.name, label(stem, run), started)
     return out
 
 
