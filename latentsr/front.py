@@ -42,7 +42,9 @@ def answer(results: Path, sets: Mapping[str, Mapping[str, Any]], mains: Sequence
     parts = pd.read_csv(results / "tables" / "04_target_condition.csv")
     of = {name: gaps[gaps["arm"] == name] for name in PROTOCOLS}
     said = [f"{name}, it {counted(rows)}" for name, rows in of.items() if len(rows)]
-    text = f"Swapping `{mains[0]}` for `{mains[1]}`: as {'; '.join(said)}."
+    text = (
+        f"**The answer of this run.** Swapping `{mains[0]}` for `{mains[1]}`: as {'; '.join(said)}."
+    )
     effects = parts.set_index(["dataset", "effect"])["estimate"].unstack()
     if len(effects):
         text += (
@@ -68,8 +70,8 @@ def how_sure(results: Path, sets: Mapping[str, Mapping[str, Any]]) -> str:
     few = [name for name, facts in sets.items() if facts["n_test_subjects"] < MIN_SUBJECTS]
     closed = list(figures.shared(sets))
     text = (
-        "Brackets are intervals over test subjects, for one trained autoencoder and one trained "
-        "denoiser a cell: another training is a source of change that they leave out. "
+        "**How sure.** Brackets are intervals over test subjects, for one trained autoencoder and "
+        "one trained denoiser a cell: another training is a source of change that they leave out. "
     )
     text += f"Too few subjects for an interval: {', '.join(few)}. " if few else ""
     text += f"Test images share subjects with training: {', '.join(closed)}. " if closed else ""
@@ -85,7 +87,7 @@ def _column(rows: Table, protocol: str) -> tuple[Table, str]:
     if len(named):
         return named[named["part"] == named["part"].iloc[0]], ""
     first = rows[rows["part"] == rows["part"].iloc[0]]
-    kind, mark = {"released": ("lr_latent", "\\*"), "controlled": ("lr_pixels", "")}[protocol]
+    kind, mark = {"released": ("lr_latent", "*"), "controlled": ("lr_pixels", "")}[protocol]
     if (first["lr_condition"] == "all").all():
         return first, "†"
     return first[first["lr_condition"] == kind], mark
@@ -103,7 +105,9 @@ def _verdicts(rows: Table) -> str:
     'opposite 2, not tested 1'
     """
     short = rows["verdict"].str.split(" (", regex=False).str[0].value_counts(sort=False)
-    return str(short.index[0]) if len(short) == 1 else ", ".join(f"{k} {n}" for k, n in short.items())
+    return (
+        str(short.index[0]) if len(short) == 1 else ", ".join(f"{k} {n}" for k, n in short.items())
+    )
 
 
 def claims_in_short(path: Path) -> str:
@@ -112,7 +116,7 @@ def claims_in_short(path: Path) -> str:
     Of each claim its first part stands here; for the released protocol the part that measures
     it, where there is one. Figures are in the order of the sets.
     """
-    said = {part.id: part.claim for part in claims.ledger()}
+    said = {part.id: part for part in reversed(claims.ledger())}  # the first part of each
     table, ledger = [], pd.read_csv(path)
     for name, rows in ledger.groupby("claim", sort=False):
         cells = {protocol: _column(rows, protocol) for protocol in PROTOCOLS}
@@ -120,7 +124,10 @@ def claims_in_short(path: Path) -> str:
         words = [_verdicts(found) for found, _ in cells.values()]
         both = "; ".join(f"{p}: {word}" for p, word in zip(PROTOCOLS, words, strict=True))
         one = words[0] if words[0] == words[1] else both
-        row = {"claim": f"{name}: {said[str(name)]}", "the paper's": _figures(first["paper"])}
+        part, paper = said[str(name)], _figures(first["paper"])
+        if part.rule == "equivalence" and not any(part.paper.values()):
+            paper = f"within ±{part.tolerance:g}"
+        row = {"claim": f"{name}: {part.claim}", "the paper's": paper}
         row |= {
             p: _figures(found["measured"]) + (mark if found["measured"].notna().any() else "")
             for p, (found, mark) in cells.items()

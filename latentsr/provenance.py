@@ -82,7 +82,7 @@ def page(files: Sequence[str], listed: Sequence[Stage], runs: Mapping[str, Seque
     text = (
         "# What makes which figure\n\nEvery figure, table and file of numbers of this book, by the "
         "stage of `dvc.yaml` that makes it. `dvc repro STAGE` runs a stage and whatever it waits "
-        "for.\n\n"
+        "for. A dash for its minutes: not measured on this machine ([status](../status.md)).\n\n"
     )
     for stage in listed:
         own = [file for maker, file in makers if maker.name == stage.name] or stage.outs
@@ -102,7 +102,9 @@ def page(files: Sequence[str], listed: Sequence[Stage], runs: Mapping[str, Seque
 
 def status(listed: Sequence[Stage], runs: Mapping[str, Sequence[str]]) -> str:
     """Write the table of stages with what each took, to be filled in when the book is published."""
-    text = "| stage | what it does | runs | minutes | memory, GB |\n| :-- | :-- | --: | --: | --: |\n"
+    text = (
+        "| stage | what it does | runs | minutes | memory, GB |\n| :-- | :-- | --: | --: | --: |\n"
+    )
     for stage in listed:
         took = (run_record.slot(what, runs[stage.name]) for what in ("minutes", "memory"))
         cells = escaped(stage.name), escaped(stage.desc), str(len(runs[stage.name])), *took

@@ -43,7 +43,7 @@ def filled(page: str, profile: str) -> str:
     """Fill the places of a built page with what was measured on this machine.
 
     Minutes add up over the runs, of memory the largest counts. Where a run was never made here,
-    for instance because the cache held it, the place says so.
+    for instance because the cache held it, the place gets a dash.
     """
 
     def measured(place: re.Match[str]) -> str:
@@ -52,7 +52,7 @@ def filled(page: str, profile: str) -> str:
         noted = (json.loads(path.read_text()) for path in paths if path.exists())
         found = [one[KEYS[what]] for one in noted if KEYS[what] in one]
         if not found:
-            return "not measured here"
+            return "–"
         part = "" if len(found) == len(labels) else f" ({len(found)} of {len(labels)} runs)"
         total = sum(found) if what == "minutes" else max(found) / 1000
         return f"{total:.1f}{part}"

@@ -37,7 +37,10 @@ def added(monkeypatch, tmp_path):
     monkeypatch.setitem(sets.LAYOUTS, "wrists", sets.Layout("patient", "folder", "test.txt"))
     monkeypatch.setitem(sets.CHOICES, "adapter", tuple(sets.LAYOUTS))
     for number in range(12):
-        png(tmp_path / f"own/p{number // 2:02d}/view{number % 2}.png", np.roll(IMAGE, number)[:16, :16])
+        png(
+            tmp_path / f"own/p{number // 2:02d}/view{number % 2}.png",
+            np.roll(IMAGE, number)[:16, :16],
+        )
     (tmp_path / "own/test.txt").write_text("p03 p04 p05\n")
     return tmp_path
 
@@ -59,7 +62,9 @@ def test_a_set_with_a_layout_of_its_own_goes_through_the_loader(added):
 # [/set]
 def test_the_checks_of_every_set_hold_for_it_too(added):
     (added / "own/test.txt").write_text("p03\n")
-    entry = sets.set_entry("sets.wrist", {"adapter": "wrists", "folder": "own", "anatomy": "folder"})
+    entry = sets.set_entry(
+        "sets.wrist", {"adapter": "wrists", "folder": "own", "anatomy": "folder"}
+    )
     with pytest.raises(ValueError, match=r"set wrist: 6 patients, 5 in train and 1 in test; at le"):
         load_set("wrist", entry, added, **HOW, test_fraction=0.5, operator="bicubic")
 
