@@ -56,8 +56,8 @@ def answer(results: Path, sets: Mapping[str, Mapping[str, Any]], mains: Sequence
     for name in sets:
         row = {"PSNR gap, dB": figures.shared(sets).get(name, name)}
         for protocol, table in of.items():
-            for one in table[table["dataset"] == name].itertuples():
-                row[protocol] = with_interval(one.gap, one.low, one.high)
+            for effect in table.loc[table["dataset"] == name, ["gap", "low", "high"]].to_numpy():
+                row[protocol] = with_interval(*effect)
         row["test subjects"] = f"{sets[name]['n_test_subjects']} {sets[name]['subject_word']}s"
         rows.append(row)
     return f"{text}\n\n{markdown_table(pd.DataFrame(rows).fillna(''))}"

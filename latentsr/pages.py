@@ -229,7 +229,8 @@ def profile_line(results: Path, sets: Mapping[str, Mapping[str, Any]]) -> str:
         images = "All test images are phantoms: drawn by a computer, no patient is in them."
     elif not phantoms:
         images = "All images are the user's own."
-    text = f"Built from the profile **{results.name}**. {images}\n"
+    use = "For research and teaching only: not a medical device; nothing here may guide care."
+    text = f"Built from the profile **{results.name}**. {images} {use}\n"
     if results.name == "smoke":
         tiny = "Tiny images, a few training steps: the smoke profile tests that all runs."
         text += f"\n```{{warning}}\n{tiny} Its numbers mean nothing.\n```\n"
