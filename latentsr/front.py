@@ -26,9 +26,13 @@ def with_interval(mean: float, low: float, high: float) -> str:
 
 
 def counted(rows: Table) -> str:
-    """Say on how many sets the whole interval lies above zero, and on how many below."""
+    """Say on how many sets the whole interval lies above zero, and on how many below.
+
+    >>> counted(pd.DataFrame({"low": [0.5, -1.0, -2.0], "high": [1.0, 1.0, -1.0]}))
+    'PSNR rises on 1 of 3 sets and falls on 1'
+    """
     up, down = int((rows["low"] > 0).sum()), int((rows["high"] < 0).sum())
-    return f"raises PSNR on {up} and lowers it on {down} of {len(rows)} sets"
+    return f"PSNR rises on {up} of {len(rows)} sets and falls on {down}"
 
 
 def span(values: pd.Series) -> str:
@@ -41,9 +45,10 @@ def answer(results: Path, sets: Mapping[str, Mapping[str, Any]], mains: Sequence
     gaps = pd.read_csv(results / "tables" / "04_protocols.csv").query("measure == 'psnr_db'")
     parts = pd.read_csv(results / "tables" / "04_target_condition.csv")
     of = {name: gaps[gaps["arm"] == name] for name in PROTOCOLS}
-    said = [f"{name}, it {counted(rows)}" for name, rows in of.items() if len(rows)]
+    said = [f"{name}, {counted(rows)}" for name, rows in of.items() if len(rows)]
     text = (
-        f"**The answer of this run.** Swapping `{mains[0]}` for `{mains[1]}`: as {'; '.join(said)}."
+        f"**The answer of this run.** With `{mains[1]}` in place of `{mains[0]}`: as "
+        f"{'; '.join(said)} (counting whole intervals)."
     )
     effects = parts.set_index(["dataset", "effect"])["estimate"].unstack()
     if len(effects):

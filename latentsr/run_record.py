@@ -69,12 +69,15 @@ def collect(profile: str, minutes: Mapping[str, float]) -> dict[str, str]:
     models = [line.split(":", 1)[1].strip() for line in text.splitlines() if "model name" in line]
     cpu = models[0] if models else platform.processor() or platform.machine()
     spent = ", ".join(f"{stage} {value:.1f}" for stage, value in minutes.items())
+    import torch
+
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU"
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     return {
         "profile": profile,
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": commit or "none",
-        "machine": f"{cpu}, {os.cpu_count()} cores, {memory:.0f} GB, {platform.system()}",
+        "machine": f"{cpu}, {os.cpu_count()} cores, {memory:.0f} GB, {gpu}, {platform.system()}",
         "versions": f"Python {platform.python_version()}, torch {version('torch')}",
         **({"minutes": spent} if spent else {}),
     }

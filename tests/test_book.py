@@ -314,8 +314,8 @@ def test_the_first_page_gives_the_answer_and_how_sure_it_is(workspace):
     results = Path("results/smoke")
     sets = json.loads((results / "data" / "sets.json").read_text())
     text = front.answer(results, sets, ("first", "second"))
-    assert "Swapping `first` for `second`: as released, it raises PSNR on 2 and lowers" in text
-    assert "controlled, it raises PSNR on 0 and lowers it on 0 of 2 sets." in text
+    assert "as released, PSNR rises on 2 of 2 sets and falls on 0; controlled, PSNR" in text
+    assert "controlled, PSNR rises on 0 of 2 sets and falls on 0 (counting" in text
     assert "is worth +1.00 to +1.50 dB, what is **denoised** -0.75 to -0.50 dB" in text
     assert r"| knee | +2.00 \[+1.50, +2.50\] | -0.25 | 7 exams |" in text
     sets["knee"] |= {"n_test_subjects": 5, "split_by": "image"}
