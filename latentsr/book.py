@@ -8,15 +8,15 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from latentsr import notebook, pages, params, registry, run_record
+from latentsr import notebook, pages, params, provenance, registry, run_record
 
 BOOK, WORK = Path("book"), notebook.SCRATCH / "book"
 EXERCISES = Path("notebooks/exercises")
-PLACEHOLDER = '<p class="run-record"></p>'  # stands in book/intro.md
 
 
 def chapters(settings: Mapping[str, Any], sets: list[str]) -> Iterator[tuple[str, str, str]]:
@@ -42,15 +42,32 @@ def _described(cell: dict[str, Any]) -> None:
             cell["metadata"]["mystnb"] = {"image": {"alt": alt}}
 
 
-def titled(text: str, run: str) -> str:
-    """Return a notebook whose heading names its run, for instance ``# 2 Autoencoders (knee)``."""
+def _words(text: str) -> dict[str, Any]:
+    return {"cell_type": "markdown", "metadata": {}, "source": text}
+
+
+def titled(text: str, run: str, stem: str) -> str:
+    """Return a notebook whose heading names its run, for instance ``# 2 Autoencoders (knee)``.
+
+    Below each figure stands a link to what makes it, and at the end where the chapter's files are.
+    """
     content = json.loads(text)
+    lesson = stem in notebook.LESSONS
+    stage = provenance.anchor("background" if lesson else notebook.block_name(stem))
+    files, cells = pages.files_anchor(stem), []
     for cell in content["cells"]:
         _described(cell)
-    heading, *rest = "".join(content["cells"][0]["source"]).split("\n")
+        cells.append(cell)
+        if any("image/png" in output.get("data", {}) for output in cell.get("outputs", ())):
+            cells.append(_words(f"[How this figure is made](#{stage}) · [its files](#{files})"))
+    where = f"[figures in vector form and at 300 dpi, tables as CSV](#{files})"
+    cells.append(_words(f"**Files of this chapter**: {where}; [command and inputs](#{stage})."))
+    heading, *rest = "".join(cells[0]["source"]).split("\n")
     title = f"{heading} ({run})" if run else heading
-    content["cells"][0]["source"] = "\n".join([title, *rest])
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    cells[0]["source"] = "\n".join([title, *rest])
+    for number, cell in enumerate(cells):
+        cell["id"] = f"cell-{number:03d}"
+    return json.dumps({**content, "cells": cells}, indent=1, ensure_ascii=False) + "\n"
 
 
 def _tagged(content: Mapping[str, Any], tag: str) -> list[str]:
@@ -90,12 +107,13 @@ def gather(settings: Mapping[str, Any], results: Path) -> None:
     (BOOK / "notebooks" / "background").mkdir()
     for label, name, run in chapters(settings, list(sets)):
         source = results / "notebooks" / f"{label}.ipynb"
+        stem = next(stem for stem in (*notebook.STEMS, *notebook.LESSONS) if label.startswith(stem))
         if not source.exists():
             raise ValueError(f"{source}: {mend}")
         text = source.read_text()
         for vae in settings["autoencoders"].vaes:  # the places of own files are nobody's business
             text = text.replace(vae, registry.label(vae))
-        (BOOK / "notebooks" / f"{name}.ipynb").write_text(titled(text, run))
+        (BOOK / "notebooks" / f"{name}.ipynb").write_text(titled(text, run, stem))
     (BOOK / "notebooks" / "exercises").mkdir()
     for stem in notebook.STEMS:
         asked = EXERCISES / f"{stem}.ipynb"
@@ -104,7 +122,7 @@ def gather(settings: Mapping[str, Any], results: Path) -> None:
     roots = [results, *(results / "autoencoders" / name for name in sets)]
     arms = [registry.folder(vae) for vae in settings["autoencoders"].arms]
     roots += [results / "arms" / name / arm for name in sets for arm in arms]
-    pages.write(roots, sets, BOOK / "generated")
+    pages.write(roots, settings, sets, BOOK / "generated")
 
 
 def build(settings: Mapping[str, Any]) -> Path:
@@ -140,7 +158,7 @@ def build(settings: Mapping[str, Any]) -> Path:
 
 
 def publish(profile: str, minutes: Mapping[str, float] | None = None) -> Path:
-    """Copy a built book to ``book/_build/html``, with the run record on its first page."""
+    """Copy a built book to ``book/_build/html`` and fill in what was measured on this machine."""
     source, target = Path("results") / profile / "book", BOOK / "_build" / "html"
     if not source.is_dir():
         raise ValueError(f"{source}: not there; run `make repro PROFILE={profile}` first")
@@ -152,15 +170,20 @@ def publish(profile: str, minutes: Mapping[str, float] | None = None) -> Path:
     )
     line = " · ".join(f"{key} {value}" for key, value in found.items())
     stamped = f'<p class="run-record">This run: {line}.</p>'
-    text = (source / "intro.html").read_text().replace(PLACEHOLDER, stamped)
-    (target / "intro.html").write_text(text)
+    for page in target.rglob("*.html"):
+        text = page.read_text()
+        now = run_record.filled(text, profile).replace(run_record.PLACEHOLDER, stamped)
+        if now != text:
+            page.write_text(now)
     return target
 
 
 def main() -> None:
     """Run ``python -m latentsr.book``: build the book of the profile in params.yaml."""
     try:
-        print(build(params.read(Path("params.yaml"))))
+        started, settings = time.monotonic(), params.read(Path("params.yaml"))
+        print(build(settings))
+        notebook.note_run(settings["profile"], "book", started)
     except (ValueError, OSError) as error:
         notebook.stop(error)
 

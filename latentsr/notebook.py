@@ -6,8 +6,10 @@ import argparse
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -26,6 +28,7 @@ LESSONS = [  # background: no lesson reads a result, so no parameter of a profil
     f"background/{name}"
     for name in "L1_autoencoders L2_diffusion L3_conditions L4_wavelets L5_effect_sizes".split()
 ]
+NOTES = SCRATCH / "run_record"  # what runs took on this machine; never part of their outputs
 REASON = SCRATCH / "failed" / "reason.txt"  # why the last stage stopped
 WIDGET = "application/vnd.jupyter.widget-view+json"
 IN_STAGE = "LATENTSR_STAGE"  # set in the environment of a pipeline run
@@ -101,6 +104,15 @@ def grid(stem: str, settings: Mapping[str, Any], sets: list[str]) -> Iterator[di
         yield {}
 
 
+def flat(label: str) -> str:
+    """Name a file after a run: a label may hold a path.
+
+    >>> flat("background/L1_x"), flat("03_train_arm_knee_/my data/x.ckpt")
+    ('background_L1_x', '03_train_arm_knee__my_data_x.ckpt')
+    """
+    return re.sub(r"[/ ]", "_", label)
+
+
 def label(stem: str, run: Mapping[str, str]) -> str:
     """Name an executed notebook, for instance ``03_train_arm_knee_natural-f8c4``."""
     return "_".join([stem, *(run[key] for key in ("dataset", "vae") if key in run)])
@@ -128,6 +140,25 @@ def byte_stable(notebook: Any) -> Any:
     return notebook
 
 
+def note_run(profile: str, label: str, started: float) -> None:
+    """Keep what a run took: minutes since ``started``, and the memory of its largest process.
+
+    The memory is that of this process and of those it waited for, in MB (10^6 bytes).
+    """
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    whose = resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF
+    peak = max(resource.getrusage(which).ru_maxrss for which in whose) * unit
+    took = {
+        "minutes": round((time.monotonic() - started) / 60, 3),
+        "peak_memory_mb": round(peak / 1e6),
+    }
+    path = NOTES / profile / f"{flat(label)}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(took) + "\n")
+
+
 def execute(stem: str, run: Mapping[str, str]) -> Path:
     """Run one notebook of the pipeline with the parameters of params.yaml.
 
@@ -151,9 +182,10 @@ def execute(stem: str, run: Mapping[str, str]) -> Path:
     inline = "module://matplotlib_inline.backend_inline"
     os.environ.update({IN_STAGE: "1", "OMP_NUM_THREADS": threads, "MPLBACKEND": inline})
     out.parent.mkdir(parents=True, exist_ok=True)
-    failed = SCRATCH / "failed" / f"{label(stem, run).replace('/', '_')}.ipynb"
+    failed = SCRATCH / "failed" / f"{flat(label(stem, run))}.ipynb"
     failed.parent.mkdir(parents=True, exist_ok=True)
     failed.unlink(missing_ok=True)
+    started = time.monotonic()
     try:
         papermill.execute_notebook(
             Path("notebooks") / f"{stem}.ipynb",
@@ -177,6 +209,7 @@ def execute(stem: str, run: Mapping[str, str]) -> Path:
     nbformat.write(byte_stable(nbformat.read(failed, as_version=4)), temporary)
     failed.unlink()
     os.replace(temporary, out)
+    note_run(results.name, label(stem, run), started)
     return out
 
 

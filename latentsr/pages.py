@@ -11,45 +11,29 @@ from typing import Any
 
 import pandas as pd
 
-from latentsr import claims, figures, notebook, provenance, registry
+from latentsr import claims, figures, front, notebook, provenance, registry
 from latentsr.attribution import ASTRAY
+from latentsr.markdown import escaped, markdown_table
 from latentsr.provenance import Stage
 
 SHOWN_ROWS, SHOWN_COLUMNS = 40, 14  # a larger table is offered as a file only
 IDENTIFIERS = {"image_id", "subject_id"}
+FRONT_FIGURES = ("04_target_condition", "04_protocols")
 
 
-def escaped(value: Any) -> str:
-    r"""Write a cell of a table: four significant digits, Markdown's own characters disarmed.
+def _figure(source: Path, folder: Path, listed: Sequence[Stage], place: str = "") -> str:
+    """Copy a figure (SVG and 300-dpi PNG) and show it, its words, and a link to what makes it.
 
-    Examples
-    --------
-    >>> escaped(23.45678), escaped(float("nan")), escaped("a_b"), escaped(3.0)
-    ('23.46', '–', 'a\\_b', '3')
+    ``place`` is the way from the page to ``folder``.
     """
-    if isinstance(value, float):
-        return "–" if value != value else f"{value:.4g}"
-    return re.sub(r"([\\|*_$<>\[\]`{}~^#@])", r"\\\1", str(value)).replace("\n", " ")
-
-
-def markdown_table(table: pd.DataFrame) -> str:
-    """Write a table in Markdown; columns of numbers are aligned to the right."""
-    kinds = [pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes]
-    rows = [[escaped(name) for name in table.columns], ["--:" if kind else ":--" for kind in kinds]]
-    rows += [[escaped(value) for value in row] for row in table.itertuples(index=False)]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows) + "\n"
-
-
-def _figure(source: Path, folder: Path, listed: Sequence[Stage]) -> str:
-    """Copy a figure (SVG and 300-dpi PNG) and show it, its words, and a link to what makes it."""
     alt = source.with_suffix(".txt").read_text().strip()
     for suffix in (".svg", ".png"):
         shutil.copy(source.with_suffix(suffix), folder)
     png = source.with_suffix(".png").name
     options = f":alt: {alt}\n:width: 100%\n"
     maker = provenance.made_by(source.as_posix(), listed)
-    links = f"{{download}}`300-dpi PNG <{png}>`, [how it is made](#{provenance.anchor(maker)})"
-    return f"```{{figure}} {source.name}\n{options}\n{alt} {links}\n```\n\n"
+    links = f"{{download}}`300-dpi PNG <{place}{png}>`, [how it is made](#{provenance.anchor(maker.name)})"
+    return f"```{{figure}} {place}{source.name}\n{options}\n{alt} {links}\n```\n\n"
 
 
 def _table(source: Path, folder: Path, may_be_shown: bool, warning: str) -> str:
@@ -98,9 +82,11 @@ def results_page(roots: Sequence[Path], folder: Path, sets: Mapping[str, Any]) -
             parts.append(f"{{download}}`{metrics.name} <{metrics.name}>` (numbers, JSON)\n\n")
         if number == "03" and parts:  # one or two figures an arm
             parts = ["`````{dropdown} Figures of every arm\n", *parts, "`````\n\n"]
-        if any(parts):
+        if any(parts) or stem in notebook.STEMS:
             title = notebook.block_name(stem).replace("_", " ").replace("vae", "VAE")
-            page += f"## {number.lstrip('0')} {title[0].upper()}{title[1:]}\n\n{''.join(parts)}"
+            number = number.lstrip("0")
+            page += f"({files_anchor(stem)})=\n\n## {number} {title[0].upper()}{title[1:]}\n\n"
+            page += "".join(parts) or "Nothing of this chapter is shown apart from its page.\n\n"
     return page
 
 
@@ -110,10 +96,7 @@ def gaps_table(results: Path, sets: Mapping[str, Mapping[str, Any]]) -> str:
     whole = pd.read_csv(results / "tables" / "04_protocols.csv").query("measure == 'psnr_db'")
     whole = whole[whole["arm"] == "released"].assign(lr_condition="released")
     gaps = pd.concat([whole.rename(columns={"gap": "mean_difference"}), gaps])
-    text = [
-        f"{mean:+.2f}" + ("" if low != low else f" [{low:+.2f}, {high:+.2f}]")
-        for mean, low, high in zip(gaps.mean_difference, gaps.low, gaps.high, strict=True)
-    ]
+    text = list(map(front.with_interval, gaps.mean_difference, gaps.low, gaps.high))
     wide = gaps.assign(gap=text).pivot(index="dataset", columns="lr_condition", values="gap")
     order = [list(dict.fromkeys(gaps[key])) for key in ("dataset", "lr_condition")]
     named = wide.loc[order[0], order[1]].rename(index=figures.shared(sets))
@@ -167,7 +150,7 @@ def claims_sections(path: Path) -> str:
     text = ""
     for name, rows in pd.read_csv(path).groupby("claim", sort=False):
         part = said[str(name)]
-        text += f"## {name}\n\n**{escaped(part.claim)}**\n\n"
+        text += f"({front.anchor(str(name))})=\n\n## {name}\n\n**{escaped(part.claim)}**\n\n"
         text += f"{escaped(part.note)}\n\n" if part.note else ""
         text += _claim(rows)
     return text
@@ -235,7 +218,33 @@ def autoencoders_table(used: Collection[str]) -> str:
     return f"````{{div}} wide-table\n{markdown_table(pd.DataFrame(rows))}````\n"
 
 
-def write(roots: Sequence[Path], sets: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
+def files_anchor(stem: str) -> str:
+    """Name the place of a chapter on the page of figures and tables."""
+    return f"files-{Path(stem).name[:2].lower()}"
+
+
+def profile_line(results: Path, sets: Mapping[str, Mapping[str, Any]]) -> str:
+    """Say which profile a copy was built from, and which of its images are phantoms."""
+    phantoms = [name for name, facts in sets.items() if facts["is_phantom"]]
+    images = f"{', '.join(phantoms)} are phantoms: drawn by a computer, no patient is in them."
+    if len(phantoms) == len(sets):
+        images = "All test images are phantoms: drawn by a computer, no patient is in them."
+    elif not phantoms:
+        images = "All images are the user's own."
+    use = "For research and teaching only: not a medical device; nothing here may guide care."
+    text = f"Built from the profile **{results.name}**. {images} {use}\n"
+    if results.name == "smoke":
+        tiny = "Tiny images, a few training steps: the smoke profile tests that all runs."
+        text += f"\n```{{warning}}\n{tiny} Its numbers mean nothing.\n```\n"
+    return text
+
+
+def write(
+    roots: Sequence[Path],
+    settings: Mapping[str, Any],
+    sets: Mapping[str, Mapping[str, Any]],
+    folder: Path,
+) -> None:
     """Write every generated page and fragment into ``folder``.
 
     ``roots`` are the folders of a run that hold figures; the first holds tables and metrics too.
@@ -243,29 +252,37 @@ def write(roots: Sequence[Path], sets: Mapping[str, Mapping[str, Any]], folder: 
     results = roots[0]
     metrics = json.loads((results / "metrics" / "04.json").read_text())
     first, second = metrics["main_vaes"]
-    profile = f"This copy was built from the profile **{results.name}**.\n\n"
-    if results.name == "smoke":
-        tiny = "Tiny images, a few training steps: the smoke profile tests that all runs."
-        profile += f"```{{warning}}\n{tiny} Its numbers mean nothing.\n```\n\n"
-    profile += sets_table(sets)
-    caption = f"PSNR of `{second}` minus PSNR of `{first}`, in dB, against the true image.\n\n"
+    ledger = results / "tables" / "10_claims.csv"
+    drawn = [path for root in roots for path in sorted(root.glob("figures/*/*.svg"))]
+    tables = [*sorted(results.glob("tables/*.csv")), *sorted(results.glob("metrics/*.json"))]
+    listed = provenance.stages(results.name)
+    runs = {stage.name: provenance.labels(stage, settings, list(sets)) for stage in listed}
+    used = {name for tops in metrics["ceiling_psnr_db"].values() for name in tops}
+    head, _, rest = results_page(roots, folder, sets).partition("\n\n")
     standing = (
         f"Where a claim says SD-VAE, `{first}` stands in this run, and `{second}` for MedVAE. "
         "The column *subjects* counts test subjects, *paper* is the paper's own figure.\n\n"
     )
-    ledger = [
-        f"{{download}}`{path.name} <generated/{path.name}>`\n\n{standing}{claims_sections(path)}"
-        for path in sorted((results / "tables").glob("10_*.csv"))
-    ]
-    page = results_page(roots, folder, sets)
-    drawn = [path for root in roots for path in sorted(root.glob("figures/*/*.svg"))]
-    files = [path.as_posix() for path in (*drawn, *sorted((results / "tables").glob("*.csv")))]
-    (folder / "provenance.md").write_text(provenance.page(files, results.name))
-    head, _, rest = page.partition("\n\n")
-    (folder / "results.md").write_text(f"{head}\n\n{sets_table(sets)}{rest}")
-    (folder / "profile.md").write_text(profile)
-    (folder / "limits.md").write_text(limits(results))
-    used = {name for tops in metrics["ceiling_psnr_db"].values() for name in tops}
-    (folder / "autoencoders.md").write_text(autoencoders_table(used))
-    (folder / "gaps.md").write_text(caption + gaps_table(results, sets))
-    (folder / "claims_table.md").write_text("".join(ledger) or "No table of claims in this run.\n")
+    download = f"{{download}}`{ledger.name} <generated/{ledger.name}>`\n\n"
+    caption = f"PSNR of `{second}` minus PSNR of `{first}`, in dB, against the true image.\n\n"
+    fragments = {
+        "profile": profile_line(results, sets),
+        "sets": sets_table(sets),
+        "answer": front.answer(results, sets, (first, second)),
+        "sure": front.how_sure(results, sets),
+        "claims_short": front.claims_in_short(ledger),
+        "claims_table": download + standing + claims_sections(ledger),
+        "gaps": caption + gaps_table(results, sets),
+        "limits": limits(results),
+        "autoencoders": autoencoders_table(used),
+        "stages": provenance.status(listed, runs),
+        "results": f"{head}\n\n{sets_table(sets)}{rest}",
+        "provenance": provenance.page(
+            [path.as_posix() for path in (*drawn, *tables)], listed, runs
+        ),
+    }
+    for name in FRONT_FIGURES:
+        figure = results / "figures" / "04" / f"{name}.svg"
+        fragments[name] = _figure(figure, folder, listed, "generated/")
+    for name, text in fragments.items():
+        (folder / f"{name}.md").write_text(text)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from latentsr import notebook, run_record
+from latentsr.markdown import escaped
 
 BLANK = re.compile(r"\$\{(?:item\.\w+|item|key)\}")
 
@@ -62,32 +65,57 @@ def made_by(path: str, listed: Sequence[Stage]) -> Stage:
     raise ValueError(f"{path}: no stage of dvc.yaml makes it; list it under outs")
 
 
-def page(files: Sequence[str], profile: str, path: Path = Path("dvc.yaml")) -> str:
-    """Write the page that lists, stage by stage, what each makes of ``files``, how and from what."""
-    listed = stages(profile, path)
+def labels(stage: Stage, settings: Mapping[str, Any], sets: Sequence[str]) -> list[str]:
+    """Name every run of a stage: its notebook at each point of its grid, or the stage itself."""
+    for stem in notebook.STEMS:
+        if notebook.block_name(stem) == stage.name:
+            return [notebook.label(stem, run) for run in notebook.grid(stem, settings, list(sets))]
+    return notebook.LESSONS if stage.name == "background" else [stage.name]
+
+
+def page(files: Sequence[str], listed: Sequence[Stage], runs: Mapping[str, Sequence[str]]) -> str:
+    """Write the page that lists, stage by stage, what each makes of ``files``, how and from what.
+
+    ``runs`` are the `labels` of each stage; what they took is filled in when the book is published.
+    """
     makers = [(made_by(file, listed), file) for file in files]
     text = (
-        "# What makes which figure\n\nEvery figure and table of this book, by the stage of "
-        "`dvc.yaml` that makes it. `dvc repro STAGE` runs a stage and whatever it waits for; how "
-        "long each took is on the first page.\n\n"
+        "# What makes which figure\n\nEvery figure, table and file of numbers of this book, by the "
+        "stage of `dvc.yaml` that makes it. `dvc repro STAGE` runs a stage and whatever it waits "
+        "for. A dash for its minutes: not measured on this machine ([status](../status.md)).\n\n"
     )
     for stage in listed:
-        own = [file for maker, file in makers if maker.name == stage.name]
-        if not own:
-            continue
-        data = [
-            name for name in stage.inputs if name.startswith(("results/", "data", "notebooks/"))
+        own = [file for maker, file in makers if maker.name == stage.name] or stage.outs
+        read = [
+            name for name in stage.inputs if name.startswith(("notebooks/", "results/", "data"))
         ]
-        runs = f"dvc repro {stage.name}"
         text += (
-            f"({anchor(stage)})=\n## {stage.name}\n\n{stage.desc[:1].upper()}{stage.desc[1:]}.\n\n"
+            f"({anchor(stage.name)})=\n## {stage.name}\n\n{stage.desc[:1].upper()}{stage.desc[1:]}.\n\n"
+            f"- run it: `dvc repro {stage.name}`\n- it calls: `{stage.command}`\n"
+            f"- it reads: {', '.join(f'`{name}`' for name in read) or 'parameters only'}\n"
+            f"- minutes on this machine: {run_record.slot('minutes', runs[stage.name])}\n"
+            "- it makes:\n\n"
         )
-        text += f"- run it: `{runs}`\n- it calls: `{stage.command}`\n"
-        text += f"- it reads: {', '.join(f'`{name}`' for name in data)}\n- it makes:\n\n"
         text += "".join(f"  - `{file}`\n" for file in own) + "\n"
     return text
 
 
-def anchor(stage: Stage) -> str:
-    """Name the place of a stage on the page."""
-    return f"stage-{stage.name.replace('_', '-')}"
+def status(listed: Sequence[Stage], runs: Mapping[str, Sequence[str]]) -> str:
+    """Write the table of stages with what each took, to be filled in when the book is published."""
+    text = (
+        "| stage | what it does | runs | minutes | memory, GB |\n| :-- | :-- | --: | --: | --: |\n"
+    )
+    for stage in listed:
+        took = (run_record.slot(what, runs[stage.name]) for what in ("minutes", "memory"))
+        cells = escaped(stage.name), escaped(stage.desc), str(len(runs[stage.name])), *took
+        text += f"| {' | '.join(cells)} |\n"
+    return text
+
+
+def anchor(stage: str) -> str:
+    """Name the place of a stage on the page.
+
+    >>> anchor("vae_swap")
+    'stage-vae-swap'
+    """
+    return f"stage-{stage.replace('_', '-')}"

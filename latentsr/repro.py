@@ -15,7 +15,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from latentsr import book, datastore, notebook, params, vaes
+from latentsr import book, datastore, notebook, params, run_record, vaes
 from latentsr.datasets import read_sets
 
 PARAMS, PROFILES = Path("params.yaml"), Path("profiles")
@@ -211,6 +211,8 @@ def run(profile: str | None) -> None:
     minutes = whole(settings)
     for stage, value in grouped(minutes).items():
         print(f"  {stage}: {value:.1f} min")
+    if "phantoms" in minutes:  # the other stages note themselves
+        run_record.note(f"{name}/phantoms", {"minutes": minutes["phantoms"]})
     changed = [path for path in differs_from_commit() if path not in before]
     if changed and read_sets(Path("sets.yaml"))[0] == "phantoms" and name == "mini":
         why = "another type of CPU rounds differently, or code has changed since the commit"

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from latentsr import book, figures, notebook, pages, params
+from latentsr import book, figures, front, notebook, pages, params, provenance, run_record
 
 REPOSITORY = Path(__file__).parents[1]
 BOOK = REPOSITORY / "book"
@@ -23,9 +23,18 @@ IDS = {"is_phantom": True, "may_be_shown": True, "subject_word": "exam"}
 COUNTS = {f"n_{s}_{u}": 7 for s in ("train", "test") for u in ("images", "subjects")}
 
 
-def chapter(title: str, outputs: list) -> str:
+def headings(stem: str) -> str:
+    """The sections of a real chapter: pages of the book link to them."""
+    cells = json.loads((REPOSITORY / "notebooks" / f"{stem}.ipynb").read_text())["cells"]
+    texts = ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    lines = re.findall(r"^## .+", "\n".join(texts), re.M)
+    return "\n\n".join(lines)
+
+
+def chapter(stem: str, outputs: list) -> str:
+    title = f"# {stem.replace('_', ' ')}\n\nSee [the second](02_autoencoders.ipynb)."
     cells = [
-        nbformat.v4.new_markdown_cell(f"# {title}\n\nSee [the second](02_autoencoders.ipynb)."),
+        nbformat.v4.new_markdown_cell(f"{title}\n\n{headings(stem)}"),
         nbformat.v4.new_code_cell("1 + 1", execution_count=1, outputs=outputs),
     ]
     made = nbformat.v4.new_notebook(cells=cells)
@@ -50,14 +59,14 @@ def fabricate(results: Path, settings: dict, sets: list[str]) -> None:
     for stem in notebook.STEMS:
         for run in notebook.grid(stem, settings, sets):
             path = results / "notebooks" / f"{notebook.label(stem, run)}.ipynb"
-            path.write_text(chapter(stem.replace("_", " "), shown))
+            path.write_text(chapter(stem, shown))
     (results / "notebooks" / "background").mkdir()
     for stem in notebook.LESSONS:
         (results / "notebooks" / f"{stem}.ipynb").write_text(lesson(stem))
     figures.style()
     image = figures.words(figures.NOT_SHOWN)
-    figures.save(image, results, "04_arms", "Every arm.")
-    figures.save(image, results, "L4_bands", "Bands of a phantom.")
+    for name in ("04_arms", "L4_bands", *pages.FRONT_FIGURES):
+        figures.save(image, results, name, "Every arm.")
     figures.save(image, results / "arms" / sets[0] / "natural-f8c4", "03_curve", "A loss.")
     conditions = settings["train_arm"].lr_conditions
     gaps = [
@@ -69,7 +78,16 @@ def fabricate(results: Path, settings: dict, sets: list[str]) -> None:
     gaps.loc[0, ["low", "high"]] = float("nan")
     gaps.to_csv(results / "tables" / "04_gaps.csv", index=False)
     whole = pd.DataFrame({"dataset": sets, "arm": "released", "measure": "psnr_db", "gap": 2.0})
-    whole.assign(low=1.5, high=2.5).to_csv(results / "tables" / "04_protocols.csv", index=False)
+    whole = whole.assign(low=1.5, high=2.5)
+    controlled = whole.assign(arm="controlled", gap=-0.25, low=nan, high=nan)
+    pd.concat([whole, controlled]).to_csv(results / "tables" / "04_protocols.csv", index=False)
+    parts = [
+        (name, effect, worth)
+        for name, worth in zip(sets, (0.5, 0.75), strict=True)
+        for effect, worth in (("target", -worth), ("condition", 2 * worth))
+    ]
+    parts = pd.DataFrame(parts, columns=["dataset", "effect", "estimate"])
+    parts.to_csv(results / "tables" / "04_target_condition.csv", index=False)
     scores = pd.DataFrame({"image_id": ["a|b_*"], "subject_id": ["s"], "psnr_db": [23.456]})
     scores.to_csv(results / "tables" / "04_scores.csv", index=False)
     ledger = pd.DataFrame(
@@ -100,12 +118,15 @@ def fabricate(results: Path, settings: dict, sets: list[str]) -> None:
 
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
-    """Change into a throw-away copy of the book with a made-up smoke run."""
-    ignore = shutil.ignore_patterns("_build", "notebooks", "generated")
+    """Change into a throw-away copy of the book, API aside, with a made-up smoke run."""
+    ignore = shutil.ignore_patterns("_build", "notebooks", "generated", "api")
     shutil.copytree(BOOK, tmp_path / "book", ignore=ignore)
     shutil.copytree(REPOSITORY / book.EXERCISES, tmp_path / book.EXERCISES)
-    for name in ("README.md", "dvc.yaml"):
-        shutil.copy(REPOSITORY / name, tmp_path)
+    short = {**TOC, "parts": [part for part in TOC["parts"] if part["caption"] != "API"]}
+    (tmp_path / "book" / "_toc.yml").write_text(yaml.safe_dump(short))
+    for name in ("README.md", "dvc.yaml", "benchmarks/README.md", "tests/test_adding.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(REPOSITORY / name, tmp_path / name)
     shutil.copy(REPOSITORY / "profiles" / "smoke.yaml", tmp_path / "params.yaml")
     settings = params.read(tmp_path / "params.yaml")
     fabricate(tmp_path / "results" / "smoke", settings, ["knee", "brain"])
@@ -135,8 +156,10 @@ def test_every_page_of_the_contents_exists_or_is_made():
     made = {f"notebooks/{name}" for _, name, _ in book.chapters(smoke, ["knee", "brain"])}
     made |= {"generated/results", "generated/provenance"}
     made |= {f"notebooks/exercises/{stem}" for stem in notebook.STEMS}
+    written = {str(p.relative_to(BOOK).with_suffix("")) for p in BOOK.glob("**/*.md")}
+    written -= {name for name in written if name.startswith(("generated/", "_build/"))}
     files = {entry["file"] for entry in CHAPTERS if "file" in entry} | {TOC["root"]}
-    assert files - made == {p.stem for p in BOOK.glob("*.md")}
+    assert files - made == written
     assert {entry["glob"] for entry in CHAPTERS if "glob" in entry} == {"notebooks/02_*"}
     assert made - files == {"notebooks/02_autoencoders", "notebooks/02_autoencoders_brain"}
 
@@ -149,16 +172,19 @@ def test_pages_of_results_hold_no_number_typed_by_hand(page):
 def test_every_citation_is_in_the_bibliography():
     keys = set(re.findall(r"^@\w+\{(\w+),", (BOOK / "references.bib").read_text(), re.M))
     cited = set()
-    for page in BOOK.glob("*.md"):
+    for page in BOOK.glob("*.md"):  # not those of the API
         for group in re.findall(r"\{cite\}`([^`]+)`", page.read_text()):
             cited |= set(group.split(","))
     assert cited and cited <= keys
 
 
 def test_the_build_is_byte_stable_and_asks_no_network(workspace):
+    shutil.copytree(BOOK / "api", "book/api")
+    shutil.copy(BOOK / "_toc.yml", "book")
     out = book.build(workspace)
     first = digest(out)
     assert digest(book.build(workspace)) == first
+    assert "Peak signal-to-noise ratio of each image" in (out / "api" / "measures.html").read_text()
     assert not (out / "notebooks" / "03_train_arm_knee_phantom-f4c3.html").exists()
     outside = re.compile(
         r"""(?:<script[^>]*\bsrc=|<link[^>]*\bhref=|<img[^>]*\bsrc=)["']?(?:https?:)?//"""
@@ -174,11 +200,12 @@ def test_the_build_is_byte_stable_and_asks_no_network(workspace):
     assert 'href="../05_wavelets.html"' in page and 'href="../../glossary.html"' in page
     specimen = (out / "notebooks" / "03_train_arm.html").read_text()
     assert "03 train arm (knee, natural-f8c4)" in specimen
+    protocols = (out / "protocols.html").read_text().replace(' class="text-left"', "")
+    assert "The loss rose again in the training of" in protocols
+    assert "+1.25 [-0.50, +3.00]" in protocols and "<td><p>+1.25</p></td>" in protocols
     intro = (out / "intro.html").read_text()
-    assert "The loss rose again in the training of" in intro
-    assert "+1.25 [-0.50, +3.00]" in intro and "<td><p>+1.25</p></td>" in intro.replace(
-        ' class="text-left"', ""
-    )
+    assert "+2.00 [+1.50, +2.50]" in intro and "All test images are phantoms" in intro
+    assert "not a medical device" in intro
     results = (out / "generated" / "results.html").read_text()
     assert "a|b_*" in results and "04.json" in results
     assert "same direction" in (out / "claims.html").read_text()
@@ -186,9 +213,16 @@ def test_the_build_is_byte_stable_and_asks_no_network(workspace):
 
 def test_the_run_record_stands_in_the_published_copy_only(workspace):
     out = book.build(workspace)
+    label, took = "03_train_arm_knee_natural-f8c4", {"minutes": 4.25, "peak_memory_mb": 1234}
+    run_record.note(f"smoke/{label}", took)
     target = book.publish("smoke", {"train_arm": 17.25})
-    assert "train_arm 17.2" in (target / "intro.html").read_text()
-    assert book.PLACEHOLDER in (out / "intro.html").read_text()
+    for page in ("intro.html", "status.html"):
+        assert "train_arm 17.2" in (target / page).read_text()
+        assert run_record.PLACEHOLDER in (out / page).read_text()
+    for page in ("status.html", "generated/provenance.html"):
+        assert "4.2 (1 of 4 runs)" in (target / page).read_text()
+        assert "4.2 (1 of 4 runs)" not in (out / page).read_text()
+    assert "1.2 (1 of 4 runs)" in (target / "status.html").read_text()
     assert set(digest(target)) == set(digest(out))
 
 
@@ -246,16 +280,19 @@ def test_a_chapters_figure_keeps_its_words():
     output = {"data": {"image/png": ""}, "metadata": {"image/png": {"alt": "A knee."}}}
     heading = {"source": ["# 1 Data"], "metadata": {}}
     cells = [heading, {"source": [], "metadata": {"tags": []}, "outputs": [output]}]
-    made = json.loads(book.titled(json.dumps({"cells": cells}), "knee"))["cells"]
+    made = json.loads(book.titled(json.dumps({"cells": cells}), "knee", "01_data"))["cells"]
     assert made[0]["source"] == "# 1 Data (knee)" and made[0]["metadata"] == {}
     assert made[1]["metadata"] == {"tags": [], "mystnb": {"image": {"alt": "A knee."}}}
+    assert "](#stage-data)" in made[2]["source"] and "](#files-01)" in made[2]["source"]
+    assert len(made) == 4 and "tables as CSV" in made[3]["source"]
 
 
 def test_the_book_stage_depends_on_every_page():
     stage = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]["book"]
     wanted = {f"book/{path.name}" for path in BOOK.glob("*.*") if path.is_file()}
-    wanted |= {"book/static", "README.md", "latentsr/book.py", "latentsr/pages.py"}
-    wanted |= {str(book.EXERCISES)}
+    wanted |= {"book/static", "book/api", "README.md", "latentsr", str(book.EXERCISES)}
+    quoted = re.compile(r"^```\{(?:literal)?include\} \.\./(.+)$", re.M)
+    wanted |= {name for path in BOOK.glob("*.md") for name in quoted.findall(path.read_text())}
     assert wanted <= set(stage["deps"])
     assert not any(dep.startswith(("book/notebooks", "book/generated")) for dep in stage["deps"])
 
@@ -271,7 +308,10 @@ def test_the_ledger_shows_the_lr_conditions_side_by_side(tmp_path):
     ledger = pd.DataFrame(rows, columns=[*columns, "verdict"]).assign(n_subjects=60.0)
     ledger.to_csv(path, index=False)
     text = pages.claims_sections(path)
-    assert "## C1\n\n**Swapping only the autoencoder, SD-VAE for MedVAE, raises PSNR.**" in text
+    assert (
+        "(claim-c1)=\n\n## C1\n\n**Swapping only the autoencoder, SD-VAE for MedVAE, raises PSNR.**"
+        in text
+    )
     assert (
         r"| gap, dB | knee | 60 | 2.91 | 1 \[0.5, 1.5\]: same direction | -0.2: opposite |" in text
     )
@@ -284,6 +324,78 @@ def test_the_first_page_shows_both_protocols_and_what_is_shared(workspace):
     assert r"| dataset | released | lr\_latent | lr\_pixels |" in text
     assert r"| knee (subjects shared) | +2.00 \[+1.50, +2.50\] | +1.25 |" in text
     assert "| brain | " in text
+
+
+def test_the_first_page_gives_the_answer_and_how_sure_it_is(workspace):
+    results = Path("results/smoke")
+    sets = json.loads((results / "data" / "sets.json").read_text())
+    text = front.answer(results, sets, ("first", "second"))
+    assert "as released, PSNR rises on 2 of 2 sets and falls on 0; controlled, PSNR" in text
+    assert "controlled, PSNR rises on 0 of 2 sets and falls on 0 (counting" in text
+    assert "is worth +1.00 to +1.50 dB, what is **denoised** -0.75 to -0.50 dB" in text
+    assert r"| knee | +2.00 \[+1.50, +2.50\] | -0.25 | 7 exams |" in text
+    sets["knee"] |= {"n_test_subjects": 5, "split_by": "image"}
+    sure = front.how_sure(results, sets)
+    assert "Too few subjects for an interval: knee." in sure and "2 of 2 arms stay below" in sure
+    assert "Test images share subjects with training: knee." in sure
+
+
+def test_the_claims_in_short_take_the_released_part_where_there_is_one(tmp_path):
+    columns = ["claim", "part", "dataset", "lr_condition", "paper", "measured", "verdict"]
+    rows = [
+        ("C1", "PSNR gap", "knee", "lr_latent", 2.91, 0.5, "same direction"),
+        ("C1", "PSNR gap", "knee", "lr_pixels", 2.91, -9.0, "opposite"),
+        ("C1", "the same under the released protocol", "knee", "all", 2.91, 1.5, "same direction"),
+        ("C2", "pooled d", "knee", "lr_latent", 1.86, 0.25, "not tested (why)"),
+        ("C2", "pooled d", "knee", "lr_pixels", 1.86, -9.5, "not tested (other)"),
+        ("C4", "change", "knee", "lr_latent", 0.0, nan, "not tested (why)"),
+        ("R3", "ceiling", "knee", "all", 2.76, 4.25, "opposite"),
+    ]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "x.csv", index=False)
+    text = front.claims_in_short(tmp_path / "x.csv")
+    told = "| 2.91 | 1.50 | -9.00 | released: same direction; controlled: opposite |"
+    assert "| [C1](#claim-c1) Swapping" in text and told in text
+    assert r"| 1.86 | 0.25\* | -9.50 | not tested |" in text
+    assert "| within ±0.15 | – | – |" in text
+    assert "| 2.76 | 4.25† | 4.25† | opposite |" in text
+
+
+def test_every_figure_and_table_is_listed_with_its_command_and_linked(workspace):
+    book.gather(workspace, Path("results/smoke"))
+    page = Path("book/generated/provenance.md").read_text()
+    listed = {Path(name).name for name in re.findall(r"  - `(.+)`", page)}
+    made = [p for p in Path("results/smoke").rglob("*") if p.suffix in (".svg", ".csv", ".json")]
+    wanted = {p.name for p in made if {"figures", "tables", "metrics"} & set(p.parts)}
+    assert len(wanted) > 10 and wanted <= listed
+    shown = {
+        p.name for p in Path("book/generated").glob("*.*") if p.suffix in (".svg", ".csv", ".json")
+    }
+    assert shown and shown <= listed
+    anchors = set(re.findall(r"^\((stage-[\w-]+)\)=", page, re.M))
+    assert anchors == {provenance.anchor(s.name) for s in provenance.stages("smoke")}
+    for name in ("results", *pages.FRONT_FIGURES):
+        text = Path(f"book/generated/{name}.md").read_text()
+        figured, linked = (
+            text.count("```{figure}"),
+            re.findall(r"how it is made\]\(#([\w-]+)\)", text),
+        )
+        assert figured == len(linked) > 0 and set(linked) <= anchors
+
+
+def test_every_module_has_its_place_in_the_api():
+    text = "".join(path.read_text() for path in sorted((BOOK / "api").glob("*.md")))
+    listed = re.findall(r"automodule:: (\S+)", text)
+    here = REPOSITORY / "latentsr"
+    modules = (path.relative_to(REPOSITORY).with_suffix("") for path in here.rglob("*.py"))
+    names = {".".join(path.parts).removesuffix(".__init__") for path in modules}
+    assert len(listed) == len(set(listed))
+    assert names - set(listed) == {"latentsr", "latentsr.datasets"}  # nothing of their own
+
+
+def test_a_replication_note_names_what_backs_it():
+    notes = re.findall(r"^- .+", (BOOK / "replication.md").read_text(), re.M)
+    assert len(notes) > 15
+    assert [n for n in notes if not re.search(r"\]\((notebooks/\w+\.ipynb)?#[\w-]+\)", n)] == []
 
 
 def test_a_book_of_the_smoke_profile_says_that_its_numbers_mean_nothing(workspace):

@@ -1,8 +1,10 @@
+import json
+import time
 from pathlib import Path
 
 import pytest
 
-from latentsr import provenance
+from latentsr import notebook, params, provenance, run_record
 
 
 def test_every_output_of_the_pipeline_has_one_stage():
@@ -25,9 +27,43 @@ def test_a_file_that_no_stage_makes_is_named():
 
 def test_the_page_lists_every_file_with_its_command():
     files = ["results/mini/tables/05_bands.csv", "results/mini/figures/09/09_ceiling_vs_sr.svg"]
-    text = provenance.page(files, "mini", Path("dvc.yaml"))
+    listed = provenance.stages("mini")
+    runs = {stage.name: [stage.name] for stage in listed}
+    text = provenance.page(files, listed, runs)
     assert all(f"`{file}`" in text for file in files)
     assert "(stage-wavelets)=" in text and "`dvc repro wavelets`" in text
-    assert "`python -m latentsr.notebook 09_screening`" in text and "vae_swap" not in text.split(
-        "#"
-    )
+    assert "`python -m latentsr.notebook 09_screening`" in text
+    for stage in listed:
+        assert run_record.slot("minutes", [stage.name]) in text
+
+
+def test_the_runs_of_a_stage_are_its_grid():
+    settings = params.read(Path("profiles/mini.yaml"))
+    listed = {stage.name: stage for stage in provenance.stages("mini")}
+    arms = provenance.labels(listed["train_arm"], settings, ["knee", "brain"])
+    assert len(arms) == 2 * len(settings["autoencoders"].arms)
+    assert arms[0] == "03_train_arm_knee_natural-f8c4"
+    assert provenance.labels(listed["book"], settings, ["knee"]) == ["book"]
+
+
+def test_what_was_measured_is_filled_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_record.note("mini/a", {"minutes": 1.5, "peak_memory_mb": 2100})
+    run_record.note("mini/b_c", {"minutes": 2.25, "peak_memory_mb": 900})
+    run_record.note("mini/phantoms", {"minutes": 0.5})
+    for what, labels, told in (
+        ("minutes", ["a", "b/c"], "3.8"),
+        ("memory", ["a", "b/c"], "2.1"),
+        ("minutes", ["a", "d"], "1.5 (1 of 2 runs)"),
+        ("minutes", ["d"], "–"),
+        ("memory", ["phantoms"], "–"),
+    ):
+        page = f"<td>{run_record.slot(what, labels)}</td>"
+        assert run_record.filled(page, "mini") == f"<td>{told}</td>"
+
+
+def test_a_run_notes_its_minutes_and_memory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    notebook.note_run("mini", "03_a/b", time.monotonic() - 90)
+    took = json.loads(Path(".scratch/run_record/mini/03_a_b.json").read_text())
+    assert 1.5 <= took["minutes"] < 1.6 and took["peak_memory_mb"] > 20

@@ -1,0 +1,158 @@
+"""The front page's parts that a run writes: the answer, how sure it is, the claims in short."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from latentsr import claims, figures
+from latentsr.markdown import escaped, markdown_table
+from latentsr.stats import MIN_SUBJECTS
+
+Table = pd.DataFrame
+PROTOCOLS = ("released", "controlled")
+
+
+def with_interval(mean: float, low: float, high: float) -> str:
+    """Write an effect in dB, with its interval where there is one.
+
+    >>> with_interval(1.804, 1.68, 1.94), with_interval(0.5, float("nan"), float("nan"))
+    ('+1.80 [+1.68, +1.94]', '+0.50')
+    """
+    return f"{mean:+.2f}" + ("" if low != low else f" [{low:+.2f}, {high:+.2f}]")
+
+
+def counted(rows: Table) -> str:
+    """Say on how many sets the whole interval lies above zero, and on how many below.
+
+    >>> counted(pd.DataFrame({"low": [0.5, -1.0, -2.0], "high": [1.0, 1.0, -1.0]}))
+    'PSNR rises on 1 of 3 sets and falls on 1'
+    """
+    up, down = int((rows["low"] > 0).sum()), int((rows["high"] < 0).sum())
+    return f"PSNR rises on {up} of {len(rows)} sets and falls on {down}"
+
+
+def span(values: pd.Series) -> str:
+    """Write the least and the largest of some effects in dB."""
+    return f"{values.min():+.2f} to {values.max():+.2f} dB"
+
+
+def answer(results: Path, sets: Mapping[str, Mapping[str, Any]], mains: Sequence[str]) -> str:
+    """Write what the swap does under both protocols, and what of it is seen and what denoised."""
+    gaps = pd.read_csv(results / "tables" / "04_protocols.csv").query("measure == 'psnr_db'")
+    parts = pd.read_csv(results / "tables" / "04_target_condition.csv")
+    of = {name: gaps[gaps["arm"] == name] for name in PROTOCOLS}
+    said = [f"{name}, {counted(rows)}" for name, rows in of.items() if len(rows)]
+    text = (
+        f"**The answer of this run.** With `{mains[1]}` in place of `{mains[0]}`: as "
+        f"{'; '.join(said)} (counting whole intervals)."
+    )
+    effects = parts.set_index(["dataset", "effect"])["estimate"].unstack()
+    if len(effects):
+        text += (
+            " Under the released condition the gap has two parts: what is **seen** of the LR image"
+            f" through the autoencoder is worth {span(effects['condition'])}, what is **denoised** "
+            f"{span(effects['target'])}."
+        )
+    rows = []
+    for name in sets:
+        row = {"PSNR gap, dB": figures.shared(sets).get(name, name)}
+        for protocol, table in of.items():
+            for effect in table.loc[table["dataset"] == name, ["gap", "low", "high"]].to_numpy():
+                row[protocol] = with_interval(*effect)
+        row["test subjects"] = f"{sets[name]['n_test_subjects']} {sets[name]['subject_word']}s"
+        rows.append(row)
+    return f"{text}\n\n{markdown_table(pd.DataFrame(rows).fillna(''))}"
+
+
+def how_sure(results: Path, sets: Mapping[str, Mapping[str, Any]]) -> str:
+    """Write in one paragraph what the answer rests on, and what its intervals leave out."""
+    levels = pd.read_csv(results / "tables" / "04_every_arm.csv")
+    below = int((levels["psnr_db"] < levels["bicubic"]).sum())
+    few = [name for name, facts in sets.items() if facts["n_test_subjects"] < MIN_SUBJECTS]
+    closed = list(figures.shared(sets))
+    text = (
+        "**How sure.** Brackets are intervals over test subjects, for one trained autoencoder and "
+        "one trained denoiser a cell: another training is a source of change that they leave out. "
+    )
+    text += f"Too few subjects for an interval: {', '.join(few)}. " if few else ""
+    text += f"Test images share subjects with training: {', '.join(closed)}. " if closed else ""
+    return (
+        f"{text}Trainings are short, and {below} of {len(levels)} arms stay below bicubic "
+        "interpolation.\n"
+    )
+
+
+def _column(rows: Table, protocol: str) -> tuple[Table, str]:
+    """Choose the rows of one claim that stand for a protocol, and the mark they need."""
+    named = rows[rows["part"].str.contains(protocol)]
+    if len(named):
+        return named[named["part"] == named["part"].iloc[0]], ""
+    first = rows[rows["part"] == rows["part"].iloc[0]]
+    kind, mark = {"released": ("lr_latent", "*"), "controlled": ("lr_pixels", "")}[protocol]
+    if (first["lr_condition"] == "all").all():
+        return first, "†"
+    return first[first["lr_condition"] == kind], mark
+
+
+def _figures(values: pd.Series) -> str:
+    shown = ["–" if value != value else f"{value:.2f}" for value in values]
+    return "–" if set(shown) <= {"–"} else " / ".join(shown)
+
+
+def _verdicts(rows: Table) -> str:
+    """Count the verdicts over sets, without their reasons.
+
+    >>> _verdicts(pd.DataFrame({"verdict": ["opposite", "not tested (why)", "opposite"]}))
+    'opposite 2, not tested 1'
+    """
+    short = rows["verdict"].str.split(" (", regex=False).str[0].value_counts(sort=False)
+    return (
+        str(short.index[0]) if len(short) == 1 else ", ".join(f"{k} {n}" for k, n in short.items())
+    )
+
+
+def claims_in_short(path: Path) -> str:
+    """Write a row a claim: the paper's figure, the released and the controlled one, the verdicts.
+
+    Of each claim its first part stands here; for the released protocol the part that measures
+    it, where there is one. Figures are in the order of the sets.
+    """
+    said = {part.id: part for part in reversed(claims.ledger())}  # the first part of each
+    table, ledger = [], pd.read_csv(path)
+    for name, rows in ledger.groupby("claim", sort=False):
+        cells = {protocol: _column(rows, protocol) for protocol in PROTOCOLS}
+        first = cells["released"][0]
+        words = [_verdicts(found) for found, _ in cells.values()]
+        both = "; ".join(f"{p}: {word}" for p, word in zip(PROTOCOLS, words, strict=True))
+        one = words[0] if words[0] == words[1] else both
+        part, paper = said[str(name)], _figures(first["paper"])
+        if part.rule == "equivalence" and not any(part.paper.values()):
+            paper = f"within ±{part.tolerance:g}"
+        row = {"claim": f"{name}: {part.claim}", "the paper's": paper}
+        row |= {
+            p: _figures(found["measured"]) + (mark if found["measured"].notna().any() else "")
+            for p, (found, mark) in cells.items()
+        }
+        table.append(row | {"verdict": one, "id": str(name)})
+    text = markdown_table(pd.DataFrame(table).drop(columns="id"))
+    for row in table:  # a link to the section of each
+        start = escaped(f"{row['id']}: ")
+        text = text.replace(f"| {start}", f"| [{row['id']}](#{anchor(row['id'])}) ", 1)
+    order = " / ".join(dict.fromkeys(ledger["dataset"][ledger["dataset"] != "all"]))
+    return (
+        f"````{{div}} wide-table\n{text}````\n\nFigures: {order}. \\* only the LR condition is as "
+        "released. † not by protocol: see the claim. A dash: no figure.\n"
+    )
+
+
+def anchor(claim: str) -> str:
+    """Name the place of a claim on the page of claims.
+
+    >>> anchor("C5b")
+    'claim-c5b'
+    """
+    return f"claim-{claim.lower()}"

@@ -1,0 +1,258 @@
+"""Every message of the troubleshooting page is provoked: the page quotes what the package says."""
+
+import os
+import pickle
+import re
+import shutil
+from inspect import signature
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from tiny_layouts import IMAGE, folder_of, png, write_manifest
+
+from latentsr import (
+    book,
+    checkpoints,
+    datastore,
+    fetching,
+    notebook,
+    others,
+    params,
+    repro,
+    vaes,
+)
+from latentsr.datasets import SetEntry, load_set
+
+REPOSITORY = Path(__file__).parents[1]
+PAGE = (REPOSITORY / "book" / "troubleshooting.md").read_text()
+ROWS = re.findall(r"^\| `(.+?)` \|", PAGE, re.M)
+SIZES = dict(hr_px=16, lr_px=4, train_images=None, test_images=None, brain_slices=1)
+
+
+def load_folder(root, **told):
+    entry = SetEntry("folder", root.name, "folder", **told)
+    given = {**SIZES, "test_fraction": 0.5, "operator": "bicubic", "seed": 1}
+    load_set("mine", entry, root.parent, **given)
+
+
+def edited(old, new):
+    text = Path("params.yaml").read_text()
+    assert old in text
+    Path("params.yaml").write_text(text.replace(old, new, 1))
+
+
+def outside_a_clone(root):
+    os.chdir(root.parent)
+    notebook.repository()
+
+
+def another_profile(root):
+    repro.use_profile("tiny")
+
+
+def edits_of_ones_own(root):
+    edited("threads: 1", "threads: 3")
+    repro.use_profile("mini")
+
+
+def unknown_key(root):
+    edited("screening:", "screening:\n  confidance: 0.9")
+    params.read(Path("params.yaml"))
+
+
+def wrong_value(root):
+    edited("threads: 1", "threads: many")
+    params.read(Path("params.yaml"))
+
+
+def no_yaml(root):
+    edited("threads: 1", "threads: [1")
+    params.read(Path("params.yaml"))
+
+
+def paper_needs_more(root):
+    repro.run("paper")
+
+
+def nothing_to_publish(root):
+    book.publish("smoke")
+
+
+def failing_cell(root):
+    path = Path("notebooks/09_screening.ipynb")
+    text = path.read_text()
+    path.write_text(text.replace("figures.style()", "raise KeyError('x')", 1))
+    assert path.read_text() != text
+    notebook.execute("09_screening", {})
+
+
+def killed_kernel(root, monkeypatch):
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    def dies(*_, **__):
+        raise DeadKernelError("Kernel died")
+
+    monkeypatch.setattr(papermill, "execute_notebook", dies)
+    notebook.execute("09_screening", {})
+
+
+def stopped_pipeline(root):
+    raise ValueError(repro.stopped())
+
+
+def broken_book(root, monkeypatch):
+    monkeypatch.setattr(book, "gather", lambda *_: None)
+
+    def builds(command, stdout, **_):
+        stdout.write("book/intro.md:3: WARNING: 'myst' cross-reference target not found: 'x'\n")
+        return SimpleNamespace(returncode=1)
+
+    monkeypatch.setattr(book.subprocess, "run", builds)
+    book.build({"profile": "smoke"})
+
+
+def no_such_run(root):
+    notebook.start("04_vae_swap", {"inputs": "results/mini", "outputs": "x"})
+
+
+def chapter_one_reads_images(root):
+    (root / "results/smoke").mkdir(parents=True)
+    notebook.start("01_data", {"inputs": "results/smoke", "outputs": "x"})
+
+
+def empty_folder(root):
+    (root / "mine").mkdir()
+    load_folder(root / "mine")
+
+
+def few_subjects(root):
+    load_folder(folder_of(root / "mine", 4))
+
+
+def colour(root):
+    png(folder_of(root / "mine") / "0.png", np.stack([IMAGE, IMAGE, IMAGE // 2], -1))
+    load_folder(root / "mine")
+
+
+def small_image(root):
+    png(folder_of(root / "mine") / "0.png", IMAGE[:8])
+    load_folder(root / "mine")
+
+
+def twelve_bits(root):
+    for number in range(8):
+        png(root / f"mine/{number}.png", np.roll(IMAGE, number).astype(np.uint16) * 8)
+    load_folder(root / "mine")
+
+
+def same_name_twice(root):
+    folder_of(root / "mine")
+    png(root / "mine/a/b.png", IMAGE)
+    png(root / "mine/a-b.png", IMAGE.T.copy())
+    load_folder(root / "mine")
+
+
+def subject_on_both_sides(root):
+    rows = [(f"{i}.png", f"s{i % 7}", "test" if i < 3 else "train") for i in range(8)]
+    write_manifest(folder_of(root / "mine"), *rows, header=("file", "subject", "split"))
+    load_folder(root / "mine")
+
+
+def strangers_in_data(root):
+    png(root / "data/mine.png")
+    raise ValueError(datastore.rescue_strangers()[0])
+
+
+def autoencoder_not_here(root):
+    vaes.load("kl-f4")
+
+
+def another_file(root):
+    (root / "vaes.lock").write_text("taesd: {sha256: abc}")
+    (root / "assets/vaes").mkdir(parents=True)
+    (root / "assets/vaes/taesd.safetensors").write_bytes(b"other")
+    vaes.load("taesd")
+
+
+def pickled_code(root):
+    (root / "odd.ckpt").write_bytes(pickle.dumps({"x": SimpleNamespace(y=1)}))
+    checkpoints.read(root / "odd.ckpt")
+
+
+def closed_download(root):
+    fetching._refused("https://example.org/file", SimpleNamespace(status_code=401))
+
+
+def extra_not_installed(root):
+    others._package("no_such_package")
+
+
+PROVOKED = (
+    outside_a_clone,
+    another_profile,
+    edits_of_ones_own,
+    unknown_key,
+    wrong_value,
+    no_yaml,
+    paper_needs_more,
+    nothing_to_publish,
+    failing_cell,
+    killed_kernel,
+    stopped_pipeline,
+    broken_book,
+    no_such_run,
+    chapter_one_reads_images,
+    empty_folder,
+    few_subjects,
+    colour,
+    small_image,
+    twelve_bits,
+    same_name_twice,
+    subject_on_both_sides,
+    strangers_in_data,
+    autoencoder_not_here,
+    another_file,
+    pickled_code,
+    closed_download,
+    extra_not_installed,
+)
+
+
+def said(provoke, root, monkeypatch):
+    """Return the lines that the package says, in a throw-away clone."""
+    for name in ("notebooks", "profiles"):
+        shutil.copytree(REPOSITORY / name, root / name)
+    for name in ("dvc.yaml", "sets.yaml", "data.dvc", "vaes.lock"):
+        shutil.copy(REPOSITORY / name, root)
+    shutil.copy(REPOSITORY / "profiles/smoke.yaml", root / "params.yaml")
+    with monkeypatch.context() as patch, pytest.raises(ValueError) as caught:
+        patch.chdir(root)
+        for key, value in {
+            "OMP_NUM_THREADS": "1",
+            "MPLBACKEND": "agg",
+            notebook.IN_STAGE: "",
+        }.items():
+            patch.setenv(key, value)  # a stage that is run by a test sets them for good
+        wanted = {"monkeypatch": patch} if "monkeypatch" in signature(provoke).parameters else {}
+        provoke(root, **wanted)
+    return str(caught.value).replace("`", "").splitlines()
+
+
+def matches(row, line):
+    pattern = ".*".join(re.escape(part) for part in row.split("…"))
+    return re.fullmatch(pattern, line) is not None
+
+
+def test_every_message_is_one_that_is_said(tmp_path, monkeypatch):
+    unseen = set(ROWS)
+    for provoke in PROVOKED:
+        root = tmp_path / provoke.__name__ / "clone"
+        root.mkdir(parents=True)
+        lines = said(provoke, root, monkeypatch)
+        rows = {row for row in ROWS if any(matches(row, line) for line in lines)}
+        assert rows, lines
+        unseen -= rows
+    assert len(ROWS) > 20 and not unseen
