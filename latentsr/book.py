@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from latentsr import notebook, pages, params, registry, run_record, slider
+from latentsr import launch, notebook, pages, params, registry, run_record, slider
 
 BOOK, WORK = Path("book"), notebook.SCRATCH / "book"
 PLACEHOLDER = '<p class="run-record"></p>'  # stands in book/intro.md
@@ -74,6 +74,7 @@ def gather(settings: Mapping[str, Any], results: Path) -> None:
     roots += [results / "arms" / name / arm for name in sets for arm in arms]
     pages.write(roots, sets, BOOK / "generated")
     slider.write(results, sets, settings["vae_swap"].main_vaes, BOOK / "generated")
+    launch.mark(BOOK / "notebooks", Path("notebooks"), BOOK / "_config.yml")
 
 
 def build(settings: Mapping[str, Any]) -> Path:
