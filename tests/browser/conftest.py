@@ -1,36 +1,19 @@
 """A chromium whose network is cut: files and this machine's own server are all it can reach."""
 
-import os
 import threading
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
+from visits import BOOK, Visit
 
 from latentsr import pdf
-
-BOOK = Path(os.environ.get("LATENTSR_BOOK", "book/_build/html")).resolve()
-AXE = Path(".scratch/browser/axe.min.js").resolve()
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     """Nothing is computed here; torch need not be loaded."""
-
-
-class Visit:
-    """A page that is open, and what happened while it was."""
-
-    def __init__(self, page):
-        self.page, self.errors, self.left = page, [], []
-
-    def open(self, address: str) -> "Visit":
-        """Go to an address and wait until its maths is set."""
-        self.page.goto(address)
-        self.page.evaluate("() => window.MathJax?.startup?.promise")
-        return self
 
 
 class Quiet(SimpleHTTPRequestHandler):

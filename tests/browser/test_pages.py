@@ -5,7 +5,7 @@ from functools import cache
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from conftest import AXE, BOOK
+from visits import AXE, BOOK
 
 PAGES = sorted(
     str(path.relative_to(BOOK))

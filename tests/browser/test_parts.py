@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import BOOK
+from visits import BOOK
 
 INTRO = f"file://{BOOK}/intro.html"
 LIVE = ".compare-live"
