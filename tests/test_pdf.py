@@ -1,6 +1,9 @@
 """The PDF of the results: what is joined, and what is said when it cannot be printed."""
 
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -44,3 +47,14 @@ def test_it_prints(book, tmp_path):
     data = out.read_bytes()
     assert data.startswith(b"%PDF-") and b"file:" not in data
     assert not (book / "print.html").exists()
+
+
+@pytest.mark.parametrize("optional", [False, True])
+def test_without_a_browser_its_test_says_so_in_one_line(optional):
+    environment = {**os.environ, "CHROMIUM": "no-such-browser", "PYTHONPATH": "."}
+    environment |= {"LATENTSR_BROWSER_OPTIONAL": "1"} if optional else {}
+    command = [sys.executable, "tests/browser/run.py"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == (0 if optional else 1)
+    said = (done.stdout + done.stderr).splitlines()
+    assert len(said) == 1 and "no-such-browser is not a command here; install it" in said[0]
