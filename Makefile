@@ -8,10 +8,10 @@ export PATH := $(abspath $(BIN)):$(PATH)
 INDEX := $(if $(filter cpu,$(TORCH)),--extra-index-url https://download.pytorch.org/whl/cpu,)
 PROFILE ?=
 
-.PHONY: help setup repro test lint format smoke book serve pretrain realism clean clean-all
+.PHONY: help setup repro test test-browser lint format smoke book serve pdf pretrain realism clean clean-all
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(BIN)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -25,6 +25,9 @@ repro: setup ## regenerate every figure, table and the book (PROFILE=smoke|mini|
 
 test: setup lint ## run the tests, the smoke pipeline among them
 	@OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-browser: setup ## test the book in chromium, its network cut (gets chromium, playwright, axe-core)
+	@python tests/browser/run.py
 
 lint: setup ## check style, format and types
 	@ruff check . && ruff format --check . && mypy
@@ -40,6 +43,9 @@ book: setup ## build the book of the current profile's results again
 
 serve: setup ## show the book at http://localhost:8000
 	@python -m http.server --directory book/_build/html --bind 127.0.0.1 8000
+
+pdf: setup ## print first page, claims and results to book/_build/results.pdf (needs chromium)
+	@python -m latentsr.pdf
 
 pretrain: setup ## train the shipped autoencoders again, into pretrained/ (2 to 5 hours on 2 cores)
 	@python -m latentsr.pretrain

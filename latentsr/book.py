@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from latentsr import notebook, pages, params, provenance, registry, run_record
+from latentsr import launch, notebook, pages, params, provenance, registry, run_record, slider
 
 BOOK, WORK = Path("book"), notebook.SCRATCH / "book"
 EXERCISES = Path("notebooks/exercises")
@@ -123,6 +123,8 @@ def gather(settings: Mapping[str, Any], results: Path) -> None:
     arms = [registry.folder(vae) for vae in settings["autoencoders"].arms]
     roots += [results / "arms" / name / arm for name in sets for arm in arms]
     pages.write(roots, settings, sets, BOOK / "generated")
+    slider.write(results, sets, settings["vae_swap"].main_vaes, BOOK / "generated")
+    launch.mark(BOOK / "notebooks", Path("notebooks"), BOOK / "_config.yml")
 
 
 def build(settings: Mapping[str, Any]) -> Path:

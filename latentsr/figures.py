@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from pandas import DataFrame, Series
 
 # Okabe & Ito's palette: apart for every common kind of colour blindness
 COLOURS = {
@@ -32,6 +33,7 @@ COLOURS |= {  # what the small ones stand for
     "medvae-4-1": "#CC79A7",
 }
 OTHERS = ("#009E73", "#CC79A7", "#F0E442", "#000000")
+PANEL_INCH = 4.4
 NOT_SHOWN = "No image is shown: none of these sets has allow_images."
 CONDITION_LABELS = {
     "released": "as released\n(walk spaced)",
@@ -119,6 +121,25 @@ def save(figure: Figure, outputs: Path, name: str, alt: str) -> None:
 
         display.display(figure, metadata={"image/png": {"alt": alt}})
         plt.close(figure)  # or the end of the cell shows it again, without words
+
+
+def panels(titles: Mapping[str, str], height_inch: float, rows: int = 1, **options: Any) -> Any:
+    """Return a figure and its axes ``(rows, panels)``, a panel a title."""
+    import matplotlib.pyplot as plt
+
+    size = (PANEL_INCH * len(titles), height_inch)
+    return plt.subplots(rows, len(titles), figsize=size, squeeze=False, **options)
+
+
+def error_bars(rows: DataFrame, middle: str) -> list[Series]:
+    """Return lengths of error bars; nothing is drawn where an interval was not given."""
+    return [rows[middle] - rows["low"], rows["high"] - rows[middle]]
+
+
+def name_conditions(axis: Axes, names: Sequence[str], title: str) -> None:
+    """Write the LR conditions below a panel and its title above."""
+    axis.set_xticks(range(len(names)), [CONDITION_LABELS[name] for name in names])
+    axis.set_title(title)
 
 
 def image_grid(

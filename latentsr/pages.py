@@ -82,11 +82,10 @@ def results_page(roots: Sequence[Path], folder: Path, sets: Mapping[str, Any]) -
             parts.append(f"{{download}}`{metrics.name} <{metrics.name}>` (numbers, JSON)\n\n")
         if number == "03" and parts:  # one or two figures an arm
             parts = ["`````{dropdown} Figures of every arm\n", *parts, "`````\n\n"]
-        if any(parts) or stem in notebook.STEMS:
-            title = notebook.block_name(stem).replace("_", " ").replace("vae", "VAE")
-            number = number.lstrip("0")
-            page += f"({files_anchor(stem)})=\n\n## {number} {title[0].upper()}{title[1:]}\n\n"
-            page += "".join(parts) or "Nothing of this chapter is shown apart from its page.\n\n"
+        title = notebook.block_name(stem).replace("_", " ").replace("vae", "VAE")
+        number = number.lstrip("0")
+        page += f"({files_anchor(stem)})=\n\n## {number} {title[0].upper()}{title[1:]}\n\n"
+        page += "".join(parts) or "Nothing of this chapter is shown apart from its page.\n\n"
     return page
 
 

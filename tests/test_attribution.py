@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentsr import attribution, charts, plans, stability
+from latentsr import attribution, charts, curves, plans, stability
 
 MAIN = ("natural-f8c4", "phantom-f4c3")
 CORNERS = ["natural-f8c4", "phantom-f8c4", "natural-f4c3", "phantom-f4c3"]
@@ -226,7 +226,7 @@ def test_taken_apart_gives_every_analysis_its_table():
     largest = attribution.dominance(levers, 0)
     assert largest["largest_other"] == "calls: 1" and largest["n_subjects"] == 8
     assert largest["high"] < 0 and largest["mean"] == pytest.approx(-2, abs=0.05)
-    for draw in (charts.perception_distortion, charts.convergence, charts.tornado):
+    for draw in (curves.perception_distortion, curves.convergence, charts.tornado):
         name = {"perception_distortion": "walks", "tornado": "levers"}.get(
             draw.__name__, draw.__name__
         )

@@ -8,6 +8,7 @@ from math import nan
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -48,12 +49,30 @@ def lesson(title: str) -> str:
     return nbformat.writes(notebook.byte_stable(made))
 
 
+def fabricate_images(results: Path, sets: list[str]) -> None:
+    """Write one test image a set, and what the main arms made of it."""
+    grey = np.full((1, 8, 8), 0.5, np.float32)
+    score = {"image_id": ["a"], "arm": "released", "method": "bicubic", "psnr_db": 20.0}
+    for name in sets:
+        (folder := results / "data" / name).mkdir()
+        arrays = {"hr": grey, "lr": grey[:, ::4, ::4], "split": ["test"], "image_id": ["a"]}
+        for key, values in arrays.items():
+            np.save(folder / f"{key}.npy", values)
+        for vae in ("natural-f8c4", "phantom-f4c3"):
+            (arm := results / "arms" / name / vae).mkdir(parents=True)
+            np.savez(arm / "sr.npz", image_id=["a"], released=grey)
+            pd.DataFrame(score).to_csv(arm / "scores.csv", index=False)
+    baselines = [pd.DataFrame({**score, "dataset": name}) for name in sets]
+    pd.concat(baselines).to_csv(results / "data" / "baselines.csv", index=False)
+
+
 def fabricate(results: Path, settings: dict, sets: list[str]) -> None:
     """Write what a run leaves: executed notebooks, a figure, tables and metrics."""
     for folder in ("data", "notebooks", "tables", "metrics"):
         (results / folder).mkdir(parents=True)
     facts = {name: {**IDS, **COUNTS} for name in sets}
     (results / "data" / "sets.json").write_text(json.dumps(facts))
+    fabricate_images(results, sets)
     data = {"text/plain": "<made up>", "text/html": "<table><tr><td>$x_0$</td></tr></table>"}
     shown = [nbformat.v4.new_output("display_data", data=data)]
     for stem in notebook.STEMS:
@@ -206,6 +225,8 @@ def test_the_build_is_byte_stable_and_asks_no_network(workspace):
     intro = (out / "intro.html").read_text()
     assert "+2.00 [+1.50, +2.50]" in intro and "All test images are phantoms" in intro
     assert "not a medical device" in intro
+    assert '<div class="compare docutils">' in intro and "_images/compare_knee_hr.png" in intro
+    assert "_static/compare.js" in intro and "mybinder" not in specimen + intro
     results = (out / "generated" / "results.html").read_text()
     assert "a|b_*" in results and "04.json" in results
     assert "same direction" in (out / "claims.html").read_text()
@@ -224,6 +245,17 @@ def test_the_run_record_stands_in_the_published_copy_only(workspace):
         assert "4.2 (1 of 4 runs)" not in (out / page).read_text()
     assert "1.2 (1 of 4 runs)" in (target / "status.html").read_text()
     assert set(digest(target)) == set(digest(out))
+
+
+def test_with_a_repository_address_a_chapter_has_its_launch_button(workspace):
+    shutil.copytree(REPOSITORY / "notebooks", "notebooks", dirs_exist_ok=True)
+    config = Path("book/_config.yml")
+    config.write_text(config.read_text().replace('url: ""', 'url: "https://github.com/me/it"'))
+    book.gather(workspace, Path("results/smoke"))
+    text = Path("book/notebooks/02_autoencoders_brain.ipynb").read_text()
+    assert "me/it/main?urlpath=lab/tree/notebooks/02_autoencoders.ipynb" in text
+    text = Path("book/notebooks/03_train_arm.ipynb").read_text()
+    assert "me/it/blob/main/notebooks/03_train_arm.ipynb" in text
 
 
 def test_a_missing_chapter_is_named(workspace):

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -21,7 +22,11 @@ pytestmark = pytest.mark.slow  # one run for all: a file stays on one process
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     os.chdir(Path(__file__).parents[1])
-    return repro.smoke(tmp_path_factory.mktemp("smoke"))
+    made = repro.smoke(tmp_path_factory.mktemp("smoke"))
+    kept = Path(".scratch/smoke-book")  # for `make test-browser` where there are no results
+    shutil.rmtree(kept, ignore_errors=True)
+    shutil.copytree(made / "book", kept)
+    return made
 
 
 def test_every_out_is_there(results):

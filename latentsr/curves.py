@@ -1,0 +1,123 @@
+"""What changes along bands, network calls or training steps; tables in, a figure out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from latentsr import figures
+from latentsr.charts import PARTS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def band_detail(table: pd.DataFrame, bands: Sequence[str], titles: Mapping[str, str]) -> Figure:
+    """Draw energy ratio and coherence (rows) of wavelet bands, a column a set.
+
+    ``table`` has columns dataset, arm, vae, band, energy_ratio and coherence; the last arm is
+    filled, the others are hollow.
+    """
+    figure, axes = figures.panels(titles, 5.2, 2, sharex=True, sharey="row")
+    last = list(dict.fromkeys(table["arm"]))[-1]
+    for column, name in zip(axes.T, titles, strict=True):
+        rows = table[table["dataset"] == name]
+        for (vae, arm), part in rows.groupby(["vae", "arm"], sort=False):
+            if vae == "bicubic" and arm != last:  # the same in every arm
+                continue
+            tone, filled = figures.colour(str(vae)), arm == last
+            label = str(vae) if vae == "bicubic" else f"{vae}, {arm}"
+            style: dict[str, Any] = {"color": tone, "mfc": tone if filled else "white"}
+            style |= {"ls": "-" if filled else ":", "marker": "o", "ms": 5, "label": label}
+            for axis, measure in zip(column, ("energy_ratio", "coherence"), strict=True):
+                axis.plot(
+                    range(len(bands)), part.set_index("band")[measure].reindex(list(bands)), **style
+                )
+        for axis in column:
+            axis.axhline(1, color="black", lw=0.8)
+        column[0].set_title(titles[name])
+        column[1].set_xticks(range(len(bands)), bands, rotation=90)
+    axes[0, 0].set_ylabel("energy ratio")
+    axes[1, 0].set_ylabel("coherence")
+    figures.legend_below(figure, axes[0, 0])
+    return figure
+
+
+def perception_distortion(walks: pd.DataFrame, title: str) -> Figure:
+    """Draw PSNR and GMSD along the number of network calls, and one against the other.
+
+    ``walks`` has columns vae, walk, noise, T, psnr_db and gmsd; filled points start from full
+    noise, hollow ones from half.
+    """
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.4))
+    for (vae, walk, noise), rows in walks.sort_values("T").groupby(["vae", "walk", "noise"]):
+        full = noise == "noise 1"
+        style: dict[str, Any] = {
+            "color": figures.colour(str(vae)),
+            "ls": "-" if walk == "spaced" else ":",
+        }
+        style |= {"marker": "o", "ms": 4, "mfc": None if full else "white"}
+        label = f"{vae}, {walk}" if full else None
+        for axis, x, y in zip(
+            axes, ("T", "T", "psnr_db"), ("psnr_db", "gmsd", "gmsd"), strict=True
+        ):
+            axis.plot(rows[x], rows[y], label=label, **style)
+    for axis, y in zip(
+        axes, ("PSNR, dB", "GMSD (0 is perfect)", "GMSD (0 is perfect)"), strict=True
+    ):
+        axis.set_ylabel(y)
+    for axis in axes[:2]:
+        axis.set(xscale="log", xlabel="network calls")
+    axes[2].set_xlabel("PSNR, dB")
+    axes[0].set_title(title)
+    figures.legend_below(figure, axes[0])
+    return figure
+
+
+def convergence(parts: pd.DataFrame, title: str) -> Figure:
+    """Draw how the gap and its two parts move with the training steps; columns as in `gaps`."""
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(5, 3.4))
+    axis.axhline(0, color="black", lw=0.8)
+    for effect, tone in PARTS.items():
+        rows = parts[parts.effect == effect]
+        bars = figures.error_bars(rows, "estimate")
+        axis.errorbar(rows["steps"], rows["estimate"], bars, fmt="o-", color=tone, label=effect)
+    axis.set(xscale="log", xlabel="training steps, times the default", ylabel="dB", title=title)
+    axis.set_xticks(parts["steps"].unique(), [f"x{k:g}" for k in parts["steps"].unique()])
+    axis.minorticks_off()
+    axis.legend()
+    return figure
+
+
+def along_calls(
+    means: pd.Series, gaps: Mapping[str, Mapping[int, Mapping[str, float]]], titles: Sequence[str]
+) -> Figure:
+    """Draw PSNR in dB by (walk, T, vae) and the gap of each walk along the network calls T."""
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2))
+    for walk, by_calls in gaps.items():
+        dash = "-" if walk == "spaced" else ":"
+        level = means[walk].unstack("vae")
+        for vae in level:
+            tone = figures.colour(str(vae))
+            left.plot(level[vae], dash, marker="o", color=tone, label=f"{vae}, {walk}")
+        found = pd.DataFrame(dict(by_calls)).T
+        place = found.index * (1 if dash == "-" else 1.08)
+        bars = figures.error_bars(found, "mean")
+        right.errorbar(
+            place, found["mean"], bars, fmt="o" + dash, color="black", label=walk, capsize=2
+        )
+    calls = sorted(next(iter(gaps.values())))
+    for axis, text, title in zip((left, right), ("PSNR, dB", "gap, dB"), titles, strict=True):
+        axis.set(xscale="log", xlabel="network calls", ylabel=text, title=title)
+        axis.set_xticks(calls, calls)
+        axis.minorticks_off()
+        axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+    return figure

@@ -1,0 +1,172 @@
+"""What was added and what was lost: masks, rates, and planted lesions; tables in, a figure out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from latentsr import figures
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def masks(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Draw images side by side, a row a set; keys are titles."""
+    import matplotlib.pyplot as plt
+
+    across = max(map(len, rows.values()))
+    size = (1.8 * across, 1.9 * len(rows))
+    figure, axes = plt.subplots(len(rows), across, figsize=size, squeeze=False)
+    for line, pictures in zip(axes, rows.values(), strict=True):
+        for axis, (title, picture) in zip(line, pictures.items(), strict=True):
+            axis.imshow(picture, cmap="gray", vmin=0, vmax=1)
+            axis.set_axis_off()
+            axis.set_title(title, fontsize=8)
+    return figure
+
+
+def rate_maps(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Draw maps of shares side by side on one scale, a row a set; keys are titles."""
+    import matplotlib.pyplot as plt
+
+    across = max(map(len, rows.values()))
+    size = (1.8 * across + 0.8, 0.3 + 1.9 * len(rows))
+    figure, axes = plt.subplots(len(rows), across, figsize=size, squeeze=False)
+    most = max(float(one.max()) for line in rows.values() for one in line.values())
+    for line, (name, maps) in zip(axes, rows.items(), strict=True):
+        for axis, (title, one) in zip(line, maps.items(), strict=True):
+            drawn = axis.imshow(one, cmap="viridis", vmin=0, vmax=most)
+            axis.set_axis_off()
+            axis.set_title(title, fontsize=7)
+        place = {"transform": line[0].transAxes, "rotation": 90, "ha": "right", "va": "center"}
+        line[0].text(-0.06, 0.5, name, fontsize=7, **place)
+    figure.colorbar(drawn, ax=axes, label="share of test images", shrink=0.8)
+    return figure
+
+
+def transfer(table: pd.DataFrame, titles: Mapping[str, str], last: str) -> Figure:
+    """Draw the share of a lesion's contrast that arrives, by its size; a column a set.
+
+    ``table`` has columns dataset, arm, vae, sd_px, transfer, low and high; arm ``last`` is filled,
+    others are hollow, "ceiling" is a cross.
+    """
+    figure, axes = figures.panels(titles, 3.6, sharey=True)
+    for axis, name in zip(axes[0], titles, strict=True):
+        rows = table[table["dataset"] == name]
+        for step, ((arm, vae), part) in enumerate(rows.groupby(["arm", "vae"], sort=False)):
+            tone = figures.colour(str(vae))
+            style: dict[str, Any] = {"color": tone, "mfc": tone if arm in (last, "") else "white"}
+            style |= {"marker": "x" if arm == "ceiling" else "o", "capsize": 2}
+            style |= {"ls": ":" if arm == "released" else "-" if arm else "--"}
+            label = f"{vae}, {arm}" if arm else str(vae)
+            places = part["sd_px"] * (1 + 0.012 * step)
+            axis.errorbar(
+                places, part["transfer"], figures.error_bars(part, "transfer"), label=label, **style
+            )
+        axis.axhline(1, color="black", lw=0.8)
+        axis.set_title(titles[name])
+        axis.set_xlabel("SD of the lesion, pixels")
+    axes[0, 0].set_ylabel("share of its contrast that arrives")
+    figures.legend_below(figure, axes[0, 0])
+    return figure
+
+
+def free_response(table: pd.DataFrame, titles: Mapping[str, str], last: str) -> Figure:
+    """Draw lesions found against false marks an image; columns dataset, arm, vae, false, found."""
+    figure, axes = figures.panels(titles, 3.4, sharey=True)
+    for axis, name in zip(axes[0], titles, strict=True):
+        rows = table[table["dataset"] == name]
+        for (arm, vae), part in rows.groupby(["arm", "vae"], sort=False):
+            dash = ":" if arm == "released" else "-" if arm in (last, "ceiling") else "--"
+            tone = "black" if vae == "HR" else figures.colour(str(vae))
+            width = 1 if arm == "ceiling" else 2
+            label = f"{vae}, {arm}" if arm else str(vae)
+            axis.plot(part["false"], part["found"], ls=dash, lw=width, color=tone, label=label)
+        axis.set(title=titles[name], xlabel="false marks an image", xscale="log", ylim=(0, 1))
+    axes[0, 0].set_ylabel("lesions found")
+    figures.legend_below(figure, axes[0, 0])
+    return figure
+
+
+def rates(
+    table: pd.DataFrame, common: str, conditions: Sequence[str], titles: Mapping[str, str]
+) -> Figure:
+    """Draw rates of added (upper row) and lost signal (lower row), a column a set.
+
+    ``table`` has columns dataset, arm, vae, floor_of and the two rates; filled marks have the
+    floor of ``common``, hollow ones each arm's own.
+    """
+    figure, axes = figures.panels(titles, 5, 2, sharex=True, sharey=True)
+    vaes = list(dict.fromkeys(table["vae"]))
+    for line, measure in zip(axes, ("hallucination_rate", "loss_rate"), strict=True):
+        for axis, name in zip(line, titles, strict=True):
+            for step, vae in enumerate(vaes):
+                rows = table[(table["dataset"] == name) & (table["vae"] == vae)]
+                places = [k + 0.15 * (step - (len(vaes) - 1) / 2) for k in range(len(conditions))]
+                tone = figures.colour(vae)
+                for owner, face in (("own", "white"), (common, tone)):
+                    level = rows[rows["floor_of"] == owner].set_index("arm")[measure]
+                    label = vae if owner == common else None
+                    axis.plot(places, level.reindex(list(conditions)), "o", color=tone,
+                              markerfacecolor=face, label=label)  # fmt: skip
+            figures.name_conditions(axis, conditions, titles[name])
+            axis.tick_params(axis="x", labelsize=7)
+    axes[0, 0].set_ylabel("share of pixels added")
+    axes[1, 0].set_ylabel("share of pixels lost")
+    figures.legend_below(figure, axes[0, 0])
+    return figure
+
+
+def pairing(
+    table: pd.DataFrame,
+    owners: Sequence[str],
+    arms: Sequence[str],
+    moved: Mapping[str, float],
+    margin: float,
+    titles: Mapping[str, str],
+) -> Figure:
+    """Draw Cohen's h by pairing (left, right in a panel) and floor, a row an arm, a column a set."""
+    arms = list(dict.fromkeys(arms))
+    figure, axes = figures.panels(titles, 0.8 + 2.4 * len(arms), len(arms), sharey=True)
+    others = ("#000000", "#009E73")
+    tones = {o: figures.colour(o) for o in owners} | dict(
+        zip(("own", "fixed"), others, strict=True)
+    )
+    for line, arm in zip(axes, arms, strict=True):
+        line[0].set_ylabel(f"Cohen's h, {arm}")
+        for axis, name in zip(line, titles, strict=True):
+            axis.axhspan(-margin, margin, color="#009E73", alpha=0.3, lw=0)
+            rows = table[(table["dataset"] == name) & (table["arm"] == arm)]
+            for (owner, how), part in rows.groupby(["floor_of", "pairing"]):
+                place = 0.15 * (owners.index(owner) - (len(owners) - 1) / 2) + (how == "position")
+                bars, tone = figures.error_bars(part, "h"), tones[str(owner)]
+                axis.errorbar(
+                    place, part["h"], bars, fmt="o", color=tone, capsize=2, label=f"floor: {owner}"
+                )
+            axis.set_xticks((0, 1), ("paired by id", f"by position ({moved[name]:.0%} move)"))
+            axis.set_xlim(-0.5, 1.5)
+            axis.set_title(titles[name])
+    figures.legend_below(figure, axes[0, 0])
+    return figure
+
+
+def growth(table: pd.DataFrame, margin: float, titles: Mapping[str, str]) -> Figure:
+    """Draw h and the gap in the coarsest band along the share of mis-paired images."""
+    figure, axes = figures.panels(titles, 5, 2, sharex=True, sharey="row")
+    for column, name in zip(axes.T, titles, strict=True):
+        rows = table[table["dataset"] == name]
+        for (arm, part), dash in zip(rows.groupby("arm", sort=False), ("-", ":"), strict=False):
+            for axis, measure in zip(column, ("h", "gap_ll3_db"), strict=True):
+                style = {"marker": "o", "ls": dash, "color": "black", "label": str(arm)}
+                axis.plot(part["share_moved"], part[measure], **style)
+        column[0].axhspan(-margin, margin, color="#009E73", alpha=0.3, lw=0)
+        column[1].axhline(0, color="#777777", lw=0.8)
+        column[0].set_title(titles[name])
+        column[1].set_xlabel("share of images with another's name")
+    axes[0, 0].set_ylabel("Cohen's h, added signal")
+    axes[1, 0].set_ylabel("gap in LL3, dB")
+    figures.legend_below(figure, axes[0, 0])
+    return figure

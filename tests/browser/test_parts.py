@@ -1,0 +1,131 @@
+"""The parts of the book that move: sliders, search, buttons, folded parts, paper."""
+
+import re
+
+import pytest
+from visits import BOOK
+
+INTRO = f"file://{BOOK}/intro.html"
+LIVE = ".compare-live"
+# Sphinx's search reads an extract of each page found, which browsers forbid to pages from files.
+APART = re.compile(r"^Access to fetch at 'file:|^lost file:|^Failed to (load resource|fetch)")
+
+
+@pytest.fixture
+def slider(visiting):
+    """Open the first page at its first slider."""
+    with visiting(has_touch=True) as visit:
+        visit.open(INTRO)
+        yield visit.page.locator(LIVE).first
+
+
+def at(slider) -> float:
+    """Return where the line stands and make sure that the picture is cut there."""
+    value = slider.locator("input").input_value()
+    cut = slider.locator("img").nth(1).evaluate("image => getComputedStyle(image).clipPath")
+    assert cut == f"inset(0px {100 - float(value):g}% 0px 0px)"
+    return float(value)
+
+
+def test_the_keyboard_moves_the_line(slider):
+    assert at(slider) == 50
+    slider.locator("input").focus()
+    slider.page.keyboard.press("ArrowRight")
+    assert at(slider) == 51
+    slider.page.keyboard.press("Home")
+    assert at(slider) == 0
+
+
+def test_the_mouse_drags_the_line(slider):
+    slider.scroll_into_view_if_needed()
+    box = slider.locator(".compare-stage").bounding_box()
+    middle = box["y"] + box["height"] / 2
+    slider.page.mouse.move(box["x"] + box["width"] / 2, middle)
+    slider.page.mouse.down()
+    slider.page.mouse.move(box["x"] + box["width"] / 4, middle, steps=5)
+    slider.page.mouse.up()
+    assert abs(at(slider) - 25) <= 2
+    line = slider.locator(".compare-line").bounding_box()
+    assert abs(line["x"] + line["width"] / 2 - box["x"] - box["width"] / 4) <= 0.02 * box["width"]
+
+
+def test_a_finger_moves_the_line(slider):
+    slider.scroll_into_view_if_needed()
+    box = slider.locator(".compare-stage").bounding_box()
+    slider.page.touchscreen.tap(box["x"] + 0.75 * box["width"], box["y"] + box["height"] / 2)
+    assert abs(at(slider) - 75) <= 2
+
+
+def test_another_image_can_be_chosen(slider):
+    shown, chosen = slider.locator("img").nth(1), slider.locator("select").first
+    before = shown.get_attribute("src")
+    titles = chosen.locator("option").all_text_contents()
+    assert titles[0].startswith("LR") and titles[-1].startswith("HR")
+    chosen.select_option(titles[0])
+    assert "_lr." in shown.get_attribute("src") != before
+    assert titles[0] in slider.locator("input").get_attribute("aria-valuetext")
+
+
+@pytest.mark.parametrize("how", ["print", "no script"])
+def test_images_stand_side_by_side_without_the_slider(visiting, how):
+    with visiting(java_script_enabled=how == "print") as visit:
+        visit.page.goto(INTRO)
+        visit.page.emulate_media(media="print" if how == "print" else "screen")
+        images = visit.page.locator(".compare").first.locator(".compare-image img")
+        assert images.count() >= 4
+        assert all(image.is_visible() for image in images.all())
+        tops = [image.bounding_box()["y"] for image in images.all()]
+        assert tops[0] == tops[1]
+        assert not any(live.is_visible() for live in visit.page.locator(LIVE).all())
+
+
+@pytest.mark.parametrize("served", [False, True], ids=["from files", "served"])
+def test_search_finds_hallucination(visiting, server, served):
+    with visiting() as visit:
+        root = server if served else f"file://{BOOK}"
+        visit.open(f"{root}/search.html?q=hallucination")
+        visit.page.wait_for_selector("#search-results li a")
+        titles = visit.page.locator("#search-results li > a").all_text_contents()
+        assert any("hallucination" in title.lower() for title in titles)
+        assert not visit.left
+        told = [error for error in visit.errors if served or not APART.search(error)]
+        assert not told
+
+
+def test_the_reader_can_choose_dark_or_light(visiting):
+    with visiting() as visit:
+        visit.open(INTRO)
+        seen = set()
+        for _ in range(3):
+            visit.page.locator(".theme-switch-button:visible").click()
+            seen.add(visit.page.evaluate("() => document.documentElement.dataset.mode"))
+        assert seen == {"light", "dark", "auto"}
+
+
+def test_paper_leaves_out_menus_and_opens_what_is_folded(visiting):
+    with visiting() as visit:
+        visit.open(f"file://{BOOK}/generated/results.html")
+        visit.page.emulate_media(media="print")
+        for part in (".bd-sidebar-primary", ".bd-header-article", ".prev-next-footer"):
+            assert not visit.page.locator(part).first.is_visible(), part
+        folded = visit.page.locator("details")
+        assert folded.count()
+        assert all(part.locator("img").first.is_visible() for part in folded.all())
+
+
+def test_some_page_has_maths(visiting):
+    """If none had, the test of the pages would find all of it set."""
+    pages = [p for p in BOOK.rglob("*.html") if 'class="math' in p.read_text()]
+    assert pages
+    with visiting() as visit:
+        visit.open(f"file://{pages[0]}")
+        assert visit.page.locator("main mjx-container").count()
+        assert visit.page.locator("main mjx-container").first.bounding_box()["width"] > 0
+
+
+def test_the_cut_holds(visiting):
+    """A page that asks somebody is found out."""
+    with visiting() as visit:
+        visit.page.goto(INTRO)
+        visit.page.evaluate("() => fetch('https://example.org/x').catch(() => 0)")
+        assert visit.left == ["https://example.org/x"] and visit.errors
