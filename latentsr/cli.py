@@ -317,6 +317,8 @@ def verify_data(
     from latentsr.datasets import verify
 
     study = params.read(Path("params.yaml"))["data"]
+    if sheet and (STARTED_IN / sheet.expanduser()).is_dir():
+        raise ValueError(f"--sheet: {sheet} is a folder; the name of a PNG file is needed")
     if sheet and not (STARTED_IN / sheet.expanduser()).parent.is_dir():
         raise ValueError(f"--sheet: {sheet}; its folder is not there: make it first")
     place = STARTED_IN / path.expanduser()

@@ -221,7 +221,10 @@ def _pairs(
         elif match["name"] not in folders:
             problems.append(f"{option}: no such set; given are {', '.join(folders)}")
         else:
-            given[match["name"]][match["key"]] = yaml.safe_load(match["value"])
+            try:
+                given[match["name"]][match["key"]] = yaml.safe_load(match["value"])
+            except yaml.YAMLError:
+                problems.append(f"{option}: {match['value']!r} is not YAML; write a plain value")
     return folders, given, problems
 
 
@@ -241,13 +244,13 @@ def _entry(
 
 
 def _unlisted(name: str, folder: Path, used: set[Path]) -> list[str]:
-    """Say which files a manifest leaves out: they may have been forgotten there."""
+    """Say which files are passed over: a manifest may have forgotten them."""
     manifest = folder / "manifest.csv"
-    if not manifest.is_file():
-        return []
     left = [path for path in images_below(folder) if path not in used | {manifest}]
-    one = f", {left[0].relative_to(folder)} the first" if left else ""
-    return [f"set {name}: manifest.csv does not name {len(left)} files{one}"] if left else []
+    if not left:
+        return []
+    why = "manifest.csv does not name" if manifest.is_file() else "of no kind that is read:"
+    return [f"set {name}: {why} {len(left)} files, {left[0].relative_to(folder)} the first"]
 
 
 def _listing(params: Any) -> dict[str, Any]:
@@ -276,7 +279,7 @@ def _gathered(
     paths = {path for record in used for path in record.files}
     if entry.adapter == "folder":
         told += _unlisted(name, folder, {path for record in records for path in record.files})
-    count = f"{usable} images in {len(paths)} files"
+    count = f"{entry.adapter}, {usable} images in {len(paths)} files"
     if LAYOUTS[entry.adapter].tables:
         paths |= set(folder.glob(LAYOUTS[entry.adapter].tables))
     places = [(path, path.relative_to(folder).as_posix()) for path in sorted(paths)]
@@ -333,6 +336,7 @@ def use(
             new.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, new)  # no link: the user's file may change, the study's must not
         if left_out[name]:
+            (staging / name).mkdir(parents=True, exist_ok=True)
             (staging / name / LEFT_OUT).write_text("".join(f"{line}\n" for line in left_out[name]))
             list_images(name, entries[name], staging / name, **_listing(params))  # enough left?
     lines = before_import(root)

@@ -1,3 +1,5 @@
+import shutil
+
 import nibabel
 import numpy as np
 import pytest
@@ -156,3 +158,30 @@ def test_layouts_are_recognised(tmp_path):
         ("mimic_cxr", tmp_path / "c"),
         ("folder", tmp_path / "d"),
     ]
+
+
+def test_a_part_of_a_known_set_is_no_plain_folder(tmp_path):
+    """Read so, a patient's images would get into both splits; a manifest says that it is meant."""
+    mrnet_of(tmp_path / "a")
+    shutil.rmtree(tmp_path / "a/valid")
+    mimic_of(tmp_path / "b", [("d1", "10000001", "PA", "train")])
+    for table in (tmp_path / "b").glob("mimic-cxr-2.0.0-metadata.csv*"):
+        table.unlink()
+    scan = brats_scan(tmp_path / "c", 1)
+    next(scan.glob("*-t2w.nii.gz")).unlink()
+    for name, told in (
+        ("a", "MRNet, but train/"),
+        ("b", "MIMIC-CXR-JPG, but"),
+        ("c", "BraTS, but"),
+    ):
+        with pytest.raises(ValueError, match=f"{name}: looks like a part of {told}.*manifest.csv"):
+            recognise(tmp_path / name)
+        (tmp_path / name / "manifest.csv").write_text("file,subject\n")
+        assert recognise(tmp_path / name) == ("folder", tmp_path / name)
+
+
+def test_exams_of_another_type_are_no_mrnet(tmp_path):
+    mrnet_of(tmp_path)
+    np.save(tmp_path / "train/sagittal/0000.npy", np.zeros((5, 16, 16), np.int16))
+    with pytest.raises(ValueError, match="int16 values; MRNet's exams are uint8"):
+        mrnet(tmp_path)[0].read()

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from test_formats import dicom
-from tiny_layouts import mimic_of
+from tiny_layouts import mimic_of, png
 
 from latentsr import datastore
-from latentsr.datasets import list_images, load_set, read_sets
+from latentsr.datasets import list_images, load_set, read_sets, study_sets
 
 REPO = Path(__file__).parents[1]
 DVC_YAML = """\
@@ -92,10 +92,14 @@ def _in(folder):
 
 
 def test_the_committed_files_are_the_phantom_import():
-    _, entries = read_sets(REPO / "sets.yaml")
-    assert (REPO / "sets.yaml").read_text() == datastore.DEFAULTS["sets.yaml"]
-    assert entries == datastore.PHANTOM_SETS
-    lines = (REPO / "data.dvc").read_text().splitlines()  # DVC adds hashes after the first import
+    def committed(name):  # somebody may have their own images in use
+        found = subprocess.run(
+            ["git", "show", f"HEAD:{name}"], cwd=REPO, capture_output=True, text=True
+        )
+        return found.stdout or (REPO / name).read_text()
+
+    assert committed("sets.yaml") == datastore.DEFAULTS["sets.yaml"]
+    lines = committed("data.dvc").splitlines()  # DVC adds hashes after the first import
     assert all(line in lines for line in datastore.DEFAULTS["data.dvc"].splitlines())
 
 
@@ -167,7 +171,7 @@ def test_files_that_a_manifest_does_not_name_are_counted(repository, tmp_path):
     (own / "late.png").write_bytes((own / "0.png").read_bytes())
     told, line = datastore.use([f"hand_1={own}"], [], repository)
     assert told == "set hand_1: manifest.csv does not name 1 files, late.png the first"
-    assert "hand_1 (6 images in 6 files)" in line
+    assert "hand_1 (folder, 6 images in 6 files)" in line
     assert _in(repository / "assets/own/hand_1") == [
         *(f"{i}.png" for i in range(6)),
         "manifest.csv",
@@ -178,7 +182,7 @@ def test_use_reset_and_back(repository, tmp_path):
     study = repository
     own = _images(tmp_path / "own")
     (line,) = datastore.use([f"hand_1={own}"], [], study)
-    assert "hand_1 (6 images in 6 files)" in line and "make repro" in line
+    assert "hand_1 (folder, 6 images in 6 files)" in line and "make repro" in line
     source, entries = read_sets(study / "sets.yaml")
     assert source == "own" and list(entries) == ["hand_1"]
     assert not entries["hand_1"].allow_images
@@ -322,7 +326,7 @@ def test_what_is_skipped_is_told_once_and_not_copied(study, tmp_path, listed):
     lines = datastore.use([f"hand={own}"], [], study, ["hand.on_error=skip"])
     bad = ["3.png", "vol.npy"] + ["gone.png"] * listed
     assert [sum(f"own/{name}: " in line for line in lines) for name in bad] == [1] * len(bad)
-    assert len(lines) == len(bad) + 1 and "hand (8 images in 8 files)" in lines[-1]
+    assert len(lines) == len(bad) + 1 and "hand (folder, 8 images in 8 files)" in lines[-1]
     gathered = study / "assets/own/hand"
     good = [f"{i}.png" for i in range(9) if i != 3]
     assert _in(gathered) == [".left-out", *good, *["manifest.csv"] * listed]
@@ -377,3 +381,39 @@ def test_use_takes_keys_and_keeps_how_a_set_is_read(study, tmp_path):
 def test_wrong_keys_of_use(study, tmp_path, setting, message):
     with pytest.raises(ValueError, match=message):
         datastore.use([f"a={_images(tmp_path / 'own')}"], [], study, [setting])
+
+
+def pictures(root):
+    for i in range(8):
+        png(root / f"{i}.png", np.random.default_rng(i).integers(0, 256, (64, 64), np.uint8))
+    return root
+
+
+def test_own_images_are_never_called_phantoms(study, monkeypatch):
+    """A hand in sets.yaml alone would put them onto pages."""
+    monkeypatch.chdir(study)
+    assert study_sets(Path("results/smoke"))[0] == "phantoms"
+    datastore.use([f"mine={pictures(study.parent / 'mine')}"], [])
+    assert study_sets(Path("results/smoke"))[0] == "own"
+    text = (study / "sets.yaml").read_text()
+    (study / "sets.yaml").write_text(text.replace("source: own", "source: phantoms"))
+    with pytest.raises(ValueError, match="source: 'phantoms', but data.dvc imports assets/own"):
+        study_sets(Path("results/smoke"))
+    (study / "data.dvc").write_text("x")
+    with pytest.raises(ValueError, match="data.dvc: cannot be read"):
+        study_sets(Path("results/smoke"))
+
+
+def test_what_use_cannot_take_is_one_line(study, tmp_path):
+    mine = pictures(tmp_path / "mine")
+    (mine / "notes.txt").write_text("x")
+    told = datastore.use([f"mine={mine}"], [], study)
+    assert any("of no kind that is read: 1 files, notes.txt the first" in line for line in told)
+    assert any("mine (folder, 8 images in 8 files)" in line for line in told)
+    with pytest.raises(ValueError, match=r"--set mine.slices=\[1: '\[1' is not YAML"):
+        datastore.use([f"mine={mine}"], [], study, ["mine.slices=[1"])
+    for image in mine.glob("*.png"):
+        image.write_bytes(b"")
+    with pytest.raises(ValueError, match="mine") as caught:
+        datastore.use([f"mine={mine}"], [], study, ["mine.on_error=skip"])
+    assert "Errno" not in str(caught.value)

@@ -144,6 +144,8 @@ def read_image(path: Path) -> Array:
 def read_middle_slice(path: Path) -> Array:
     """Read slice S // 2 of an MRNet exam (S, 256, 256)."""
     exam = np.load(path, mmap_mode="r")
+    if exam.dtype.kind in "iu" and exam.dtype != np.uint8:
+        raise ValueError(f"{exam.dtype} values; MRNet's exams are uint8, read others as a folder")
     if exam.ndim != 3 or 0 in exam.shape:
         raise ValueError(f"array of shape {exam.shape}; (slices, height, width) is needed")
     return np.array(exam[len(exam) // 2])

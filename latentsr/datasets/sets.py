@@ -164,4 +164,27 @@ def study_sets(inputs: Path) -> tuple[str, dict[str, SetEntry]]:
     """Return source and sets of the study; scratch folders always hold the embedded phantoms."""
     if inputs.parts[0] == ".scratch":
         return "phantoms", PHANTOM_SETS
-    return read_sets(Path("sets.yaml"))
+    source, entries = read_sets(Path("sets.yaml"))
+    check_source(source, Path("data.dvc"))
+    return source, entries
+
+
+def check_source(source: str, data_dvc: Path) -> None:
+    """Make sure that what ``sets.yaml`` calls the images is what ``data.dvc`` imports.
+
+    Pages show phantoms without being asked, so nothing else may be called so.
+
+    Raises
+    ------
+    ValueError
+        Where the two differ.
+    """
+    try:
+        imported = yaml.safe_load(data_dvc.read_text())["deps"][0]["path"]
+    except (OSError, yaml.YAMLError, TypeError, KeyError, IndexError):
+        raise ValueError(f"{data_dvc}: cannot be read; `latentsr data reset` mends it") from None
+    if imported != f"assets/{source}":
+        raise ValueError(
+            f"sets.yaml: source: {source!r}, but {data_dvc} imports {imported}; `latentsr data use "
+            "NAME=DIR` or `latentsr data reset` writes both"
+        )

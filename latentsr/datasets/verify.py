@@ -95,6 +95,14 @@ def _mimic(root: Path) -> tuple[list[Finding], list[Record]]:
     ], there
 
 
+def _passed_over(root: Path, records: list[Record]) -> Finding:
+    """Count the files that are read as nothing, whether a manifest leaves them out or not."""
+    used = {path for record in records for path in record.files} | {root / "manifest.csv"}
+    left = [path for path in adapters.images_below(root) if path not in used]
+    one = f" ({left[0].relative_to(root)} the first)" if left else ""
+    return _count(f"other files{one}", len(left), note=NOT_READ)
+
+
 def _inner(layout: str, root: Path) -> Path:
     """Return the folder that holds the tables: archives unpack into folders of their own."""
     tables = LAYOUTS[layout].tables if layout != "folder" else ""
@@ -117,6 +125,7 @@ def listed(layout: str, root: Path, slices: int = 1) -> tuple[list[Finding], lis
     return [
         _count("images and volumes", len({record.path for record in records})),
         _count("volumes of them", len({r.path for r in records if r.whole})),
+        _passed_over(root, records),
         _count("subjects", len({record.subject_id for record in records})),
     ], records
 
