@@ -89,6 +89,7 @@ def grid(settings: dict[str, Any], sets: list[str]) -> dict[str, list[str]]:
     """Return the runs that need not wait for all others, each with the runs that it waits for.
 
     Chapter 7 takes the arms of the first set. It is the longest run, so it comes right after them.
+    The lessons wait for nothing and fill the end.
     """
     runs: dict[str, list[str]] = {f"autoencoders@{name}": [] for name in sets}
     for name in sets:
@@ -96,7 +97,7 @@ def grid(settings: dict[str, Any], sets: list[str]) -> dict[str, list[str]]:
         runs |= {arm: [f"autoencoders@{name}"] for arm in arms}
         if name == sets[0]:
             runs["ablations"] = arms
-    return runs
+    return runs | {f"background@{number}": [] for number, _ in enumerate(notebook.LESSONS, 1)}
 
 
 def side_by_side(runs: dict[str, list[str]], jobs: int) -> dict[str, float]:

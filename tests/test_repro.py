@@ -93,7 +93,7 @@ def test_the_grid_waits_for_what_it_reads():
     settings = params.read(Path("profiles/mini.yaml"))
     runs = repro.grid(settings, ["knee", "chest"])
     arms = settings["autoencoders"].arms
-    assert len(runs) == 2 + 2 * len(arms) + 1
+    assert len(runs) == 2 + 2 * len(arms) + 1 + len(notebook.LESSONS)
     assert runs["ablations"] == [f"train_arm@knee-{vae}" for vae in arms]
     order = list(runs)
     for name, waits in runs.items():  # first in, first out must never wait for what comes later
