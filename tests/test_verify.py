@@ -240,3 +240,15 @@ def test_a_contact_sheet_shows_several_slices_of_a_volume(tmp_path):
     assert sheet.shape == (16, 6 * 16)  # the middle half of 15, evenly
     tiles = sheet.reshape(16, 6, 16).transpose(1, 0, 2)  # (6, 16, 16)
     assert np.all(np.diff(tiles.astype(int).mean((1, 2))) > 0)
+
+
+def test_an_image_twice_and_a_patient_in_two_splits_are_counted(tmp_path):
+    rows = [("d1", "10000001", "PA", "train"), ("d2", "10000001", "AP", "test")]
+    mimic_of(tmp_path / "a", [*rows, ("d3", "10000002", "PA", "test"), rows[0]])
+    rows = {row.what: row for row in verify.verify("mimic_cxr", tmp_path / "a")[0]}
+    assert rows["images listed twice"].found == "1" and not rows["images listed twice"].good
+    assert rows["patients in two splits"].found == "1" and not rows["patients in two splits"].good
+    png(tmp_path / "b/c/1.png")
+    png(tmp_path / "b/c-1.png")  # c/1 becomes c-1
+    rows = {row.what: row for row in verify.verify("folder", tmp_path / "b")[0]}
+    assert rows["images listed twice"].found == "1" and "patients in two splits" not in rows

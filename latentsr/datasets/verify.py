@@ -248,7 +248,16 @@ def verify(
         told += f", {count} problems" * (count > 0)
         first = f", the first: {look.problems[0]}" if look.problems else ""
         raise KeyboardInterrupt(told + first) from None
-    return [*findings, *_seen(layout, look)], look.problems
+    return [*findings, *_clashes(layout, records), *_seen(layout, look)], look.problems
+
+
+def _clashes(layout: str, records: list[Record]) -> Iterable[Finding]:
+    """Count what no set may have: an image twice, a subject in two splits of the set's own."""
+    yield _count("images listed twice", len(records) - len({r.image_id for r in records}), 0)
+    if layout in ("mrnet", "mimic_cxr"):
+        pairs = {(record.subject_id, record.split) for record in records}
+        both = len(pairs) - len({subject for subject, _ in pairs})
+        yield _count(f"{LAYOUTS[layout].subject_word}s in two splits", both, 0)
 
 
 def _seen(layout: str, look: Look) -> Iterable[Finding]:
