@@ -1,5 +1,7 @@
 """Every published autoencoder from a synthetic checkpoint (random weights) in its own layout.
 
+The small ones of this repository from the files it ships.
+
 Prints two tables for benchmarks/README.md: that it loads and computes what a reference computes,
 and how fast it encodes and decodes. `python benchmarks/loader.py [--device cuda] [--images 4]`
 """
@@ -10,6 +12,7 @@ import time
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import compvis
@@ -28,7 +31,14 @@ LAYOUTS = {  # channels of the image, rank of LoRA
 
 
 def reference_of(name):
-    """A reference with random weights and its state dict, in the layout that is published."""
+    """A reference with random weights and its state dict, in the layout that is published.
+
+    Of a small one: its own weights, read by safetensors alone.
+    """
+    if name in registry.SPECS:
+        small = vaes.build(registry.SPECS[name].factor, registry.SPECS[name].latent_channels)
+        small.load_state_dict(load_file(vaes.place(name)))
+        return small.eval(), small.state_dict()
     entry = registry.PUBLISHED[name]
     if name in LAYOUTS:
         channels, rank = LAYOUTS[name]
@@ -64,7 +74,8 @@ def decoded(model, codes):
 def parity(name):
     """Largest error of latents and images, as a share of the reference's range."""
     reference, state = reference_of(name)
-    model = architectures.build(state)
+    small = name in registry.SPECS
+    model = vaes.load(name).model if small else architectures.build(state)
     image = torch.rand(1, model.config["in_channels"], 64, 64) * 2 - 1
     with torch.no_grad():
         codes, wanted = encoded(model, image), encoded(reference, image)
@@ -128,14 +139,14 @@ def main():
         "latent of 256 x 256 | encode, GFLOP | decode, GFLOP |"
     )
     print("| :-- | --: | --: | :-- | --: | --: |")
-    for name, entry in registry.PUBLISHED.items():
+    for name, entry in (registry.SPECS | registry.PUBLISHED).items():
         model, error = parity(name)
         million = sum(p.numel() for p in model.parameters()) / 1e6
         side = SIDE // entry.factor
         cost = cards.gflop(vaes.Autoencoder(name, model), SIDE)
         print(
             f"| {name} | {error:.1e} | {million:.1f} | {entry.latent_channels} x {side} x {side} | "
-            f"{cost[0]:.0f} | {cost[1]:.0f} |",
+            f"{cost[0]:.3g} | {cost[1]:.3g} |",
             flush=True,
         )
     print(
