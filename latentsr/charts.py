@@ -82,7 +82,7 @@ def target_condition(
     titles : mapping
         Title of a panel by dataset.
     """
-    figure, axes = figures.panels(titles, 5.2, 2, height_ratios=[3, 1.3])
+    figure, axes = figures.panels(titles, 4.8, 2, panel_inch=3.3, height_ratios=[3, 1.3])
     ends = parts[["low", "high", "estimate"]].to_numpy(float)
     widest = max(1e-3, float(pd.Series(ends.ravel()).abs().max()) * 1.1)
     for (above, below), name in zip(axes.T, titles, strict=True):
@@ -92,7 +92,7 @@ def target_condition(
         tone = figures.colour("bicubic")
         above.axhline(bicubic[name], color=tone, ls="--", label="bicubic")
         labels = [figures.CONDITION_LABELS.get(text, text.replace("of ", "of\n")) for text in seen]
-        above.set_xticks(range(len(seen)), labels, fontsize=6)
+        above.set_xticks(range(len(seen)), labels, fontsize=7)
         above.set_title(titles[name])
         rows = parts[parts.dataset == name].set_index("effect").loc[list(PARTS)]
         below.axvline(0, color="black", lw=0.8)

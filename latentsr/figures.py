@@ -123,11 +123,17 @@ def save(figure: Figure, outputs: Path, name: str, alt: str) -> None:
         plt.close(figure)  # or the end of the cell shows it again, without words
 
 
-def panels(titles: Mapping[str, str], height_inch: float, rows: int = 1, **options: Any) -> Any:
+def panels(
+    titles: Mapping[str, str],
+    height_inch: float,
+    rows: int = 1,
+    panel_inch: float = PANEL_INCH,
+    **options: Any,
+) -> Any:
     """Return a figure and its axes ``(rows, panels)``, a panel a title."""
     import matplotlib.pyplot as plt
 
-    size = (PANEL_INCH * len(titles), height_inch)
+    size = (panel_inch * len(titles), height_inch)
     return plt.subplots(rows, len(titles), figsize=size, squeeze=False, **options)
 
 
