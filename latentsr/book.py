@@ -17,6 +17,7 @@ from latentsr import launch, notebook, pages, params, provenance, registry, run_
 
 BOOK, WORK = Path("book"), notebook.SCRATCH / "book"
 EXERCISES = Path("notebooks/exercises")
+FOOTER = '<footer class="bd-footer-content">'  # of every page of the theme
 
 
 def chapters(settings: Mapping[str, Any], sets: list[str]) -> Iterator[tuple[str, str, str]]:
@@ -46,10 +47,11 @@ def _words(text: str) -> dict[str, Any]:
     return {"cell_type": "markdown", "metadata": {}, "source": text}
 
 
-def titled(text: str, run: str, stem: str) -> str:
+def titled(text: str, run: str, stem: str, images: str = "") -> str:
     """Return a notebook whose heading names its run, for instance ``# 2 Autoencoders (knee)``.
 
-    Below each figure stands a link to what makes it, and at the end where the chapter's files are.
+    Below each figure stand a link to what makes it and ``images``, how many there are of which
+    subjects; at the end where the chapter's files are.
     """
     content = json.loads(text)
     lesson = stem in notebook.LESSONS
@@ -59,7 +61,8 @@ def titled(text: str, run: str, stem: str) -> str:
         _described(cell)
         cells.append(cell)
         if any("image/png" in output.get("data", {}) for output in cell.get("outputs", ())):
-            cells.append(_words(f"[How this figure is made](#{stage}) · [its files](#{files})"))
+            words = f"[How this figure is made](#{stage}) · [its files](#{files})"
+            cells.append(_words(f"{words} · {images}" if images else words))
     where = f"[figures in vector form and at 300 dpi, tables as CSV](#{files})"
     cells.append(_words(f"**Files of this chapter**: {where}; [command and inputs](#{stage})."))
     heading, *rest = "".join(cells[0]["source"]).split("\n")
@@ -113,7 +116,9 @@ def gather(settings: Mapping[str, Any], results: Path) -> None:
         text = source.read_text()
         for vae in settings["autoencoders"].vaes:  # the places of own files are nobody's business
             text = text.replace(vae, registry.label(vae))
-        (BOOK / "notebooks" / f"{name}.ipynb").write_text(titled(text, run, stem))
+        shown = {run: sets[run]} if run in sets else sets
+        told = "" if stem in notebook.LESSONS else pages.counts_line(shown)
+        (BOOK / "notebooks" / f"{name}.ipynb").write_text(titled(text, run, stem, told))
     (BOOK / "notebooks" / "exercises").mkdir()
     for stem in notebook.STEMS:
         asked = EXERCISES / f"{stem}.ipynb"
@@ -149,8 +154,13 @@ def build(settings: Mapping[str, Any]) -> Path:
         found = [line for line in text.splitlines() if "WARNING" in line or "ERROR" in line]
         raise ValueError(f"book: {found[0] if found else 'not built'} (all warnings: {log})")
     html = WORK / "_build" / "html"
+    sets = json.loads((results / "data" / "sets.json").read_text())
+    note = f'<p class="images-note">{pages.images_line(sets)}</p>'
     for page in (html / ".buildinfo", *html.rglob("*.map")):  # a hash of settings; debugging aids
         page.unlink(missing_ok=True)
+    for page in html.rglob("*.html"):
+        text = page.read_text()
+        page.write_text(text.replace(FOOTER, f"{FOOTER}{note}"))
     for page in html.rglob("*"):
         if page.suffix in {".html", ".js", ".ipynb"} and str(Path.cwd()) in page.read_text():
             raise ValueError(f"book: {page.relative_to(html)} names the folder {Path.cwd()}")
@@ -170,7 +180,7 @@ def publish(profile: str, minutes: Mapping[str, float] | None = None) -> Path:
     (target.parent / "run_record.json").write_text(
         json.dumps({**found, **run_record.notes()}, indent=2) + "\n"
     )
-    line = " · ".join(f"{key} {value}" for key, value in found.items())
+    line = " · ".join(f"{key} {value}" for key, value in found.items() if key != "minutes")
     stamped = f'<p class="run-record">This run: {line}.</p>'
     for page in target.rglob("*.html"):
         text = page.read_text()

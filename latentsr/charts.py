@@ -209,6 +209,34 @@ def gap_forest(
     return figure
 
 
+def paired_violins(
+    scored: pd.DataFrame, main_vaes: Sequence[str], kinds: Sequence[str], titles: Mapping[str, str]
+) -> Figure:
+    """Draw PSNR of every subject under both main arms, joined, for each kind of arm."""
+    keys = ["dataset", "lr_condition", "vae", "subject_id"]
+    means = scored.groupby(keys, sort=False)["psnr_db"].mean()
+    figure, axes = figures.panels(titles, 3.8, panel_inch=3.3)
+    for axis, name in zip(axes[0], titles, strict=True):
+        for step, kind in enumerate(kinds):
+            sides = [means[name, kind, vae].sort_index() for vae in main_vaes]
+            places = [2.2 * step, 2.2 * step + 1]
+            axis.plot(places, [side.to_numpy() for side in sides], color="#999999", lw=0.4)
+            for place, way, vae, side in zip(
+                places, ("low", "high"), main_vaes, sides, strict=True
+            ):
+                body = axis.violinplot(
+                    side.to_numpy(), [place], widths=0.7, side=way, showextrema=False
+                )
+                body["bodies"][0].set(color=figures.colour(vae), alpha=0.6)
+                axis.plot(place, side.mean(), "o", color=figures.colour(vae), label=vae)
+        words = [figures.CONDITION_LABELS[kind] for kind in kinds]
+        axis.set_xticks([2.2 * step + 0.5 for step in range(len(kinds))], words, fontsize=8)
+        axis.set_title(titles[name])
+    axes[0, 0].set_ylabel("PSNR against the true image, dB")
+    figures.legend_below(figure, axes[0, 0])
+    return figure
+
+
 def agreement(
     means: pd.DataFrame, found: pd.DataFrame, arms: Sequence[str], titles: Mapping[str, str]
 ) -> Figure:

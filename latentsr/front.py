@@ -14,6 +14,7 @@ from latentsr.stats import MIN_SUBJECTS
 
 Table = pd.DataFrame
 PROTOCOLS = ("released", "controlled")
+WHOLE = ("C3",)  # asks for both halves
 
 
 def with_interval(mean: float, low: float, high: float) -> str:
@@ -53,9 +54,9 @@ def answer(results: Path, sets: Mapping[str, Mapping[str, Any]], mains: Sequence
     effects = parts.set_index(["dataset", "effect"])["estimate"].unstack()
     if len(effects):
         text += (
-            " Under the released condition the gap has two parts: what is **seen** of the LR image"
-            f" through the autoencoder is worth {span(effects['condition'])}, what is **denoised** "
-            f"{span(effects['target'])}."
+            " With the released way of showing the LR image, and all else controlled, the gap has "
+            f"two parts: what is **seen** through the autoencoder is worth {span(effects['condition'])}"
+            f", what is **denoised** {span(effects['target'])}."
         )
     rows = []
     for name in sets:
@@ -98,6 +99,24 @@ def _column(rows: Table, protocol: str) -> tuple[Table, str]:
     return first[first["lr_condition"] == kind], mark
 
 
+def _parts(rows: Table, protocol: str) -> Table:
+    """Choose the rows of all parts of one claim that stand for a protocol."""
+    named = rows["part"].str.contains("released")
+    pixels = rows["lr_condition"].isin(["lr_pixels", "all"])
+    return rows[named] if protocol == "released" else rows[~named & pixels]
+
+
+def _whole(rows: Table) -> Table:
+    """Give one verdict a set to a claim that needs all its parts: the least favourable."""
+
+    def least(verdicts: pd.Series) -> str:
+        word = verdicts.str.split(" (", regex=False).str[0]
+        order = ("opposite", "inconclusive", "not attainable")
+        return next((bad for bad in order if (word == bad).any()), str(word.iloc[0]))
+
+    return rows.groupby("dataset", sort=False)["verdict"].agg(least).reset_index()
+
+
 def _figures(values: pd.Series) -> str:
     shown = ["–" if value != value else f"{value:.2f}" for value in values]
     return "–" if set(shown) <= {"–"} else " / ".join(shown)
@@ -118,8 +137,9 @@ def _verdicts(rows: Table) -> str:
 def claims_in_short(path: Path) -> str:
     """Write a row a claim: the paper's figure, the released and the controlled one, the verdicts.
 
-    Of each claim its first part stands here; for the released protocol the part that measures
-    it, where there is one. Figures are in the order of the sets.
+    Of each claim its first part stands here, in italics; for the released protocol the part that
+    measures it, where there is one. Of claims in `WHOLE` the verdict is on all their parts.
+    Figures are in the order of the sets.
     """
     said = {part.id: part for part in reversed(claims.ledger())}  # the first part of each
     table, ledger = [], pd.read_csv(path)
@@ -132,7 +152,12 @@ def claims_in_short(path: Path) -> str:
         part, paper = said[str(name)], _figures(first["paper"])
         if part.rule == "equivalence" and not any(part.paper.values()):
             paper = f"within ±{part.tolerance:g}"
-        row = {"claim": f"{name}: {part.claim}", "the paper's": paper}
+        if name in WHOLE:
+            words = [_verdicts(_whole(_parts(rows, protocol))) for protocol in PROTOCOLS]
+            both = "; ".join(f"{p}: {word}" for p, word in zip(PROTOCOLS, words, strict=True))
+            one = words[0] if words[0] == words[1] else both
+        said_of = f"{name}: {part.claim} *{escaped(part.part)}*"
+        row = {"claim": said_of, "the paper's": paper}
         row |= {
             p: _figures(found["measured"]) + (mark if found["measured"].notna().any() else "")
             for p, (found, mark) in cells.items()

@@ -74,8 +74,9 @@ def compare_rates(
     ``mean`` is Cohen's h of the mean rates, with an interval over subjects (pixels of an image
     are correlated, so no pixel counts as n): BCa bootstrap from 20 subjects on, from 6 Student's t
     of the jackknife's pseudo-values, else nan. ``alike`` is "equivalent" where the interval of
-    two one-sided tests (1 - 2 alpha) lies inside the margin, "beyond" where it lies outside,
-    else "inconclusive". ``margin_share`` is what the margin is as a share of pixels, at a's rate.
+    two one-sided tests (1 - 2 alpha, ``tost_low`` to ``tost_high``) lies inside the margin,
+    "beyond" where it lies outside, else "inconclusive". ``margin_share`` is what the margin is as
+    a share of pixels, at a's rate.
 
     >>> a, b = pd.Series([0.1, 0.2, 0.3] * 3), pd.Series([0.1, 0.2, 0.3] * 3)
     >>> compare_rates(a, b + 1e-6, 0.02, seed=0)["alike"]
@@ -84,13 +85,14 @@ def compare_rates(
     x, y = (measured(side) for side in (a, b))
     h, n = float(cohen_h(x, y)), len(x)
     found: dict[str, Any] = {"mean": h, "low": nan, "high": nan, "n_subjects": n}
+    found |= {"tost_low": nan, "tost_high": nan}
     found |= {"interval_method": DESCRIPTIVE, "alike": DESCRIPTIVE}
     if n >= MIN_SUBJECTS:
         low, high, found["interval_method"] = _interval(x, y, confidence, seed)
         ends = _interval(x, y, 2 * confidence - 1, seed)[:2]
         inside, outside = max(map(abs, ends)) < margin, min(ends) > margin or max(ends) < -margin
         found["alike"] = "equivalent" if inside else "beyond" if outside else "inconclusive"
-        found |= {"low": low, "high": high}
+        found |= {"low": low, "high": high, "tost_low": ends[0], "tost_high": ends[1]}
     share = float(x.mean())
     found["margin_share"] = sin(asin(sqrt(share)) + margin / 2) ** 2 - share
     return found
@@ -148,14 +150,22 @@ def position_rule(names: Sequence[Name]) -> tuple[list[Name], float]:
 def partly_by_position(count: int, share: float, seed: int) -> NDArray[np.int_]:
     """Return whose image each of ``count`` meets when the rule moves only part of the names.
 
-    ``share`` (0 to 1) of the images that `position_rule` moves go round among themselves, chosen
-    by ``seed``; the others stay.
+    ``share`` (0 to 1) of the images that `position_rule` moves, chosen by ``seed``, meet the next
+    of the chosen ones on the rule's own way round; the others stay. With 1 it is the rule.
 
     >>> partly_by_position(12, 0.0, 0).tolist() == list(range(12))
+    True
+    >>> partly_by_position(12, 1.0, 0).tolist() == position_rule(range(12))[0]
     True
     """
     given = np.array(position_rule(range(count))[0])
     rows, moved = np.arange(count), np.flatnonzero(given != np.arange(count))
-    chosen = np.sort(np.random.default_rng(seed).permutation(moved)[: round(share * len(moved))])
-    rows[chosen] = np.roll(chosen, 1)
+    chosen = set(
+        np.random.default_rng(seed).permutation(moved)[: round(share * len(moved))].tolist()
+    )
+    for row in chosen:
+        met = int(given[row])
+        while met not in chosen:
+            met = int(given[met])
+        rows[row] = met
     return rows

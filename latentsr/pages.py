@@ -222,14 +222,34 @@ def files_anchor(stem: str) -> str:
     return f"files-{Path(stem).name[:2].lower()}"
 
 
+def images_line(sets: Mapping[str, Mapping[str, Any]]) -> str:
+    """Say which of the test images are phantoms."""
+    phantoms = [name for name, facts in sets.items() if facts["is_phantom"]]
+    if len(phantoms) == len(sets):
+        return "All test images are phantoms: drawn by a computer, no patient is in them."
+    if not phantoms:
+        return "All images are the user's own."
+    return f"{', '.join(phantoms)} are phantoms: drawn by a computer, no patient is in them."
+
+
+def counts_line(sets: Mapping[str, Mapping[str, Any]]) -> str:
+    """Count subjects and test images of each set.
+
+    >>> fact = {"is_phantom": True, "n_test_images": 60, "n_test_subjects": 12, "subject_word": "patient"}
+    >>> counts_line({"brain": fact})
+    'brain phantoms: 12 patients, 60 images'
+    """
+    rows = (
+        f"{figures.kind(name, fact)}: {fact['n_test_subjects']} {fact['subject_word']}s, "
+        f"{fact['n_test_images']} images"
+        for name, fact in sets.items()
+    )
+    return "; ".join(rows)
+
+
 def profile_line(results: Path, sets: Mapping[str, Mapping[str, Any]]) -> str:
     """Say which profile a copy was built from, and which of its images are phantoms."""
-    phantoms = [name for name, facts in sets.items() if facts["is_phantom"]]
-    images = f"{', '.join(phantoms)} are phantoms: drawn by a computer, no patient is in them."
-    if len(phantoms) == len(sets):
-        images = "All test images are phantoms: drawn by a computer, no patient is in them."
-    elif not phantoms:
-        images = "All images are the user's own."
+    images = images_line(sets)
     use = "For research and teaching only: not a medical device; nothing here may guide care."
     text = f"Built from the profile **{results.name}**. {images} {use}\n"
     if results.name == "smoke":

@@ -14,6 +14,7 @@ from latentsr import scores, screening
 from latentsr.lr_regression import predictability
 
 RESPONSES = ("psnr_db", "excess_mse")
+FEW = 6  # points: two autoencoders on three sets
 
 
 def of_autoencoders(results: Path, sets: Iterable[str], ceilings: pd.DataFrame) -> pd.DataFrame:
@@ -45,7 +46,9 @@ def responses(scored: pd.DataFrame) -> pd.DataFrame:
     """Return PSNR and excess error of arms by (arm, dataset, vae), means over subjects.
 
     The excess is an SR image's squared error less that of its ceiling: what the latent adds, with
-    the cross term (`metrics.error_parts`). The ceiling is no part of it.
+    the cross term (`metrics.error_parts`). That takes the ceiling's error out of the response, but
+    with the opposite sign back in: where SR does not hang on the ceiling at all, a higher ceiling
+    leaves a larger excess.
     """
     parts = scored.assign(excess_mse=scored["mse_latent"] + scored["mse_cross"])
     return scores.subject_mean(parts, ["arm", "dataset", "vae"], list(RESPONSES))
@@ -92,12 +95,18 @@ def best_rule(table: pd.DataFrame, arm: str, response: str = "psnr_db") -> str:
     if part.empty:
         return "too few points"
     best = part.sort_values("skill_set_left_out").to_dict("records")[-1]
-    skill = part.set_index("predictor")["skill_set_left_out"]
+    named = part.set_index("predictor")
+    ceiling, towards = map(float, named.loc["ceiling_db", ["skill_set_left_out", "within_r"]])
     if best["skill_set_left_out"] <= 0:
         return "nothing foretells a set left out"
+    worse = response == "psnr_db" and towards < 0
+    few = ""
+    if part["n_points"].max() <= FEW:
+        few = f" (the best of {len(part)} on {part['n_points'].max()} points: no rule)"
     return (
         f"{best['predictor']} foretells a set left out best (skill {best['skill_set_left_out']:.2f}, "
-        f"within-set r {best['within_r']:+.2f}); the ceiling's skill is {skill['ceiling_db']:.2f}"
+        f"within-set r {best['within_r']:+.2f}); the ceiling's skill is {ceiling:.2f}"
+        f"{', and a higher one goes with worse SR' * worse}{few}"
     )
 
 

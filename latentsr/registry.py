@@ -231,7 +231,7 @@ def label(vae: str) -> str:
     >>> label("medvae-4-3"), label("/data/mine.safetensors"), label("/old/natural-f4c1.pt")
     ('medvae-4-3', 'mine-190d', 'natural-f4c1-2003')
     """
-    if vae in NAMES:
+    if vae in NAMES or "/" not in vae:
         return vae
     path = Path(vae)
     if hub := HUB.fullmatch(vae):

@@ -108,6 +108,7 @@ def table(
         each = pd.DataFrame(rows_of, columns=names).dropna(subset="auroc_sd")
         means = each.groupby("image")[names[3:]].mean()
         low, high, _ = stats.mean_interval(means["auroc_sd"], seed, confidence)
+        low, high = max(low, 0.0), min(high, 1.0)  # t's interval knows no bounds
         sizes = {"n_places": int(each["n_places"].sum()), "n_among": int(each["among"].sum())}
         row = {"what": what, **means.mean(), "low": low, "high": high, **sizes}
         rows.append({**row, "n_subjects": len(means)})

@@ -12,7 +12,7 @@ from tiny_layouts import png
 from latentsr import datastore, figures, notebook, scratch
 
 NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
-DRAWS = re.compile(r"image_grid\(|charts\.(?:masks|rate_maps)\(|imshow\(")
+DRAWS = re.compile(r"image_grid\(|signal_maps\.(?:masks|rate_maps|errors)\(|imshow\(")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from latentsr import figures
@@ -25,6 +26,46 @@ def masks(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
             axis.imshow(picture, cmap="gray", vmin=0, vmax=1)
             axis.set_axis_off()
             axis.set_title(title, fontsize=8)
+    return figure
+
+
+def errors(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Draw images with a part enlarged, and below each its absolute error, all on one scale.
+
+    Keys are titles: a pair of rows a set; the first image of a set is the true one ``(H, W)``.
+    """
+    import matplotlib.pyplot as plt
+    from matplotlib.patches import Rectangle
+
+    across = max(map(len, rows.values()))
+    size = (1.9 * across + 0.8, 4.1 * len(rows))
+    figure, axes = plt.subplots(2 * len(rows), across, figsize=size, squeeze=False)
+    off = {
+        (row, title): np.abs(image.astype(float) - next(iter(images.values())))
+        for row, images in rows.items()
+        for title, image in images.items()
+    }
+    most = max(float(one.max()) for one in off.values())
+    for number, (row, images) in enumerate(rows.items()):
+        for column, (title, image) in enumerate(images.items()):
+            above, below = axes[2 * number : 2 * number + 2, column]
+            above.imshow(image.astype(np.float32), cmap="gray", vmin=0, vmax=1)
+            above.set_title(title if column else f"{row}\n{title}", fontsize=7)
+            side = len(image) // 5
+            top = left = (len(image) - side) // 2
+            part = image[top : top + side, left : left + side].astype(np.float32)
+            inset = above.inset_axes((0.55, 0.0, 0.45, 0.45))
+            inset.imshow(part, cmap="gray", vmin=0, vmax=1)
+            inset.set(xticks=[], yticks=[])
+            box = Rectangle((left, top), side, side, fill=False, ec="#E69F00", lw=1)
+            above.add_patch(box)
+            for spine in inset.spines.values():
+                spine.set(visible=True, color="#E69F00")
+            if column:
+                drawn = below.imshow(off[row, title], cmap="magma", vmin=0, vmax=most)
+            for axis in (above, below):
+                axis.set_axis_off()
+    figure.colorbar(drawn, ax=axes, label="absolute error, grey values of 0 to 1", shrink=0.5)
     return figure
 
 
