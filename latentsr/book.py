@@ -43,6 +43,27 @@ def _described(cell: dict[str, Any]) -> None:
             cell["metadata"]["mystnb"] = {"image": {"alt": alt}}
 
 
+def placed(text: str) -> str:
+    """Return a notebook's text with its links as they lead from the book.
+
+    In a clone its pages lie in ``book/``, beside ``notebooks/``; in the book they are one above
+    it. Solutions are folded up below the exercises, not pages of their own.
+
+    >>> placed("the [glossary](../../book/glossary.md), [Solutions](solutions/01_data.ipynb)")
+    'the [glossary](../../glossary.md), Solutions'
+    """
+    text = re.sub(r"\]\(((?:\.\./)+)book/", r"](\1", text)
+    return re.sub(r"\[(\w+)\]\(solutions/[^)]*\)", r"\1", text)
+
+
+def _foldable(cell: dict[str, Any]) -> bool:
+    """Name the button of an exercise's check; tell whether the cell is one."""
+    if found := "check" in cell["metadata"].get("tags", []):
+        words = ("Show", "Hide")
+        cell["metadata"]["mystnb"] = {f"code_prompt_{w.lower()}": f"{w} the check" for w in words}
+    return found
+
+
 def _words(text: str) -> dict[str, Any]:
     return {"cell_type": "markdown", "metadata": {}, "source": text}
 
@@ -59,6 +80,7 @@ def titled(text: str, run: str, stem: str, images: str = "") -> str:
     files, cells = pages.files_anchor(stem), []
     for cell in content["cells"]:
         _described(cell)
+        _foldable(cell)
         cells.append(cell)
         if any("image/png" in output.get("data", {}) for output in cell.get("outputs", ())):
             words = f"[How this figure is made](#{stage}) · [its files](#{files})"
@@ -85,11 +107,7 @@ def exercise_page(exercise: str, solution: str) -> str:
     cells = []
     for cell in page["cells"]:
         cells.append(cell)
-        if "check" in cell["metadata"].get("tags", []):
-            words = {
-                f"code_prompt_{word.lower()}": f"{word} the check" for word in ("Show", "Hide")
-            }
-            cell["metadata"]["mystnb"] = words
+        if _foldable(cell):
             code, why = next(below)
             text = f"::::{{dropdown}} Solution\n```python\n{code}\n```\n\n{why}\n::::"
             more = {"cell_type": "markdown", "id": f"solution-{len(cells)}", "metadata": {}}
@@ -118,12 +136,13 @@ def gather(settings: Mapping[str, Any], results: Path) -> None:
             text = text.replace(vae, registry.label(vae))
         shown = {run: sets[run]} if run in sets else sets
         told = "" if stem in notebook.LESSONS else pages.counts_line(shown)
-        (BOOK / "notebooks" / f"{name}.ipynb").write_text(titled(text, run, stem, told))
+        page = placed(titled(text, run, stem, told))
+        (BOOK / "notebooks" / f"{name}.ipynb").write_text(page)
     (BOOK / "notebooks" / "exercises").mkdir()
     for stem in notebook.STEMS:
         asked = EXERCISES / f"{stem}.ipynb"
         text = exercise_page(asked.read_text(), (EXERCISES / "solutions" / asked.name).read_text())
-        (BOOK / "notebooks" / "exercises" / asked.name).write_text(text)
+        (BOOK / "notebooks" / "exercises" / asked.name).write_text(placed(text))
     roots = [results, *(results / "autoencoders" / name for name in sets)]
     arms = [registry.folder(vae) for vae in settings["autoencoders"].arms]
     roots += [results / "arms" / name / arm for name in sets for arm in arms]

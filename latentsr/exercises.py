@@ -16,6 +16,10 @@ def _empty(answer: object) -> bool:
     return answer is None or answer is ... or (isinstance(answer, str) and not answer.strip())
 
 
+def _amount(shape: tuple[int, ...]) -> str:
+    return f"an array or list of shape {shape}" if shape else "one number"
+
+
 def _fault(answer: Any, expected: Any, tolerance: float) -> str | None:
     """Say what kind of thing is wrong with an answer: ``None`` for nothing, ``""`` for its value.
 
@@ -24,7 +28,10 @@ def _fault(answer: Any, expected: Any, tolerance: float) -> str | None:
     if isinstance(expected, set | frozenset):
         if isinstance(answer, str) or not isinstance(answer, Iterable):
             return f"a list of names is wanted, not {type(answer).__name__}"
-        return None if set(answer) == expected else ""
+        names = list(answer)
+        if any(isinstance(name, list | dict | set) for name in names):
+            return "a list of names is wanted, not a list of lists"
+        return None if set(names) == expected else ""
     if isinstance(expected, str | bool | np.bool_):
         kind = str if isinstance(expected, str) else (bool, np.bool_)
         if not isinstance(answer, kind):
@@ -37,7 +44,7 @@ def _fault(answer: Any, expected: Any, tolerance: float) -> str | None:
     except (TypeError, ValueError):
         return f"numbers are wanted, not {type(answer).__name__}"
     if given.shape != right.shape:
-        return f"the shape {right.shape} is wanted, not {given.shape}"
+        return f"{_amount(right.shape)} is wanted, not {_amount(given.shape)}"
     close = np.allclose(given, right, rtol=0, atol=tolerance, equal_nan=True)
     return None if close else ""
 
@@ -120,7 +127,8 @@ def function(
 ) -> str:
     """Grade a function that the reader writes, against ``reference`` on every tuple of ``cases``.
 
-    A body of ``...`` returns ``None`` and counts as not answered. It gets copies of arrays.
+    A body of ``...`` returns ``None``, as one without ``return`` does, and counts as not answered.
+    It gets copies of arrays.
 
     Examples
     --------
@@ -137,6 +145,8 @@ def function(
             found = answer(*own)
         except Exception as error:
             return f"{number}: not yet: it stopped with {type(error).__name__}: {error}"
+        if found is None:
+            return f"{number}: not answered yet: the function returns nothing"
         line = check(number, found, expected, tolerance=tolerance, hint=hint)
         if not line.endswith(": right"):
             return line

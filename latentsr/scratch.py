@@ -18,6 +18,10 @@ from typing import Any
 from latentsr import notebook, params, phantoms
 
 SMOKE, SETS = Path("profiles/smoke.yaml"), ["knee", "brain", "chest"]
+FIRST_LOOK = (
+    "a smoke run: tiny images, hardly trained; its numbers mean nothing. For the study: "
+    '`make repro`, then inputs = "results/mini"'
+)
 
 
 def run_cells(stem: str, given: Mapping[str, Any]) -> None:
@@ -94,5 +98,7 @@ if __name__ == "__main__":
             # two chapters opened at once take turns
             fcntl.flock(lock, fcntl.LOCK_EX)
             upstream(sys.argv[1], itself="--itself" in sys.argv)
+            if sys.argv[1] != "01_data":  # which reads images alone, and trains nothing
+                print(FIRST_LOOK)
     except ValueError as error:
         sys.exit(str(error))

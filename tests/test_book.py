@@ -44,7 +44,7 @@ def chapter(stem: str, outputs: list) -> str:
 
 
 def lesson(title: str) -> str:
-    links = "[L2](L2_diffusion.ipynb), [chapter 5](../05_wavelets.ipynb), [the glossary](../../glossary.md)"
+    links = "[L2](L2_diffusion.ipynb), [chapter 5](../05_wavelets.ipynb), [glossary](../../book/glossary.md)"
     made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"# {title}\n\n{links}")])
     return nbformat.writes(notebook.byte_stable(made))
 
@@ -176,7 +176,7 @@ def test_every_page_of_the_contents_exists_or_is_made():
     made |= {"generated/results", "generated/provenance"}
     made |= {f"notebooks/exercises/{stem}" for stem in notebook.STEMS}
     written = {str(p.relative_to(BOOK).with_suffix("")) for p in BOOK.glob("**/*.md")}
-    written -= {name for name in written if name.startswith(("generated/", "_build/"))}
+    written -= {name for name in written if name.startswith(("generated/", "_build/", ".ipynb_"))}
     files = {entry["file"] for entry in CHAPTERS if "file" in entry} | {TOC["root"]}
     assert files - made == written
     assert {entry["glob"] for entry in CHAPTERS if "glob" in entry} == {"notebooks/02_*"}

@@ -46,14 +46,16 @@ def test_right_answers(answer, expected, tolerance):
     ("answer", "expected", "said"),
     [
         (28.36, 28.3, "look again"),
-        ("28.3", [28.3, 1], r"the shape \(2,\) is wanted, not \(\)"),
+        ("28.3", [28.3, 1], r"an array or list of shape \(2,\) is wanted, not one number"),
+        ((28, 3), 28.3, r"one number is wanted, not an array or list of shape \(2,\)"),
         ("much", 28.3, "numbers are wanted, not str"),
-        ([1, 2, 3], [1, 2], r"the shape \(2,\) is wanted, not \(3,\)"),
+        ([1, 2, 3], [1, 2], r"shape \(2,\) is wanted, not an array or list of shape \(3,\)"),
         (1, True, "True or False is wanted, not int"),
         (1, "knee", "a word in quotes is wanted, not int"),
         ("brain", "knee", "look again"),
         ("a", {"a"}, "a list of names is wanted, not str"),
         (["a"], {"a", "b"}, "look again"),
+        ([["a"]], {"a"}, "not a list of lists"),
         (None, 28.3, "not answered"),
     ],
 )
@@ -81,6 +83,8 @@ def test_a_function_is_tried_on_every_case():
     first_only = exercises.function(4, lambda x, scale: 5.0, lambda x, s: norm(x, 1), cases)
     assert first_only == "4: not yet: look again"
     assert exercises.function(4, lambda x, scale: ..., norm, cases) == "4: not answered yet"
+    nothing = exercises.function(4, lambda x, scale: None, norm, cases)
+    assert nothing == "4: not answered yet: the function returns nothing"
     with pytest.raises(ValueError, match="exercise 4: no case"):
         exercises.function(4, norm, norm, [])
     stopped = exercises.function(4, lambda x: x, norm, cases)

@@ -59,6 +59,14 @@ def test_form_of_a_notebook(path):
         assert "#" in line, line
 
 
+@pytest.mark.parametrize("path", ALL, ids=name)
+def test_links_lead_somewhere_in_a_clone(path):
+    """JupyterLab says nothing when a link leads nowhere; the book's own links are rewritten."""
+    for cell in cells(path, "markdown"):
+        for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", source(cell)):
+            assert link.startswith("https://") or (path.parent / link).is_file(), link
+
+
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_a_chapter_asks_first_and_ends_alike(path):
     prose = cells(path, "markdown")

@@ -99,7 +99,8 @@ def test_exercises_grade_themselves(results, stem, monkeypatch, capsys):
     for part, word in (("", "not answered yet"), ("solutions/", "right")):
         scratch.run_cells(f"exercises/{part}{stem}", {"inputs": "results/smoke"})
         said = graded(capsys.readouterr().out)
-        assert said == [f"{k}: {word}" for k in range(1, len(said) + 1)] and len(said) >= 3
+        assert len(said) >= 3
+        assert all(line.startswith(f"{k}: {word}") for k, line in enumerate(said, 1)), said
 
 
 def wrong(answer):
