@@ -19,8 +19,8 @@ from latentsr import notebook, params, phantoms
 
 SMOKE, SETS = Path("profiles/smoke.yaml"), ["knee", "brain", "chest"]
 FIRST_LOOK = (
-    "a smoke run: tiny images, hardly trained; its numbers mean nothing. For the study: "
-    '`make repro`, then inputs = "results/mini"'
+    "a smoke run: tiny images, hardly trained; its numbers mean nothing\n"
+    'for the study: `make repro`, then inputs = "results/mini"'
 )
 
 
