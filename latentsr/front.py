@@ -137,7 +137,7 @@ def _verdicts(rows: Table) -> str:
 def claims_in_short(path: Path) -> str:
     """Write a row a claim: the paper's figure, the released and the controlled one, the verdicts.
 
-    Of each claim its first part stands here, in italics; for the released protocol the part that
+    Of each claim its first part stands here, in brackets; for the released protocol the part that
     measures it, where there is one. Of claims in `WHOLE` the verdict is on all their parts.
     Figures are in the order of the sets.
     """
@@ -156,7 +156,7 @@ def claims_in_short(path: Path) -> str:
             words = [_verdicts(_whole(_parts(rows, protocol))) for protocol in PROTOCOLS]
             both = "; ".join(f"{p}: {word}" for p, word in zip(PROTOCOLS, words, strict=True))
             one = words[0] if words[0] == words[1] else both
-        said_of = f"{name}: {part.claim} *{escaped(part.part)}*"
+        said_of = f"{name}: {part.claim} ({part.part})"
         row = {"claim": said_of, "the paper's": paper}
         row |= {
             p: _figures(found["measured"]) + (mark if found["measured"].notna().any() else "")
