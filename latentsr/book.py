@@ -17,6 +17,7 @@ from latentsr import launch, notebook, pages, params, provenance, registry, run_
 
 BOOK, WORK = Path("book"), notebook.SCRATCH / "book"
 EXERCISES = Path("notebooks/exercises")
+LABEL = ' aria-label="Toggle hidden content"'  # it hides the words a folded cell shows from readers
 FOOTER = '<footer class="bd-footer-content">'  # of every page of the theme
 
 
@@ -178,8 +179,8 @@ def build(settings: Mapping[str, Any]) -> Path:
     for page in (html / ".buildinfo", *html.rglob("*.map")):  # a hash of settings; debugging aids
         page.unlink(missing_ok=True)
     for page in html.rglob("*.html"):
-        text = page.read_text()
-        page.write_text(text.replace(FOOTER, f"{FOOTER}{note}"))
+        text = page.read_text().replace(FOOTER, f"{FOOTER}{note}")
+        page.write_text(text.replace(LABEL, ""))
     for page in html.rglob("*"):
         if page.suffix in {".html", ".js", ".ipynb"} and str(Path.cwd()) in page.read_text():
             raise ValueError(f"book: {page.relative_to(html)} names the folder {Path.cwd()}")
