@@ -208,6 +208,17 @@ def dominance(
     return {**ends, "largest_other": other}
 
 
+def along_training(rows: pd.DataFrame, main_vaes: Sequence[str], seed: int) -> pd.DataFrame:
+    """Return the parts of the gap under the LR latents, and the gap under each other condition.
+
+    ``rows`` as for `target_and_condition`; the gaps are called ``gap, CONDITION``.
+    """
+    others = rows[~rows["seen"].str.startswith("latent of")]
+    arms = {f"gap, {kind}": one for kind, one in others.groupby("seen", sort=False)}
+    gap = gaps(arms, main_vaes, seed).rename(columns={"arm": "effect", "gap": "estimate"})
+    return pd.concat([target_and_condition(rows, main_vaes, seed), gap], ignore_index=True)
+
+
 def taken_apart(
     scored: pd.DataFrame, main_vaes: Sequence[str], margin_db: float, seed: int
 ) -> dict[str, pd.DataFrame]:
@@ -215,7 +226,8 @@ def taken_apart(
 
     ``main_vaes`` are labels. Gaps with intervals for "switches", "sensitivity" and "seeds"; what
     each lever moves; how each ablation changes the gap; PSNR and GMSD along "walks"; for
-    "convergence" the gap's split into target and condition, by the factor of training steps.
+    "convergence" the gap's split into target and condition, and the gap under the other conditions,
+    by the factor of training steps.
     """
     by = {str(name): rows for name, rows in scored.groupby("analysis", sort=False)}
     arms = {
@@ -239,7 +251,7 @@ def taken_apart(
     along[["walk", "noise"]] = along.pop("arm").str.split(", ", expand=True)[[0, 1]]
     found["walks"] = along
     found["convergence"] = pd.concat(
-        target_and_condition(seen(rows, main_vaes), main_vaes, seed).assign(steps=factor)
+        along_training(seen(rows, main_vaes), main_vaes, seed).assign(steps=factor)
         for factor, rows in by["convergence"].groupby("steps")
     )
     return found

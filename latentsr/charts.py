@@ -106,13 +106,20 @@ def target_condition(
     return figure
 
 
-def forest(table: pd.DataFrame, titles: Mapping[str, str], label: str) -> Figure:
-    """Draw the gap of every arm with its interval: columns dataset, arm, gap, low, high."""
+def forest(
+    table: pd.DataFrame, titles: Mapping[str, str], label: str, margin: float = 0.0
+) -> Figure:
+    """Draw the gap of every arm with its interval: columns dataset, arm, gap, low, high.
+
+    A band shows the ``margin`` of equivalence, where there is one.
+    """
     names = list(dict.fromkeys(table["arm"]))
     figure, axes = figures.panels(titles, 1.0 + 0.35 * len(names), sharex=True, sharey=True)
     for axis, name in zip(axes[0], titles, strict=True):
         rows = table[table.dataset == name]
         axis.axvline(0, color="black", lw=0.8)
+        if margin:
+            axis.axvspan(-margin, margin, color="#009E73", alpha=0.3, lw=0)
         places = [names.index(arm) for arm in rows["arm"]]
         bars = figures.error_bars(rows, "gap")
         axis.errorbar(rows["gap"], places, xerr=bars, fmt="o", color="black", capsize=2)

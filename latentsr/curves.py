@@ -79,7 +79,10 @@ def perception_distortion(walks: pd.DataFrame, title: str) -> Figure:
 
 
 def convergence(parts: pd.DataFrame, title: str) -> Figure:
-    """Draw how the gap and its two parts move with the training steps; columns as in `gaps`."""
+    """Draw how the gap, its two parts and the other conditions' gaps move with training steps.
+
+    ``parts`` is that of `attribution.along_training` with a column ``steps``.
+    """
     import matplotlib.pyplot as plt
 
     figure, axis = plt.subplots(figsize=(5, 3.4))
@@ -88,6 +91,13 @@ def convergence(parts: pd.DataFrame, title: str) -> Figure:
         rows = parts[parts.effect == effect]
         bars = figures.error_bars(rows, "estimate")
         axis.errorbar(rows["steps"], rows["estimate"], bars, fmt="o-", color=tone, label=effect)
+    for style, kind in zip(("s--", "^:"), ("upsampled_latent", "lr_pixels"), strict=True):
+        rows = parts[parts.effect == f"gap, {kind}"]
+        bars = figures.error_bars(rows, "estimate")
+        tone = PARTS["gap"]
+        axis.errorbar(
+            rows["steps"], rows["estimate"], bars, fmt=style, color=tone, label=f"gap, {kind}"
+        )
     axis.set(xscale="log", xlabel="training steps, times the default", ylabel="dB", title=title)
     axis.set_xticks(parts["steps"].unique(), [f"x{k:g}" for k in parts["steps"].unique()])
     axis.minorticks_off()

@@ -220,6 +220,7 @@ def test_taken_apart_gives_every_analysis_its_table():
     for steps in (1, 4, 16):
         assert split[steps, "condition"] == pytest.approx(2 / steps, abs=0.05)
         assert split[steps, "target"] == pytest.approx(0, abs=0.05)
+        assert split[steps, "gap, lr_pixels"] == pytest.approx(2 / steps, abs=0.05)
     spread = stability.over_seeds(found["seeds"])
     assert spread.loc["lr_pixels", ("gap", "count")] == 3
     levers = scored[scored.analysis == "levers, controlled"]
