@@ -231,6 +231,8 @@ def denoisers_score(
         raise ValueError("--by-position: it is a way to read cached latents; give --latents DIR")
     results = Path("results") / params.read(Path("params.yaml"))["profile"]
     for name in names:
+        released.place(name)  # an unknown name is told before anything is read
+    for name in names:
         there: dict[str, Any] = {}
         if latents is None:
             table = released_scores.score(results, name, steps, seed, device.default())

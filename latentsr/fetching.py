@@ -171,6 +171,16 @@ def _take(
         raise requests.ConnectionError
 
 
+def _already(name: str, path: Path, looks_right: Callable[[Path], object] | None) -> str:
+    """Check what is there; open it first where no digest is known, somebody put it there by hand."""
+    if locked(name) is None:
+        if looks_right:
+            looks_right(path)
+        record(name, path)
+    check(name, path)
+    return f"{name}: already at {path}"
+
+
 def fetch(
     name: str,
     url: str,
@@ -201,12 +211,7 @@ def fetch(
         One line; a file that is not as the lock file says is kept aside with ``.mismatch`` added.
     """
     if path.exists():
-        if locked(name) is None:
-            if looks_right:
-                looks_right(path)
-            record(name, path)
-        check(name, path)
-        return f"{name}: already at {path}"
+        return _already(name, path, looks_right)
     fresh = path.with_name(f"{path.stem}.fetched{path.suffix}")  # its suffix says how it is read
     try:
         download(url, fresh, progress)
@@ -252,12 +257,7 @@ def fetch_folder(
 ) -> str:
     """Fetch the files (name: where it is published) of one folder, as `fetch` does for one file."""
     if folder.exists():
-        if locked(name) is None:
-            if looks_right:
-                looks_right(folder)
-            record(name, folder)
-        check(name, folder)
-        return f"{name}: already at {folder}"
+        return _already(name, folder, looks_right)
     fresh = folder.with_name(f"{folder.name}.fetched")
     for file, url in files.items():
         try:
