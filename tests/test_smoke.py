@@ -101,6 +101,7 @@ def test_exercises_grade_themselves(results, stem, monkeypatch, capsys):
         said = graded(capsys.readouterr().out)
         assert len(said) >= 3
         assert all(line.startswith(f"{k}: {word}") for k, line in enumerate(said, 1)), said
+        assert part == "" or said == [f"{k}: right" for k in range(1, len(said) + 1)]
 
 
 def wrong(answer):
