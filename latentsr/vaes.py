@@ -43,6 +43,11 @@ def build(factor: int, latent_channels: int) -> AutoencoderKL:
     )
 
 
+def _exact() -> Any:
+    """Keep a GPU from rounding convolutions to TF32: latents and images are the CPU's to 1e-4."""
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+
+
 class Autoencoder:
     """A frozen autoencoder behind one interface: grey images (B, 1, H, W) in [0, 1].
 
@@ -106,7 +111,8 @@ class Autoencoder:
         pad_h, pad_w = (-images.shape[-2]) % self.factor, (-images.shape[-1]) % self.factor
         padded = functional.pad(images, (0, pad_w, 0, pad_h), mode="replicate")
         channels = (padded.to(self.device) * 2 - 1).expand(-1, self.image_channels, -1, -1)
-        found = self.model.encode(channels.to(self.dtype))
+        with _exact():
+            found = self.model.encode(channels.to(self.dtype))
         if hasattr(found, "latents"):  # AutoencoderTiny
             latents = found.latents.float()
         else:
@@ -150,7 +156,8 @@ class Autoencoder:
             self.model.tile_sample_min_size = tile_px
             self.model.tile_latent_min_size = tile_px // self.factor
         try:
-            decoded = self.model.decode(latents.to(self.device, self.dtype)).sample
+            with _exact():
+                decoded = self.model.decode(latents.to(self.device, self.dtype)).sample
         finally:
             if tile_px is not None:
                 self.model.disable_tiling()
@@ -348,8 +355,6 @@ def load(name: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> 
     model.to(device)
     if dtype != torch.float32:  # diffusers' own .to() warns of modules to keep where there are none
         nn.Module.to(model, dtype)
-    if device == "cuda":
-        model.to(memory_format=torch.channels_last)
     return Autoencoder(name, model)
 
 
