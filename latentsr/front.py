@@ -45,7 +45,8 @@ def answer(results: Path, sets: Mapping[str, Mapping[str, Any]], mains: Sequence
     """Write what the swap does under both protocols, and what of it is seen and what denoised."""
     gaps = pd.read_csv(results / "tables" / "04_protocols.csv").query("measure == 'psnr_db'")
     parts = pd.read_csv(results / "tables" / "04_target_condition.csv")
-    of = {name: gaps[gaps["arm"] == name] for name in PROTOCOLS}
+    longer = [arm for arm in gaps["arm"].unique() if arm.startswith("controlled,")]
+    of = {name: gaps[gaps["arm"] == name] for name in (*PROTOCOLS, *longer)}
     said = [f"{name}, {counted(rows)}" for name, rows in of.items() if len(rows)]
     text = (
         f"**The answer of this run.** With `{mains[1]}` in place of `{mains[0]}`: as "
@@ -83,7 +84,7 @@ def how_sure(results: Path, sets: Mapping[str, Mapping[str, Any]]) -> str:
     text += f"Test images share subjects with training: {', '.join(closed)}. " if closed else ""
     return (
         f"{text}Trainings are short, and {below} of {len(levels)} arms stay below bicubic "
-        "interpolation; with longer ones a controlled gap can shrink ([short trainings](claims.md)).\n"
+        "interpolation; with longer ones a controlled gap shrinks and can change its sign ([short trainings](claims.md)).\n"
     )
 
 

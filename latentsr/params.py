@@ -14,7 +14,7 @@ from latentsr import registry
 
 LR_CONDITIONS = ("lr_latent", "upsampled_latent", "lr_pixels")
 WALKS = ("spaced", "first")
-MAIN_ARMS = ("crossed", "released")
+MAIN_ARMS = ("crossed", "released", "longer")
 OPERATORS = ("bicubic", "lanczos", "gaussian", "kspace")
 
 
@@ -105,9 +105,10 @@ SCHEMA: dict[str, dict[str, Key]] = {
         "grid_factor": Key(int, "8", lambda v: v == 8),
         "pixels_only": replace(VAES, may_be_empty=True),
         "main_arms": Key(
-            str, "crossed or released", MAIN_ARMS.__contains__, many=True, may_be_empty=True
+            str, "crossed, released or longer", MAIN_ARMS.__contains__, many=True, may_be_empty=True
         ),
         "released_steps": CALLS,
+        "longer_factor": COUNT,
         "unet_channels": Key(list, "1 to 4 multiples of 8", _are_widths),
         "attention_levels": Key(int, "0 to 3", range(4).__contains__, many=True, may_be_empty=True),
         **dict.fromkeys(("steps", "batch"), COUNT),

@@ -30,16 +30,18 @@ def chapter_3(
     main_vaes: Sequence[str],
     main_arms: Sequence[str],
     released_steps: int,
+    longer_factor: float,
     seed: int,
 ) -> Plan:
     """Return the arms of one target autoencoder in the default run.
 
     Every LR condition, all else controlled; of autoencoders in ``pixels_only`` LR pixels alone.
-    The two main ones also see the LR latent of each other ("crossed"), and run as released.
+    The two main ones also see the LR latent of each other ("crossed"), run as released, and
+    controlled with ``longer_factor`` times the training steps ("longer").
 
     >>> main = ["natural-f8c4", "phantom-f4c3"]
     >>> arms = ["crossed", "released"]
-    >>> plan = chapter_3(main[1], ["lr_latent", "lr_pixels"], [], main, arms, 10, 42)
+    >>> plan = chapter_3(main[1], ["lr_latent", "lr_pixels"], [], main, arms, 10, 4, 42)
     >>> list(plan), plan["crossed"].condition_vae
     (['lr_latent', 'lr_pixels', 'crossed', 'released'], 'natural-f8c4')
     """
@@ -50,6 +52,7 @@ def chapter_3(
         more = {
             "crossed": Spec(vae, other, Switches("lr_latent"), seed=seed),
             "released": released(vae, released_steps, seed),
+            "longer": Spec(vae, steps=longer_factor, seed=seed),
         }
         plan |= {name: more[name] for name in main_arms}
     return plan

@@ -99,7 +99,10 @@ def fabricate(results: Path, settings: dict, sets: list[str]) -> None:
     whole = pd.DataFrame({"dataset": sets, "arm": "released", "measure": "psnr_db", "gap": 2.0})
     whole = whole.assign(low=1.5, high=2.5)
     controlled = whole.assign(arm="controlled", gap=-0.25, low=nan, high=nan)
-    pd.concat([whole, controlled]).to_csv(results / "tables" / "04_protocols.csv", index=False)
+    longer = controlled.assign(arm="controlled, x4 steps", gap=0.375)
+    pd.concat([whole, controlled, longer]).to_csv(
+        results / "tables" / "04_protocols.csv", index=False
+    )
     parts = [
         (name, effect, worth)
         for name, worth in zip(sets, (0.5, 0.75), strict=True)
@@ -363,9 +366,9 @@ def test_the_first_page_gives_the_answer_and_how_sure_it_is(workspace):
     sets = json.loads((results / "data" / "sets.json").read_text())
     text = front.answer(results, sets, ("first", "second"))
     assert "as released, PSNR rises on 2 of 2 sets and falls on 0; controlled, PSNR" in text
-    assert "controlled, PSNR rises on 0 of 2 sets and falls on 0 (counting" in text
+    assert "controlled, x4 steps, PSNR rises on 0 of 2 sets and falls on 0 (counting" in text
     assert "is worth +1.00 to +1.50 dB, what is **denoised** -0.75 to -0.50 dB" in text
-    assert r"| knee | +2.00 \[+1.50, +2.50\] | -0.25 | 7 exams |" in text
+    assert r"| knee | +2.00 \[+1.50, +2.50\] | -0.25 | +0.38 | 7 exams |" in text
     sets["knee"] |= {"n_test_subjects": 5, "split_by": "image"}
     sure = front.how_sure(results, sets)
     assert "Too few subjects for an interval: knee." in sure and "2 of 2 arms stay below" in sure

@@ -10,11 +10,11 @@ MAIN = ["natural-f8c4", "phantom-f4c3"]
 KINDS = ["lr_latent", "upsampled_latent", "lr_pixels"]
 
 
-def test_the_default_run_has_eighteen_arms_a_set():
+def test_the_default_run_has_twenty_arms_a_set():
     vaes = [*MAIN, "phantom-f8c4", "natural-f4c3", "natural-f4c1", "phantom-f4c1"]
-    given = (KINDS, ["natural-f4c1", "phantom-f4c1"], MAIN, MAIN_ARMS, 10, 42)
+    given = (KINDS, ["natural-f4c1", "phantom-f4c1"], MAIN, MAIN_ARMS, 10, 4, 42)
     arms = [spec for vae in vaes for spec in plans.chapter_3(vae, *given).values()]
-    assert len(arms) == len(set(arms)) == 18
+    assert len(arms) == len(set(arms)) == 20
     crossed = {(s.vae, s.condition_vae) for s in arms if s.condition_vae}
     assert crossed == {(MAIN[0], MAIN[1]), (MAIN[1], MAIN[0])}
     released = [s for s in arms if s.switches.protocol == "released"]
