@@ -84,7 +84,8 @@ def how_sure(results: Path, sets: Mapping[str, Mapping[str, Any]]) -> str:
     text += f"Test images share subjects with training: {', '.join(closed)}. " if closed else ""
     return (
         f"{text}Trainings are short, and {below} of {len(levels)} arms stay below bicubic "
-        "interpolation; with longer ones a controlled gap shrinks and can change its sign ([short trainings](claims.md)).\n"
+        "interpolation; with longer ones a controlled gap shrinks and can change its sign "
+        "([short trainings](claims.md)).\n"
     )
 
 
