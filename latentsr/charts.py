@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_FIRST, _SECOND, _WHOLE, _ = figures.TONES
+_FIRST, _SECOND, _WHOLE = figures.TONES[:3]
 EFFECTS = {"domain": _FIRST, "geometry": _SECOND, "interaction": _WHOLE}
 MARKS = dict(zip(EFFECTS, "os^", strict=True))
 PARTS = {"gap": _WHOLE, "condition": _FIRST, "target": _SECOND}

@@ -34,7 +34,7 @@ COLOURS |= {  # what the small ones stand for
 }
 OTHERS = ("#117733", "#882255", "#661100", "#DDCC77")  # arms without a colour of their own
 # Tol's muted palette: for what is no arm, apart from every arm's colour; a dash or a mark helps
-TONES = ("#332288", "#999933", "#444444", "#AA4499")
+TONES = ("#332288", "#999933", "#444444", "#AA4499", "#CC6677")
 BAND = {"color": "#000000", "alpha": 0.1, "lw": 0}  # a margin of equivalence
 PAGE_INCH = 7.2  # width of a figure on a page of the book
 PAGE_PX = 700  # and on a screen
@@ -82,13 +82,14 @@ def span(values: Series, form: str = ".2f", unit: str = " dB") -> str:
     >>> span(pd.Series({("knee", "a"): -1.0, ("brain", "b"): 2.5}), "+.1f")
     'from -1.0 dB (knee, a) to +2.5 dB (brain, b)'
     """
+    if not values.notna().any():
+        return "no value"
     told = []
-    for place in (values.argmin(), values.argmax()) if values.notna().any() else ():
-        key = values.index[place]
+    for key, value in ((values.idxmin(), values.min()), (values.idxmax(), values.max())):
         names = key if isinstance(key, tuple) else (key,)
         label = ", ".join(str(name) for name in names if name != "")
-        told.append(f"{values.iloc[place]:{form}}{unit} ({label})")
-    return f"from {told[0]} to {told[1]}" if told else "no value"
+        told.append(f"{value:{form}}{unit} ({label})")
+    return f"from {told[0]} to {told[1]}"
 
 
 def signs(rows: DataFrame) -> str:
@@ -120,7 +121,7 @@ def heading(name: str, fact: Mapping[str, Any]) -> str:
     'knee phantoms (60 exams)'
     """
     if fact.get("split_by") == "image":
-        shared = f"{fact['n_test_images']} images,\nsubjects shared with training"
+        shared = f"{fact['n_test_images']} images,\nsubjects shared\nwith training"
         return f"{kind(name, fact)} ({shared})"
     return f"{kind(name, fact)} ({fact['n_test_subjects']} {fact['subject_word']}s)"
 
@@ -132,9 +133,12 @@ def counted(name: str, fact: Mapping[str, Any]) -> str:
     >>> counted("brain", fact | {"subject_word": "patient"})
     'brain phantoms: 12 patients, 60 images'
     """
-    subjects = f"{fact['n_test_subjects']} {fact['subject_word']}s"
-    shared = " shared with training" if fact.get("split_by") == "image" else ""
-    return f"{kind(name, fact)}: {subjects}{shared}, {fact['n_test_images']} images"
+    if fact.get("split_by") == "image":
+        said = f"{fact['n_test_images']} images, subjects shared with training"
+    else:
+        subjects = f"{fact['n_test_subjects']} {fact['subject_word']}s"
+        said = f"{subjects}, {fact['n_test_images']} images"
+    return f"{kind(name, fact)}: {said}"
 
 
 def legend_below(figure: Figure, axis: Axes, place: Any = "outside lower center") -> None:
@@ -155,6 +159,7 @@ def style() -> None:
     """
     import matplotlib
     import seaborn
+    from matplotlib import rcsetup
 
     seaborn.set_theme(style="ticks", context="notebook", font_scale=0.85)
     matplotlib.rcParams.update(
@@ -163,6 +168,7 @@ def style() -> None:
             **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 8),
             **dict.fromkeys(("axes.titlesize", "figure.titlesize"), 9),
             "lines.markersize": 5,
+            "axes.prop_cycle": rcsetup.cycler("color", TONES),
             "svg.hashsalt": "latentsr",
             "axes.spines.top": False,
             "axes.spines.right": False,
@@ -185,7 +191,7 @@ def _legible(figure: Figure) -> None:
         for axis in (axes.xaxis, axes.yaxis):
             labels = [tick.label1 for tick in axis.get_major_ticks()]
             powers = any("^" in label.get_text() for label in labels)
-            size = max([label.get_size() for label in labels], default=0)
+            size = max([label.get_fontsize() for label in labels], default=0)
             size = max(size, least / 0.7 if powers else least)  # an exponent has 0.7 of the size
             axis.set_tick_params(which="both", labelsize=size)
     for text in figure.findobj(Text):
@@ -209,6 +215,7 @@ def save(figure: Figure, outputs: Path, name: str, alt: str) -> None:
     never smaller than `SMALLEST_PX` on a page.
     """
     _legible(figure)
+    alt = " ".join(alt.split())  # one line: a page gives it as an option
     folder = Path(outputs) / "figures" / name[:2]
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / f"{name}.svg", metadata={"Date": None})

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-ADDED, LOST = (1.0, 0.83, 0.0), (0.93, 0.2, 1.0)  # yellow, violet: no arm's, apart on any grey
+ADDED, LOST = (1.0, 0.83, 0.0), (0.93, 0.2, 1.0)  # yellow, magenta: no arm's, apart on any grey
 
 
 def masks(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
