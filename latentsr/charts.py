@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -13,24 +13,27 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-EFFECTS = {"domain": "#009E73", "geometry": "#CC79A7", "interaction": "#777777"}
-PARTS = {"gap": "#555555", "condition": "#CC79A7", "target": "#009E73"}
+_FIRST, _SECOND, _WHOLE = figures.TONES[:3]
+EFFECTS = {"domain": _FIRST, "geometry": _SECOND, "interaction": _WHOLE}
+MARKS = dict(zip(EFFECTS, "os^", strict=True))
+PARTS = {"gap": _WHOLE, "condition": _FIRST, "target": _SECOND}
 
 
 def arms(
     psnr: pd.DataFrame, bicubic: pd.Series, conditions: Sequence[str], titles: Mapping[str, str]
 ) -> Figure:
     """Draw PSNR in dB, rows (dataset, vae), of every arm under each LR condition (the columns)."""
-    figure, axes = figures.panels(titles, 3.6, sharey=True)
     vaes = list(dict.fromkeys(psnr.index.get_level_values("vae")))
+    high_inch = 1.4 + 0.1 * len(vaes) * len(conditions)
+    figure, axes = figures.panels(titles, high_inch, sharey=True)
     for axis, name in zip(axes[0], titles, strict=True):
         for step, vae in enumerate(vaes):
             places = [k + 0.15 * (step - (len(vaes) - 1) / 2) for k in range(len(conditions))]
             level = psnr.loc[(name, vae), list(conditions)]
-            axis.plot(places, level, "o", color=figures.colour(vae), label=vae)
-        axis.axhline(bicubic[name], color=figures.colour("bicubic"), ls="--", label="bicubic")
+            axis.plot(level, places, "o", color=figures.colour(vae), label=vae)
+        axis.axvline(bicubic[name], color=figures.colour("bicubic"), ls="--", label="bicubic")
         figures.name_conditions(axis, conditions, titles[name])
-    axes[0, 0].set_ylabel("PSNR against the true image, dB")
+    figures.label_below(axes, "PSNR against the true image, dB")
     figures.legend_below(figure, axes[0, 0])
     return figure
 
@@ -43,18 +46,18 @@ def error_parts(
     ``errors`` has rows (dataset, vae, lr_condition) and the columns of `metrics.error_parts`; the
     mark is the whole error, apart from the bar's end by the cross term.
     """
-    figure, axes = figures.panels(titles, 3.4)
+    figure, axes = figures.panels(titles, 3.4, sharey=True)
     for axis, name in zip(axes[0], titles, strict=True):
         for step, vae in enumerate(vaes):
-            rows = errors.loc[[(name, vae, kind) for kind in conditions]]
+            rows = 1e3 * errors.loc[[(name, vae, kind) for kind in conditions]]
             places = [k + 0.36 * (step - (len(vaes) - 1) / 2) for k in range(len(conditions))]
             tone, lost = figures.colour(vae), rows["mse_decode"]
-            axis.bar(places, lost, 0.32, color=tone, label=f"{vae}: lost by the autoencoder")
-            axis.bar(places, rows["mse_latent"], 0.32, lost, color=tone, alpha=0.35,
-                     label=f"{vae}: added by the latent")  # fmt: skip
-            axis.plot(places, rows.sum(axis=1), "D", color="black", ms=4, label="whole error")
+            axis.barh(places, lost, 0.32, color=tone, label=f"{vae}: lost by the autoencoder")
+            axis.barh(places, rows["mse_latent"], 0.32, lost, color=tone, alpha=0.35,
+                      label=f"{vae}: added by the latent")  # fmt: skip
+            axis.plot(rows.sum(axis=1), places, "D", color="black", ms=4, label="whole error")
         figures.name_conditions(axis, conditions, titles[name])
-    axes[0, 0].set_ylabel("mean squared error")
+    figures.label_below(axes, "mean squared error of grey values 0 to 1, times 1000")
     figures.legend_below(figure, axes[0, 0])
     return figure
 
@@ -82,26 +85,26 @@ def target_condition(
     titles : mapping
         Title of a panel by dataset.
     """
-    figure, axes = figures.panels(titles, 4.8, 2, panel_inch=3.3, height_ratios=[3, 1.3])
+    figure, axes = figures.panels(titles, 4.6, 2, sharey="row", height_ratios=[2.2, 1.1])
     ends = parts[["low", "high", "estimate"]].to_numpy(float)
     widest = max(1e-3, float(pd.Series(ends.ravel()).abs().max()) * 1.1)
     for (above, below), name in zip(axes.T, titles, strict=True):
         for vae in main_vaes:
             line = level[name, vae].reindex(list(seen)).to_numpy()
-            above.plot(line, "o-", color=figures.colour(vae), label=f"makes {vae}'s latent")
+            tone = figures.colour(vae)
+            above.plot(line, range(len(line)), "o-", color=tone, label=f"makes {vae}'s latent")
         tone = figures.colour("bicubic")
-        above.axhline(bicubic[name], color=tone, ls="--", label="bicubic")
+        above.axvline(bicubic[name], color=tone, ls="--", label="bicubic")
         labels = [figures.CONDITION_LABELS.get(text, text.replace("of ", "of\n")) for text in seen]
-        above.set_xticks(range(len(seen)), labels, fontsize=7)
-        above.set_title(titles[name])
+        above.set_yticks(range(len(seen)), [f"sees {label}" for label in labels])
+        above.set(title=titles[name], xlabel="PSNR, dB", ylim=(len(seen) - 0.7, -0.3))
         rows = parts[parts.dataset == name].set_index("effect").loc[list(PARTS)]
         below.axvline(0, color="black", lw=0.8)
         below.barh(range(3), rows["estimate"], color=list(PARTS.values()), height=0.6)
         bars = figures.error_bars(rows, "estimate")
         below.errorbar(rows["estimate"], range(3), xerr=bars, fmt="none", color="black", capsize=2)
         below.set_yticks(range(3), ["gap", "seen", "denoised"])
-        below.set(xlabel="dB", xlim=(-widest, widest), ylim=(2.6, -0.6))
-    axes[0, 0].set_ylabel("PSNR against the true image, dB")
+        below.set(xlabel="gap in PSNR, dB", xlim=(-widest, widest), ylim=(2.6, -0.6))
     figures.legend_below(figure, axes[0, 0])
     return figure
 
@@ -119,14 +122,14 @@ def forest(
         rows = table[table.dataset == name]
         axis.axvline(0, color="black", lw=0.8)
         if margin:
-            axis.axvspan(-margin, margin, color="#009E73", alpha=0.3, lw=0)
+            axis.axvspan(-margin, margin, **figures.BAND)
         places = [names.index(arm) for arm in rows["arm"]]
         bars = figures.error_bars(rows, "gap")
         axis.errorbar(rows["gap"], places, xerr=bars, fmt="o", color="black", capsize=2)
         axis.set_title(titles[name])
     axes[0, 0].set_yticks(range(len(names)), names)
     axes[0, 0].set_ylim(len(names) - 0.5, -0.5)
-    figure.supxlabel(label, fontsize=9)
+    figure.supxlabel(label)
     return figure
 
 
@@ -143,7 +146,9 @@ def tornado(table: pd.DataFrame, title: str) -> Figure:
     reach = float(table[["low", "high", "gap"]].abs().max().max()) * 1.1
     for axis, protocol in zip(axes[0], protocols, strict=True):
         rows = ordered[ordered.protocol == protocol]
-        tones = ["#0072B2" if lever == "autoencoder" else "#999999" for lever in rows["lever"]]
+        tones = [
+            figures.TONES[0] if lever == "autoencoder" else "#999999" for lever in rows["lever"]
+        ]
         axis.barh(range(len(rows)), rows["gap"], color=tones, height=0.65)
         bars, places = figures.error_bars(rows, "gap"), range(len(rows))
         axis.errorbar(rows["gap"], places, xerr=bars, fmt="none", color="black", capsize=2)
@@ -164,14 +169,14 @@ def tornado(table: pd.DataFrame, title: str) -> Figure:
 
 def effects(table: pd.DataFrame, conditions: Sequence[str], titles: Mapping[str, str]) -> Figure:
     """Draw domain, geometry and their interaction under each LR condition, with intervals."""
-    figure, axes = figures.panels(titles, 3.4, sharey=True)
+    figure, axes = figures.panels(titles, 3.2, sharey=True)
     for axis, name in zip(axes[0], titles, strict=True):
-        axis.axhline(0, color="black", lw=0.8)
+        axis.axvline(0, color="black", lw=0.8)
         for step, (effect, tone) in enumerate(EFFECTS.items()):
             _effect(axis, table[(table.dataset == name) & (table.effect == effect)], conditions,
                     0.2 * (step - 1), tone, effect)  # fmt: skip
         figures.name_conditions(axis, conditions, titles[name])
-    axes[0, 0].set_ylabel("effect on PSNR, dB")
+    figures.label_below(axes, "effect on PSNR, dB")
     figures.legend_below(figure, axes[0, -1])
     return figure
 
@@ -181,7 +186,8 @@ def _effect(
 ) -> None:
     places = [list(conditions).index(kind) + shift for kind in rows["lr_condition"]]
     bars = figures.error_bars(rows, "estimate")
-    axis.errorbar(places, rows["estimate"], bars, fmt="o", color=tone, capsize=2, label=name)
+    style: dict[str, Any] = {"fmt": MARKS[name], "color": tone, "capsize": 2, "label": name}
+    axis.errorbar(rows["estimate"], places, xerr=bars, **style)
 
 
 def gap_forest(
@@ -200,19 +206,20 @@ def gap_forest(
 
     rows = table[table["measure"] == measures[0]]
     places = [(name, k) for name in titles for k in rows[rows["dataset"] == name]["lr_condition"]]
-    size = (9, 0.5 + 0.32 * len(places))
+    size = (figures.PAGE_INCH, 0.6 + 0.32 * len(places))
     figure, axes = plt.subplots(1, 2, figsize=size, sharey=True)
     words = ("against the true HR image", "against the own decode")
     for axis, measure, word in zip(axes, measures, words, strict=True):
-        axis.axvspan(-margin, margin, color="#009E73", alpha=0.3, lw=0)
+        axis.axvspan(-margin, margin, **figures.BAND)
         for row in table[table["measure"] == measure].to_dict("records"):
             y = -places.index((row["dataset"], row["lr_condition"]))
             axis.plot([row["low"], row["high"]], [y, y], color=tone, lw=2)
             face = tone if row["low"] == row["low"] else "white"
             axis.plot(row["mean_difference"], y, "o", color=tone, mfc=face)
         axis.set_title(word)
-    axes[0].set_yticks([-y for y in range(len(places))], [f"{titles[n]}, {k}" for n, k in places])
-    figure.supxlabel("PSNR gap, dB", fontsize=9)
+    labels = [f"{titles[name]}\n{kind}" for name, kind in places]
+    axes[0].set_yticks([-y for y in range(len(places))], labels)
+    figure.supxlabel("PSNR gap, dB")
     return figure
 
 
@@ -222,7 +229,7 @@ def paired_violins(
     """Draw PSNR of every subject under both main arms, joined, for each kind of arm."""
     keys = ["dataset", "lr_condition", "vae", "subject_id"]
     means = scored.groupby(keys, sort=False)["psnr_db"].mean()
-    figure, axes = figures.panels(titles, 3.8, panel_inch=3.3)
+    figure, axes = figures.panels(titles, 3.8)
     for axis, name in zip(axes[0], titles, strict=True):
         for step, kind in enumerate(kinds):
             sides = [means[name, kind, vae].sort_index() for vae in main_vaes]
@@ -237,7 +244,7 @@ def paired_violins(
                 body["bodies"][0].set(color=figures.colour(vae), alpha=0.6)
                 axis.plot(place, side.mean(), "o", color=figures.colour(vae), label=vae)
         words = [figures.CONDITION_LABELS[kind] for kind in kinds]
-        axis.set_xticks([2.2 * step + 0.5 for step in range(len(kinds))], words, fontsize=8)
+        axis.set_xticks([2.2 * step + 0.5 for step in range(len(kinds))], words)
         axis.set_title(titles[name])
     axes[0, 0].set_ylabel("PSNR against the true image, dB")
     figures.legend_below(figure, axes[0, 0])

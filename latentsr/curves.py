@@ -111,7 +111,7 @@ def along_calls(
     """Draw PSNR in dB by (walk, T, vae) and the gap of each walk along the network calls T."""
     import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(figures.PAGE_INCH, 3.4))
     for walk, by_calls in gaps.items():
         dash = "-" if walk == "spaced" else ":"
         level = means[walk].unstack("vae")
@@ -129,5 +129,5 @@ def along_calls(
         axis.set(xscale="log", xlabel="network calls", ylabel=text, title=title)
         axis.set_xticks(calls, calls)
         axis.minorticks_off()
-        axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2, columnspacing=1)
     return figure

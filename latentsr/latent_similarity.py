@@ -120,10 +120,7 @@ def draw(table: pd.DataFrame, titles: Mapping[str, str], last: str) -> Figure:
     Arm ``last`` is filled, "released" hollow and dotted, "bicubic" a pale line; other arms are
     left out.
     """
-    import matplotlib.pyplot as plt
-
-    size = (4.4 * len(titles), 5.6)
-    figure, axes = plt.subplots(2, len(titles), figsize=size, squeeze=False, sharey="row")
+    figure, axes = figures.panels(titles, 5.6, 2, sharey="row")
     styles: dict[str, dict[str, Any]] = {
         "bicubic": {"ls": "--", "lw": 1, "alpha": 0.6, "marker": "x", "ms": 4},
         "released": {"ls": ":", "marker": "o", "mfc": "white"},
@@ -140,7 +137,7 @@ def draw(table: pd.DataFrame, titles: Mapping[str, str], last: str) -> Figure:
             axis.set_xticks(places := sorted(rows["pooled_by"].unique()), places)
             axis.minorticks_off()
         column[0].set_title(titles[name])
-        column[1].set_xlabel("places averaged along a side")
+    figures.label_below(axes, "places of the latent averaged along a side")
     axes[0, 0].set_ylabel("PSNR of the latent, dB")
     axes[1, 0].set_ylabel("cosine with the true latent")
     figures.legend_below(figure, axes[0, 0])

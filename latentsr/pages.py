@@ -21,10 +21,27 @@ IDENTIFIERS = {"image_id", "subject_id"}
 FRONT_FIGURES = ("04_target_condition", "04_protocols")
 
 
-def _figure(source: Path, folder: Path, listed: Sequence[Stage], place: str = "") -> str:
+def _counts(source: Path, sets: Mapping[str, Mapping[str, Any]]) -> str:
+    """Tell the test subjects and images behind a figure; nothing of a lesson, which has its own."""
+    if source.stem.startswith("L"):
+        return ""
+    named = [name for name in sets if re.search(rf"_{re.escape(name)}(?=_|$)", source.stem)]
+    first = list(sets)[:1] if source.stem.startswith("07") else []  # of the first set alone
+    told = [figures.counted(name, sets[name]) for name in named or first or sets]
+    return f" Test images: {'; '.join(told)}."
+
+
+def _figure(
+    source: Path,
+    folder: Path,
+    listed: Sequence[Stage],
+    sets: Mapping[str, Mapping[str, Any]],
+    place: str = "",
+) -> str:
     """Copy a figure (SVG and 300-dpi PNG) and show it, its words, and a link to what makes it.
 
-    ``place`` is the way from the page to ``folder``.
+    The caption tells the subjects and images too. ``place`` is the way from the page to
+    ``folder``.
     """
     alt = source.with_suffix(".txt").read_text().strip()
     for suffix in (".svg", ".png"):
@@ -33,7 +50,7 @@ def _figure(source: Path, folder: Path, listed: Sequence[Stage], place: str = ""
     options = f":alt: {alt}\n:width: 100%\n"
     maker = provenance.made_by(source.as_posix(), listed)
     links = f"{{download}}`300-dpi PNG <{place}{png}>`, [how it is made](#{provenance.anchor(maker.name)})"
-    return f"```{{figure}} {place}{source.name}\n{options}\n{alt} {links}\n```\n\n"
+    return f"```{{figure}} {place}{source.name}\n{options}\n{alt}{_counts(source, sets)} {links}\n```\n\n"
 
 
 def _table(source: Path, folder: Path, may_be_shown: bool, warning: str) -> str:
@@ -73,7 +90,7 @@ def results_page(roots: Sequence[Path], folder: Path, sets: Mapping[str, Any]) -
     for stem in (*notebook.STEMS, *notebook.LESSONS):
         number = Path(stem).name[:2]
         drawn = [path for root in roots for path in (root / "figures" / number).glob("*.svg")]
-        parts = [_figure(path, folder, listed) for path in sorted(drawn, key=in_order)]
+        parts = [_figure(path, folder, listed, sets) for path in sorted(drawn, key=in_order)]
         tables = sorted((results / "tables").glob(f"{number}_*.csv"))
         parts += [_table(path, folder, may_be_shown, warning) for path in tables]
         metrics = results / "metrics" / f"{number}.json"
@@ -302,6 +319,6 @@ def write(
     }
     for name in FRONT_FIGURES:
         figure = results / "figures" / "04" / f"{name}.svg"
-        fragments[name] = _figure(figure, folder, listed, "generated/")
+        fragments[name] = _figure(figure, folder, listed, sets, "generated/")
     for name, text in fragments.items():
         (folder / f"{name}.md").write_text(text)

@@ -176,19 +176,16 @@ def of_run(results: Path, sets: Sequence[str], seed: int) -> pd.DataFrame:
 
 def draw(points: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     """Draw SR against ceiling, a row an arm, a column a set, a mark a side of patches."""
-    import matplotlib.pyplot as plt
-
     from latentsr import figures
 
     arms = list(dict.fromkeys(points["arm"]))
-    size = (4.2 * len(titles), 0.8 + 2.9 * len(arms))
-    figure, axes = plt.subplots(len(arms), len(titles), figsize=size, squeeze=False, sharex="col")
-    tones = dict(zip(dict.fromkeys(points["patches"]), ("#D55E00", "#0072B2"), strict=False))
+    figure, axes = figures.panels(titles, 0.9 + 2.3 * len(arms), len(arms), sharex="col")
+    tones = dict(zip(dict.fromkeys(points["patches"]), figures.TONES, strict=False))
     for line, arm in zip(axes, arms, strict=True):
         for axis, name in zip(line, titles, strict=True):
             here = points[(points["arm"] == arm) & (points["dataset"] == name)]
             ends = [here["ceiling_db"].min(), here["limit_db"].iloc[0]]
-            axis.plot(ends, ends, color="#777777", lw=0.8, ls=":", label="SR = ceiling")
+            axis.plot(ends, ends, color="black", lw=0.8, ls=":", label="SR = ceiling")
             axis.axhline(ends[1], color="black", lw=0.8, ls="--", label="regression of HR pixels")
             for (source, side), part in here.groupby(["patches", "side_px"], sort=False):
                 tone, mark = tones[source], {4: "o", 8: "s", 16: "^"}[side]

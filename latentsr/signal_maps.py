@@ -14,18 +14,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+ADDED, LOST = (1.0, 0.83, 0.0), (0.93, 0.2, 1.0)  # yellow, magenta: no arm's, apart on any grey
+
+
 def masks(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Draw images side by side, a row a set; keys are titles."""
     import matplotlib.pyplot as plt
 
     across = max(map(len, rows.values()))
-    size = (1.8 * across, 1.9 * len(rows))
+    side_inch = min(1.8, figures.PAGE_INCH / across)
+    size = (side_inch * across, (side_inch + 0.25) * len(rows))
     figure, axes = plt.subplots(len(rows), across, figsize=size, squeeze=False)
     for line, pictures in zip(axes, rows.values(), strict=True):
         for axis, (title, picture) in zip(line, pictures.items(), strict=True):
             axis.imshow(picture, cmap="gray", vmin=0, vmax=1)
             axis.set_axis_off()
-            axis.set_title(title, fontsize=8)
+            axis.set_title(title, fontsize=7.5)
     return figure
 
 
@@ -38,7 +42,8 @@ def errors(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
     from matplotlib.patches import Rectangle
 
     across = max(map(len, rows.values()))
-    size = (1.9 * across + 0.8, 4.1 * len(rows))
+    side_inch = min(1.9, (figures.PAGE_INCH - 0.3) / across)
+    size = (side_inch * across + 0.3, (2 * side_inch + 0.4) * len(rows) + 0.5)
     figure, axes = plt.subplots(2 * len(rows), across, figsize=size, squeeze=False)
     off = {
         (row, title): np.abs(image.astype(float) - next(iter(images.values())))
@@ -50,41 +55,48 @@ def errors(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
         for column, (title, image) in enumerate(images.items()):
             above, below = axes[2 * number : 2 * number + 2, column]
             above.imshow(image.astype(np.float32), cmap="gray", vmin=0, vmax=1)
-            above.set_title(title if column else f"{row}\n{title}", fontsize=7)
+            above.set_title(title, fontsize=7.5)
             side = len(image) // 5
             top = left = (len(image) - side) // 2
             part = image[top : top + side, left : left + side].astype(np.float32)
             inset = above.inset_axes((0.55, 0.0, 0.45, 0.45))
             inset.imshow(part, cmap="gray", vmin=0, vmax=1)
             inset.set(xticks=[], yticks=[])
-            box = Rectangle((left, top), side, side, fill=False, ec="#E69F00", lw=1)
-            above.add_patch(box)
+            above.add_patch(Rectangle((left, top), side, side, fill=False, ec=ADDED, lw=1))
             for spine in inset.spines.values():
-                spine.set(visible=True, color="#E69F00")
+                spine.set(visible=True, color=ADDED)
             if column:
                 drawn = below.imshow(off[row, title], cmap="magma", vmin=0, vmax=most)
             for axis in (above, below):
                 axis.set_axis_off()
-    figure.colorbar(drawn, ax=axes, label="absolute error, grey values of 0 to 1", shrink=0.5)
+        figures.name_row(axes[2 * number, 0], row)
+    _colours_below(figure, drawn, axes, "absolute error, grey values of 0 to 1")
     return figure
 
 
+def _colours_below(figure: Figure, drawn: Any, axes: Any, label: str) -> None:
+    place: dict[str, Any] = {"location": "bottom", "shrink": 0.5, "aspect": 40, "pad": 0.01}
+    figure.colorbar(drawn, ax=axes, label=label, **place)
+
+
 def rate_maps(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Draw maps of shares side by side on one scale, a row a set; keys are titles."""
+    """Draw maps of shares on one scale, two lines of them a set; keys are titles."""
     import matplotlib.pyplot as plt
 
-    across = max(map(len, rows.values()))
-    size = (1.8 * across + 0.8, 0.3 + 1.9 * len(rows))
-    figure, axes = plt.subplots(len(rows), across, figsize=size, squeeze=False)
-    most = max(float(one.max()) for line in rows.values() for one in line.values())
-    for line, (name, maps) in zip(axes, rows.items(), strict=True):
-        for axis, (title, one) in zip(line, maps.items(), strict=True):
-            drawn = axis.imshow(one, cmap="viridis", vmin=0, vmax=most)
+    lines = [(name, line) for name, maps in rows.items() for line in figures.in_lines(maps, 4)]
+    across = max(len(line) for _, line in lines)
+    side_inch = min(1.8, (figures.PAGE_INCH - 0.3) / across)
+    size = (side_inch * across + 0.3, 0.6 + (side_inch + 0.35) * len(lines))
+    figure, axes = plt.subplots(len(lines), across, figsize=size, squeeze=False)
+    most = max(float(one.max()) for _, line in lines for one in line.values())
+    for places, (name, maps) in zip(axes, lines, strict=True):
+        for axis in places:
             axis.set_axis_off()
-            axis.set_title(title, fontsize=7)
-        place = {"transform": line[0].transAxes, "rotation": 90, "ha": "right", "va": "center"}
-        line[0].text(-0.06, 0.5, name, fontsize=7, **place)
-    figure.colorbar(drawn, ax=axes, label="share of test images", shrink=0.8)
+        for axis, (title, one) in zip(places, maps.items(), strict=False):
+            drawn = axis.imshow(one, cmap="viridis", vmin=0, vmax=most)
+            axis.set_title(title, fontsize=7.5)
+        figures.name_row(places[0], name)
+    _colours_below(figure, drawn, axes, "share of test images")
     return figure
 
 
@@ -140,7 +152,7 @@ def rates(
     ``table`` has columns dataset, arm, vae, floor_of and the two rates; filled marks have the
     floor of ``common``, hollow ones each arm's own.
     """
-    figure, axes = figures.panels(titles, 5, 2, sharex=True, sharey=True)
+    figure, axes = figures.panels(titles, 5.6, 2, sharex=True, sharey=True)
     vaes = list(dict.fromkeys(table["vae"]))
     for line, measure in zip(axes, ("hallucination_rate", "loss_rate"), strict=True):
         for axis, name in zip(line, titles, strict=True):
@@ -151,12 +163,11 @@ def rates(
                 for owner, face in (("own", "white"), (common, tone)):
                     level = rows[rows["floor_of"] == owner].set_index("arm")[measure]
                     label = vae if owner == common else None
-                    axis.plot(places, level.reindex(list(conditions)), "o", color=tone,
+                    axis.plot(level.reindex(list(conditions)), places, "o", color=tone,
                               markerfacecolor=face, label=label)  # fmt: skip
             figures.name_conditions(axis, conditions, titles[name])
-            axis.tick_params(axis="x", labelsize=7)
-    axes[0, 0].set_ylabel("share of pixels added")
-    axes[1, 0].set_ylabel("share of pixels lost")
+    for line, word in zip(axes, ("added", "lost"), strict=True):
+        figures.label_below(line[None], f"share of pixels {word}")
     figures.legend_below(figure, axes[0, 0])
     return figure
 
@@ -172,14 +183,14 @@ def pairing(
     """Draw Cohen's h by pairing (left, right in a panel) and floor, a row an arm, a column a set."""
     arms = list(dict.fromkeys(arms))
     figure, axes = figures.panels(titles, 0.8 + 2.4 * len(arms), len(arms), sharey=True)
-    others = ("#000000", "#009E73")
+    others = ("#000000", figures.TONES[0])
     tones = {o: figures.colour(o) for o in owners} | dict(
         zip(("own", "fixed"), others, strict=True)
     )
     for line, arm in zip(axes, arms, strict=True):
         line[0].set_ylabel(f"Cohen's h, {arm}")
         for axis, name in zip(line, titles, strict=True):
-            axis.axhspan(-margin, margin, color="#009E73", alpha=0.3, lw=0)
+            axis.axhspan(-margin, margin, **figures.BAND)
             rows = table[(table["dataset"] == name) & (table["arm"] == arm)]
             for (owner, how), part in rows.groupby(["floor_of", "pairing"]):
                 place = 0.15 * (owners.index(owner) - (len(owners) - 1) / 2) + (how == "position")
@@ -187,7 +198,7 @@ def pairing(
                 axis.errorbar(
                     place, part["h"], bars, fmt="o", color=tone, capsize=2, label=f"floor: {owner}"
                 )
-            axis.set_xticks((0, 1), ("paired by id", f"by position ({moved[name]:.0%} move)"))
+            axis.set_xticks((0, 1), ("paired by id", f"by position\n({moved[name]:.0%} move)"))
             axis.set_xlim(-0.5, 1.5)
             axis.set_title(titles[name])
     figures.legend_below(figure, axes[0, 0])
@@ -203,10 +214,10 @@ def growth(table: pd.DataFrame, margin: float, titles: Mapping[str, str]) -> Fig
             for axis, measure in zip(column, ("h", "gap_ll3_db"), strict=True):
                 style = {"marker": "o", "ls": dash, "color": "black", "label": str(arm)}
                 axis.plot(part["share_moved"], part[measure], **style)
-        column[0].axhspan(-margin, margin, color="#009E73", alpha=0.3, lw=0)
-        column[1].axhline(0, color="#777777", lw=0.8)
+        column[0].axhspan(-margin, margin, **figures.BAND)
+        column[1].axhline(0, color="black", lw=0.8)
         column[0].set_title(titles[name])
-        column[1].set_xlabel("share of images with another's name")
+    figures.label_below(axes, "share of images with another's name")
     axes[0, 0].set_ylabel("Cohen's h, added signal")
     axes[1, 0].set_ylabel("gap in LL3, dB")
     figures.legend_below(figure, axes[0, 0])

@@ -121,10 +121,7 @@ def draw(found: pd.DataFrame, titles: Mapping[str, str], last: str) -> Figure:
     Filled: SD between samples in arm ``last``, hollow: in another; dash: the lesion-free twin at
     the same place; cross: the error that sees HR.
     """
-    import matplotlib.pyplot as plt
-
-    size = (4.4 * len(titles), 3.6)
-    figure, axes = plt.subplots(1, len(titles), figsize=size, squeeze=False, sharey=True)
+    figure, axes = figures.panels(titles, 3.8, sharey=True)
     kinds = list(dict.fromkeys(zip(found["vae"], found["arm"], strict=True)))
     for axis, name in zip(axes[0], titles, strict=True):
         for row in found[found["dataset"] == name].to_dict("records"):
@@ -136,7 +133,7 @@ def draw(found: pd.DataFrame, titles: Mapping[str, str], last: str) -> Figure:
             label = f"{row['vae']}, {row['arm']}: SD of samples"
             axis.errorbar(x, row["auroc_sd"], bars, fmt="o", capsize=2, label=label, **style)
             axis.plot(x, row["auroc_twin"], "_", ms=12, color=tone, label="twin without lesion")
-            axis.plot(x, row["auroc_error"], "x", color="#777777", label="error (sees HR)")
+            axis.plot(x, row["auroc_error"], "x", color="black", label="error (sees HR)")
         axis.axhline(0.5, color="black", lw=0.8)
         axis.set_xticks((0, 1), ("lesions lost", "spots invented"))
         axis.set(xlim=(-0.5, 1.5), ylim=(0, 1.02), title=titles[name])

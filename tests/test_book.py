@@ -285,7 +285,8 @@ def test_a_local_path_in_a_page_stops_the_build(workspace):
 def test_single_images_of_a_closed_set_are_not_listed(workspace, tmp_path, may_be_shown):
     folder = tmp_path / "generated"
     folder.mkdir()
-    sets = {"knee": {"may_be_shown": True}, "mine": {"may_be_shown": may_be_shown}}
+    facts = {**IDS, **COUNTS}
+    sets = {"knee": facts, "mine": {**facts, "may_be_shown": may_be_shown}}
     page = pages.results_page([Path("results/smoke")], folder, sets)
     assert ("04_scores.csv" in page) is may_be_shown
     assert (folder / "04_scores.csv").exists() is may_be_shown
@@ -293,7 +294,7 @@ def test_single_images_of_a_closed_set_are_not_listed(workspace, tmp_path, may_b
 
 
 def test_every_table_says_where_test_images_share_subjects_with_training(workspace, tmp_path):
-    sets = {"knee": {"may_be_shown": True, "split_by": "image"}}
+    sets = {"knee": {**IDS, **COUNTS, "split_by": "image"}}
     page = pages.results_page([Path("results/smoke")], tmp_path, sets)
     offered = [line for line in page.splitlines() if ".csv>" in line]
     assert offered and all("share subjects in knee" in line for line in offered)
@@ -305,10 +306,37 @@ def test_figures_stand_in_the_order_of_the_sets(workspace, tmp_path):
     for name in ("02_cards_chest", "02_cards_knee", "02_reconstructions_knee"):
         for suffix in (".svg", ".png", ".txt"):
             (folder / f"{name}{suffix}").write_text(name)
-    sets = {name: {"may_be_shown": True} for name in ("knee", "brain", "chest")}
+    sets = {name: {**IDS, **COUNTS} for name in ("knee", "brain", "chest")}
     page = pages.results_page([Path("results/smoke"), folder.parents[1]], tmp_path, sets)
     order = re.findall(r"{figure} (02_\S+)\.svg", page)
     assert order == ["02_cards_knee", "02_cards_chest", "02_reconstructions_knee"]
+
+
+@pytest.mark.parametrize(
+    ("name", "counted"),
+    [
+        ("04_arms", " Test images: knee phantoms: 7 exams, 7 images; mine phantoms: 9 images, "
+         "subjects shared with training."),
+        ("03_curve_mine_natural-f8c4", " Test images: mine phantoms: 9 images, "
+         "subjects shared with training."),
+        ("07_steps", " Test images: knee phantoms: 7 exams, 7 images."),
+        ("L4_bands", ""),
+    ],
+)  # fmt: skip
+def test_a_caption_counts_subjects_and_images(name, counted, tmp_path, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    listed = provenance.stages("smoke")
+    monkeypatch.chdir(tmp_path)
+    facts = {**IDS, **COUNTS}
+    sets = {"knee": facts, "mine": {**facts, "n_test_images": 9, "split_by": "image"}}
+    source = Path(f"results/smoke/arms/mine/natural-f8c4/figures/03/{name}.svg")
+    source.parent.mkdir(parents=True)
+    for suffix in (".svg", ".png", ".txt"):
+        source.with_suffix(suffix).write_text("What is seen.\n")
+    (folder := tmp_path / "generated").mkdir()
+    text = pages._figure(source, folder, listed, sets)
+    assert f"\nWhat is seen.{counted} {{download}}" in text
+    assert ":alt: What is seen.\n" in text
 
 
 def test_a_chapters_figure_keeps_its_words():

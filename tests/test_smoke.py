@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import svg_text
 import yaml
 
 from latentsr import notebook, registry, repro, scratch
@@ -67,6 +69,29 @@ def test_outputs_hold_no_date_and_no_folder_of_this_machine(results):
         if path.suffix in {".json", ".csv", ".ipynb", ".html", ".svg", ".txt"}:
             text = path.read_text()
             assert not [word for word in told if word in text], path
+
+
+def test_every_figure_can_be_read_at_the_width_of_a_page(results):
+    drawn = [path for path in results.rglob("*.svg") if "figures" in path.parts]
+    assert len(drawn) > 50
+    small = {path.name: least for path in drawn if (least := svg_text.smallest_px(path))[0] < 9}
+    hidden = {path.name: told for path in drawn if (told := svg_text.faults(path))}
+    assert (small, hidden) == ({}, {})
+
+
+def test_alternative_texts_name_the_phantoms_and_what_was_found(results):
+    told = {
+        p.stem: p.read_text() for p in results.rglob("*.txt") if p.parent.parent.name == "figures"
+    }
+    assert all(
+        "phantoms" in text.lower()
+        for name, text in told.items()
+        if name[0] in "01" and "four corners" not in text
+    )
+    assert all(
+        re.search(r"from [-+]?\d.* to ", told[name])
+        for name in ("04_arms", "04_protocols", "06_rates", "09_patch_pca", "11_transfer")
+    )
 
 
 def test_metrics_are_numbers(results):
