@@ -122,7 +122,8 @@ def forest(
     names = list(dict.fromkeys(table["arm"]))
     beside = 0.08 * max(0, max(map(len, names)) - 12) / len(titles)  # inches for long names
     size = 1.0 + 0.35 * len(names), 1, figures.PANEL_INCH + beside
-    figure, axes = figures.panels(titles, *size, sharex=True, sharey=True)
+    alike = column == "dataset"  # two measures differ in size
+    figure, axes = figures.panels(titles, *size, sharex=alike, sharey=True)
     for axis, name in zip(axes[0], titles, strict=True):
         rows = table[table[column] == name]
         axis.axvline(0, color="black", lw=0.8)
