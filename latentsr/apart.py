@@ -57,7 +57,7 @@ def taken_apart(
     levels = gaps(arms["ablations"], main_vaes, seed, by="role").drop(columns=["low", "high"])
     changes = stability.change_of_gap(arms["ablations"], main_vaes, "reference", margin_db, seed)
     kind = str(arms["ablations"]["reference"]["lr_condition"].iloc[0])
-    gap = levels.set_index("arm").loc["reference", "gap"]
+    gap = levels.loc[levels["arm"] == "reference", "gap"].item()
     changes = stability.over_trainings(changes, found["seeds"], kind, margin_db, gap)
     changes = changes.rename(columns={"gap": "change"})
     found["ablations"] = levels.merge(changes, how="left", on="arm", validate="one_to_one")

@@ -270,6 +270,31 @@ def test_a_plan_is_run_and_its_hours_are_told_first(study, tmp_path):
     assert table.set_index("arm")["T"].to_dict() == {"released": 2, "base": 3, "calls: 2": 2}
 
 
+def test_expected_hours_by_hand(study, monkeypatch):
+    """Two seconds a step: 3 steps of 2 images are 18 calls' work, 2 test images of 3 calls are 6."""
+    clock = [0.0]
+
+    def trained(study, spec, base, progress=None):
+        clock[0] += 2.0 * base.settings.steps
+
+    monkeypatch.setattr(experiment, "trained", trained)
+    monkeypatch.setattr(experiment.time, "monotonic", lambda: clock[0])
+    plan = {("levers", "base"): Spec("natural-f8c4")}
+    hours = experiment.expected_hours(study, plan, BASE)
+    assert hours == pytest.approx(3 * 2.0 * (18 + 6) / 18 / 3600)
+    plan["levers", "again"] = Spec("natural-f8c4", num_steps=9)  # shares the training
+    hours = experiment.expected_hours(study, plan, BASE, {"levers": 1})
+    assert hours == pytest.approx(3 * 2.0 * (18 + 3 + 9) / 18 / 3600)
+
+
+def test_work_is_counted_as_expected(study):
+    done = experiment.trained(study, Spec("natural-f8c4"), BASE)
+    call = done.cost()["gflop_a_call"]
+    assert done.work(SETTINGS, 3) == pytest.approx(
+        {"train_tflop": 18 * call / 1000, "image_gflop": 3 * call}
+    )
+
+
 def test_lr_images_of_another_size_are_made_and_encoded(study):
     """Twice the side: four times the numbers by pixels or latent; the default study is untouched."""
     large = study.with_lr(32, "bicubic")

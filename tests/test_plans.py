@@ -53,6 +53,7 @@ def test_levers_change_one_thing(protocol):
     plan = plans.levers(*MAIN, protocol, 10, 42)
     base = vars(plan["base"])
     assert plan["base"].switches.protocol == protocol
+    assert len(plan) == 12 and plan["sampler: ddpm"].training == plan["base"].training
     for name, spec in plan.items():
         differing = [key for key, value in vars(spec).items() if value != base[key]]
         assert len(differing) == (name != "base"), name
