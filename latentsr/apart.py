@@ -124,7 +124,8 @@ def drawn(
         charts.forest(
             changes.assign(measure=""), {"": title}, label, margin_db, "measure", "change"
         ),
-        "Change of the gap in each ablation, with 90% intervals and the margin as a band.",
+        "Change of the gap in each ablation with 90% intervals, those of what was retrained over "
+        "training seeds, and the margin as a band.",
     )
     for name in ("sensitivity", "seeds"):
         figure = charts.forest(parts[name].assign(dataset=dataset), {dataset: title}, gap)

@@ -27,14 +27,14 @@ def operations(
 def reach(net: nn.Module, target: Sequence[int], condition: Sequence[int]) -> int:
     """Return how many places of its grid, a side, a denoiser's convolutions join into one.
 
-    More than the grid ``(C, h, w)`` has, where they reach beyond it: measured on a canvas that is
-    doubled until its edges are not met. In a transformer every place sees the whole grid, not more.
+    More than the grid ``(C, h, w)`` has, where they reach beyond it: measured on a canvas whose
+    height is doubled until its edges are not met. In a transformer every place sees the grid's own.
     """
     if not isinstance(net, denoisers.Denoiser):
-        return target[-1]
-    side = target[-1]
+        return target[1]
+    height = target[1]
     while True:
-        canvas = [(ends[0], side, side) for ends in (target, condition)]
-        if (found := denoisers.receptive_field(net, canvas[0], canvas[1])) < side:
+        canvas = [(ends[0], height, ends[2]) for ends in (target, condition)]
+        if (found := denoisers.receptive_field(net, canvas[0], canvas[1])) < height:
             return found
-        side *= 2
+        height *= 2
