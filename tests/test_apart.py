@@ -5,7 +5,7 @@ import pytest
 from latentsr import apart, attribution, figures, plans, stability
 
 MAIN = ["natural-f8c4", "phantom-f4c3"]
-FACT = {"is_phantom": True, "n_test_subjects": 8, "subject_word": "exam", "split_by": "subject"}
+FACT = {"is_phantom": True, "n_test_subjects": 8, "subject_word": "patient", "split_by": "subject"}
 
 
 def synthetic(moves):
@@ -115,10 +115,10 @@ def test_every_table_is_drawn(parts):
         name: [axis.get_title(loc="left") for axis in figure.axes]
         for name, (figure, _) in found.items()
     }
-    assert titles["walks"][0] == "knee phantoms (5 exams)" and "5 images" in found["walks"][1]
-    assert titles["seeds"] == ["knee phantoms (8 exams)"]
+    assert titles["walks"][0] == "chest phantoms (5 patients)" and "5 images" in found["walks"][1]
+    assert titles["seeds"] == ["chest phantoms (8 patients)"]
     assert titles["switches"] == [
-        f"knee phantoms (8 exams),\nagainst the {what}" for what in ("true HR image", "own decode")
+        f"chest phantoms (8 patients),\nagainst the {what}" for what in ("true HR image", "own decode")
     ]
     legend = [text.get_text() for text in found["walks"][0].legends[0].get_texts()]
     assert {"from full noise", "from half the noise"} < set(legend)
@@ -139,7 +139,7 @@ def drawn(parts):
 
     with matplotlib.rc_context():
         figures.style()
-        yield from apart.drawn(parts, MAIN, 0.15, "knee", FACT)
+        yield from apart.drawn(parts, MAIN, 0.15, "chest", FACT)
 
 
 def test_errors_of_the_one_step_arms(scored):
