@@ -118,7 +118,8 @@ def test_every_table_is_drawn(parts):
     assert titles["walks"][0] == "chest phantoms (5 patients)" and "5 images" in found["walks"][1]
     assert titles["seeds"] == ["chest phantoms (8 patients)"]
     assert titles["switches"] == [
-        f"chest phantoms (8 patients),\nagainst the {what}" for what in ("true HR image", "own decode")
+        f"chest phantoms (8 patients),\nagainst the {what}"
+        for what in ("true HR image", "own decode")
     ]
     legend = [text.get_text() for text in found["walks"][0].legends[0].get_texts()]
     assert {"from full noise", "from half the noise"} < set(legend)
