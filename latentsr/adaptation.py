@@ -144,10 +144,11 @@ def compare(study: Study, vae: str, base: Base, seed: int, **settings: Any) -> p
 def gains(table: pd.DataFrame, seed: int, confidence: float = 0.95) -> pd.DataFrame:
     """Return what each way is worth, over subjects, from a table of `compare`.
 
-    ``what`` is "ceiling" or "sr"; mean gain in dB, low, high. ``pass_through`` is the gain of SR
-    over that of the ceiling.
+    ``what`` is "ceiling" or "sr"; its level before and the mean gain in dB, low, high.
+    ``pass_through`` is the gain of SR over that of the ceiling; ``autoencoder`` is what was adapted.
     """
     found = []
+    (name,) = table.loc[table["how"] == "none", "vae"].unique()
     for kind, rows in table.groupby("lr_condition", sort=False):
         means = {
             how: one.groupby("subject_id")[["ceiling_db", "psnr_db"]].mean()
@@ -159,7 +160,8 @@ def gains(table: pd.DataFrame, seed: int, confidence: float = 0.95) -> pd.DataFr
             for what, column in (("ceiling", "ceiling_db"), ("sr", "psnr_db")):
                 d = stats.measured(gained[column])
                 low, high, _ = stats.mean_interval(d, seed, confidence)
-                row = {"lr_condition": kind, "how": how, "what": what, "gain_db": d.mean()}
+                row = {"autoencoder": name, "lr_condition": kind, "how": how, "what": what}
+                row |= {"before_db": means["none"][column].mean(), "gain_db": d.mean()}
                 row |= {"low": low, "high": high, "n_subjects": len(d), "pass_through": share}
                 found.append(row)
     return pd.DataFrame(found)

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latentsr import registry, scores, stability, stats
+from latentsr import registry, scores, stats
 
-ANALYSES = "switches levers ablations sensitivity seeds walks convergence".split()
 ASTRAY = 1.2  # smoothed loss at the end over its lowest: the arm says nothing of its autoencoder
 CONDITIONS = ("latent of {0}", "latent of {1}", "upsampled_latent", "lr_pixels")
 WORDS = {  # of `stats.factorial`: what they mean when target and condition are crossed
@@ -148,6 +147,8 @@ def gaps(
 ) -> pd.DataFrame:
     """Return the gap of the main autoencoders in each of some arms, and both arms' means.
 
+    Columns arm, first, second, gap, low, high, n_subjects, n_images.
+
     ``arms`` maps a name to the per-image rows of that arm of both, for one set; the column ``by``
     says which of the two a row belongs to.
     """
@@ -159,8 +160,9 @@ def gaps(
         )
         first, second = (_subject_means(rows[rows[by] == vae], measure).mean() for vae in main_vaes)
         sizes = {"first": first, "second": second, "gap": summary.mean_difference}
-        ends = {"low": summary.low, "high": summary.high, "n_subjects": summary.n_subjects}
-        found.append({"arm": name, **sizes, **ends})
+        ends = {"low": summary.low, "high": summary.high}
+        counts = {"n_subjects": summary.n_subjects, "n_images": summary.n_images}
+        found.append({"arm": name, **sizes, **ends, **counts})
     return pd.DataFrame(found)
 
 
@@ -206,55 +208,6 @@ def dominance(
     low, high, _ = stats.mean_interval(d, seed, confidence)
     ends = {"mean": float(d.mean()), "low": low, "high": high, "n_subjects": len(d)}
     return {**ends, "largest_other": other}
-
-
-def along_training(rows: pd.DataFrame, main_vaes: Sequence[str], seed: int) -> pd.DataFrame:
-    """Return the parts of the gap under the LR latents, and the gap under each other condition.
-
-    ``rows`` as for `target_and_condition`; the gaps are called ``gap, CONDITION``.
-    """
-    others = rows[~rows["seen"].str.startswith("latent of")]
-    arms = {f"gap, {kind}": one for kind, one in others.groupby("seen", sort=False)}
-    gap = gaps(arms, main_vaes, seed).rename(columns={"arm": "effect", "gap": "estimate"})
-    return pd.concat([target_and_condition(rows, main_vaes, seed), gap], ignore_index=True)
-
-
-def taken_apart(
-    scored: pd.DataFrame, main_vaes: Sequence[str], margin_db: float, seed: int
-) -> dict[str, pd.DataFrame]:
-    """Return the table of every analysis of `plans.whole`, from the scores of its arms.
-
-    ``main_vaes`` are labels. Gaps with intervals for "switches", "sensitivity" and "seeds"; what
-    each lever moves; how each ablation changes the gap; PSNR and GMSD along "walks"; for
-    "convergence" the gap's split into target and condition, and the gap under the other conditions,
-    by the factor of training steps.
-    """
-    by = {str(name): rows for name, rows in scored.groupby("analysis", sort=False)}
-    arms = {
-        name: {str(arm): one for arm, one in rows.groupby("arm", sort=False)}
-        for name, rows in by.items()
-    }
-    found = {
-        name: gaps(arms[name], main_vaes, seed, by="role")
-        for name in ("switches", "sensitivity", "seeds")
-    }
-    changes = stability.change_of_gap(arms["ablations"], main_vaes, "reference", margin_db, seed)
-    reference = arms["ablations"]["reference"]
-    gap = gaps({"reference": reference}, main_vaes, seed, by="role")["gap"].item()
-    kind = str(reference["lr_condition"].iloc[0])
-    found["ablations"] = stability.over_trainings(changes, found["seeds"], kind, margin_db, gap)
-    found["levers"] = pd.concat(
-        against_base(by[f"levers, {protocol}"], seed).assign(protocol=protocol)
-        for protocol in ("released", "controlled")
-    )
-    along = scores.subject_mean(by["walks"], ["arm", "vae", "T"], ["psnr_db", "gmsd"]).reset_index()
-    along[["walk", "noise"]] = along.pop("arm").str.split(", ", expand=True)[[0, 1]]
-    found["walks"] = along
-    found["convergence"] = pd.concat(
-        along_training(seen(rows, main_vaes), main_vaes, seed).assign(steps=factor)
-        for factor, rows in by["convergence"].groupby("steps")
-    )
-    return found
 
 
 def nested(table: pd.DataFrame, keys: Sequence[str], value: str) -> dict[str, Any]:

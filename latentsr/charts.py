@@ -110,22 +110,31 @@ def target_condition(
 
 
 def forest(
-    table: pd.DataFrame, titles: Mapping[str, str], label: str, margin: float = 0.0
+    table: pd.DataFrame,
+    titles: Mapping[str, str],
+    label: str,
+    margin: float = 0.0,
+    column: str = "dataset",
+    value: str = "gap",
 ) -> Figure:
-    """Draw the gap of every arm with its interval: columns dataset, arm, gap, low, high.
+    """Draw the gap of every arm with its interval: columns arm, ``value``, low, high.
 
-    A band shows the ``margin`` of equivalence, where there is one.
+    A panel a title, its rows those whose ``column`` holds the title's key. A band shows the
+    ``margin`` of equivalence, where there is one.
     """
     names = list(dict.fromkeys(table["arm"]))
-    figure, axes = figures.panels(titles, 1.0 + 0.35 * len(names), sharex=True, sharey=True)
+    beside = 0.08 * max(0, max(map(len, names)) - 12) / len(titles)  # inches for long names
+    size = 1.0 + 0.35 * len(names), 1, figures.PANEL_INCH + beside
+    alike = column == "dataset"  # two measures differ in size
+    figure, axes = figures.panels(titles, *size, sharex=alike, sharey=True)
     for axis, name in zip(axes[0], titles, strict=True):
-        rows = table[table.dataset == name]
+        rows = table[table[column] == name]
         axis.axvline(0, color="black", lw=0.8)
         if margin:
             axis.axvspan(-margin, margin, **figures.BAND)
         places = [names.index(arm) for arm in rows["arm"]]
-        bars = figures.error_bars(rows, "gap")
-        axis.errorbar(rows["gap"], places, xerr=bars, fmt="o", color="black", capsize=2)
+        bars = figures.error_bars(rows, value)
+        axis.errorbar(rows[value], places, xerr=bars, fmt="o", ms=4, color="black", capsize=2)
         axis.set_title(titles[name])
     axes[0, 0].set_yticks(range(len(names)), names)
     axes[0, 0].set_ylim(len(names) - 0.5, -0.5)

@@ -73,6 +73,8 @@ def perception_distortion(walks: pd.DataFrame, title: str) -> Figure:
     for axis in axes[:2]:
         axis.set(xscale="log", xlabel="network calls")
     axes[2].set_xlabel("PSNR, dB")
+    for label, face in (("from full noise", "#777777"), ("from half the noise", "white")):
+        axes[0].plot([], [], "o", color="#777777", mfc=face, ms=4, label=label)
     axes[0].set_title(title)
     figures.legend_below(figure, axes[0])
     return figure
@@ -81,7 +83,7 @@ def perception_distortion(walks: pd.DataFrame, title: str) -> Figure:
 def convergence(parts: pd.DataFrame, title: str) -> Figure:
     """Draw how the gap, its two parts and the other conditions' gaps move with training steps.
 
-    ``parts`` is that of `attribution.along_training` with a column ``steps``.
+    ``parts`` is that of `apart.along_training` with a column ``steps``.
     """
     import matplotlib.pyplot as plt
 

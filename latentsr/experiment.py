@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from latentsr import denoisers, metrics, scores, training
+from latentsr import costs, denoisers, metrics, scores, training
 from latentsr.arms import Arm, Study, Walk
 from latentsr.degrade import degrade
 from latentsr.denoisers import Network
@@ -136,14 +136,14 @@ class Trained:
     def cost(self) -> dict[str, float]:
         """Return parameters, GFLOP of one call on one image, and the convolutions' reach.
 
-        ``receptive_field_px`` is in pixels of the HR image.
+        ``receptive_field_px`` is in pixels of the HR image; it may exceed the image's side.
         """
         net = copy.deepcopy(self.net).cpu()
         pixels = self.arm.test["hr"].shape[-1] // self.shapes[0][-1]
         return {
             "parameters": denoisers.parameters(net),
             "gflop_a_call": denoisers.gflop(net, *self.shapes),
-            "receptive_field_px": pixels * denoisers.receptive_field(net, *self.shapes),
+            "receptive_field_px": pixels * costs.reach(net, *self.shapes),
         }
 
     @property
@@ -152,14 +152,9 @@ class Trained:
         return tuple(self.arm.target.shape[1:]), tuple(self.arm.condition.shape[1:])
 
     def work(self, settings: training.Settings, num_steps: int) -> dict[str, float]:
-        """Return the operations behind this arm: TFLOP of its training, GFLOP of one test image.
-
-        A training step takes three times a call on each of its images: forward, and backward
-        to weights and to activations. The autoencoder's own work is not in it.
-        """
+        """Return the operations behind this arm, see `costs.operations`."""
         call = denoisers.gflop(copy.deepcopy(self.net).cpu(), *self.shapes)
-        seen = settings.steps * settings.batch
-        return {"train_tflop": 3 * call * seen / 1000, "image_gflop": call * num_steps}
+        return costs.operations(call, settings, num_steps)
 
 
 def _shown(study: Study, spec: Spec, base: Base) -> Study:
@@ -280,19 +275,15 @@ def expected_hours(
     first = replace(next(iter(plan.values())).training, steps=1.0)
     known: dict[Spec, float] = {}
 
-    def gflop(spec: Spec) -> float:
-        if (spec := spec.training) not in known:
-            arm = _shown(study, spec, base).arm(
-                spec.vae, spec.switches, spec.condition_vae, spec.seed
-            )
-            widths = network_of(spec, base, arm.autoencoder.factor)
-            net = denoisers.build(*arm.ends, widths, spec.seed)
-            shapes = tuple(arm.target.shape[1:]), tuple(arm.condition.shape[1:])
-            known[spec] = denoisers.gflop(net, *shapes)
-        return known[spec]
-
-    def calls(spec: Spec) -> float:
-        return 3 * settings_of(spec, base).steps * settings_of(spec, base).batch * gflop(spec)
+    def tflop(spec: Spec) -> tuple[float, float]:  # of its training, of one test image
+        if (key := spec.training) not in known:
+            arm = _shown(study, key, base).arm(key.vae, key.switches, key.condition_vae, key.seed)
+            widths = network_of(key, base, arm.autoencoder.factor)
+            net = denoisers.build(*arm.ends, widths, key.seed)
+            known[key] = denoisers.gflop(net, arm.target.shape[1:], arm.condition.shape[1:])
+        calls = walk_of(spec, base).num_steps
+        done = costs.operations(known[key], settings_of(spec, base), calls)
+        return done["train_tflop"], done["image_gflop"] / 1000
 
     def seconds(steps: int) -> float:
         short = replace(
@@ -305,13 +296,11 @@ def expected_hours(
     seconds(probe_steps[0])  # warms up
     less, more = map(seconds, probe_steps)
     pace = max(more - less, 0.0) / (probe_steps[1] - probe_steps[0])  # seconds a step of the first
-    unit = pace * settings_of(first, base).steps / calls(first)
-    trainings = sum(map(calls, dict.fromkeys(spec.training for spec in plan.values())))
-    samplings = 0.0
+    whole = sum(tflop(one)[0] for one in {spec.training: 0 for spec in plan.values()})
     for (analysis, _), spec in plan.items():
         count = (images or {}).get(analysis, len(study.test["hr"]))
-        samplings += walk_of(spec, base).num_steps * count * gflop(spec)
-    return unit * (trainings + samplings) / 3600
+        whole += tflop(spec)[1] * count
+    return pace * settings_of(first, base).steps * whole / tflop(first)[0] / 3600
 
 
 def run(

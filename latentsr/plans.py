@@ -107,7 +107,7 @@ def levers(vae: str, other: str, protocol: str, num_steps: int, seed: int) -> Pl
     """Return the arms behind claim C0: one thing changed at a time, named ``lever: value``.
 
     ``base`` is the arm of ``vae`` under "released" or "controlled"; ``other`` is the second main
-    autoencoder.
+    autoencoder. Ancestral sampling from "released" keeps its schedule and half of the noise.
     """
     if protocol == "released":
         base = released(vae, num_steps, seed)
@@ -122,13 +122,12 @@ def levers(vae: str, other: str, protocol: str, num_steps: int, seed: int) -> Pl
         "target: v": replace(base, prediction="v"),
         "calls: 1": replace(base, num_steps=1),
         "calls: 50": replace(base, num_steps=50),
+        "sampler: ddpm": replace(base, sampler="ddpm"),
         "training images: x0.5": replace(base, images=0.5),
     }
     for factor in (0.5, 2.0):
         plan[f"width: x{factor:g}"] = replace(base, width=factor)
         plan[f"training steps: x{factor:g}"] = replace(base, steps=factor)
-    if protocol == "controlled":
-        plan["sampler: ddpm"] = replace(base, sampler="ddpm")
     return plan
 
 

@@ -160,6 +160,19 @@ def one_channel(corners: tuple[str, ...]) -> tuple[str, str]:
     return ONE_CHANNEL[CORNERS.index(corners)]
 
 
+def natural_twin(vae: str, names: Collection[str]) -> str:
+    """Return the corner trained on photographs that has a corner's geometry; "" if not in names.
+
+    >>> natural_twin("medvae-4-3", ["kl-f4"]), natural_twin("phantom-f4c3", ["natural-f8c4"])
+    ('kl-f4', '')
+    """
+    for natural_8, other_8, natural_4, other_4 in CORNERS:
+        twins = {natural_8: natural_8, other_8: natural_8, natural_4: natural_4, other_4: natural_4}
+        if twins.get(vae) in names:
+            return twins[vae]
+    return ""
+
+
 PART = r"\w[\w.-]*"
 HUB = re.compile(
     rf"hf/(?P<repository>{PART}/{PART})/(?P<revision>[0-9a-f]{{40}})(?P<inner>(/{PART})*)"

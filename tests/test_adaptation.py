@@ -1,10 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from test_experiment import BASE, results, study  # noqa: F401 - fixtures
 
-from latentsr import adaptation, experiment, metrics, vaes
+from latentsr import adaptation, experiment, metrics, params, registry, vaes
 from latentsr.experiment import Spec
 from latentsr.protocols import Switches
 
@@ -74,7 +76,8 @@ def test_an_adapted_autoencoder_gets_arms_of_its_own(study):  # noqa: F811
 
 def test_gains_and_what_passes_through():
     rows = [
-        {"how": how, "lr_condition": kind, "subject_id": s, "psnr_db": p + s, "ceiling_db": c + s}
+        {"vae": "mine" if how == "none" else f"mine-adapted-{how}", "how": how}
+        | {"lr_condition": kind, "subject_id": s, "psnr_db": p + s, "ceiling_db": c + s}
         for how, p, c in (("none", 20, 28), ("full", 21, 32), ("lora", 21, 30))
         for kind in ("lr_latent", "lr_pixels")
         for s in range(7)
@@ -83,6 +86,20 @@ def test_gains_and_what_passes_through():
     full = found.loc["lr_pixels", "full"]
     assert full.gain_db.tolist() == [4, 1] and full.pass_through.tolist() == [0.25, 0.25]
     assert found.loc[("lr_latent", "lora", "ceiling"), "gain_db"] == 2
+    assert set(found["autoencoder"]) == {"mine"}
+    assert full["before_db"].tolist() == [28 + 3, 20 + 3]
+
+
+@pytest.mark.parametrize("profile, wanted", [("mini", "natural-f4c3"), ("paper", "kl-f4")])
+def test_the_natural_twin_of_the_second_main_one_is_adapted(profile, wanted):
+    """Trained on photographs, of the same geometry, and at hand in that profile."""
+    settings = params.read(Path("profiles") / f"{profile}.yaml")
+    second = settings["vae_swap"].main_vaes[1]
+    assert registry.natural_twin(second, settings["autoencoders"].vaes) == wanted
+    of = {**registry.SPECS, **registry.PUBLISHED}
+    assert of[wanted].geometry == of[second].geometry == "f4c3"
+    assert "photographs" in registry.trained_on(wanted)
+    assert registry.natural_twin("/my/own.ckpt", [wanted]) == ""
 
 
 def test_every_way_is_scored_under_both_conditions(study):  # noqa: F811

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentsr import attribution, charts, curves, plans, stability
+from latentsr import attribution, plans, stability
 
 MAIN = ("natural-f8c4", "phantom-f4c3")
 CORNERS = ["natural-f8c4", "phantom-f8c4", "natural-f4c3", "phantom-f4c3"]
@@ -98,7 +98,7 @@ def test_gaps_of_several_arms():
     assert found["arm"].tolist() == ["controlled", "again"]
     assert found["gap"].tolist() == pytest.approx([0.5, 0.5])
     assert (found["second"] - found["first"]).tolist() == pytest.approx([0.5, 0.5])
-    assert (found["n_subjects"] == 8).all()
+    assert (found["n_subjects"] == 8).all() and (found["n_images"] == 16).all()
 
 
 def test_levers_against_their_base():
@@ -171,64 +171,3 @@ def test_ablations_that_only_sample_are_known_by_name():
         n for n, s in plan.items() if n != "reference" and s.training == plan["reference"].training
     ]
     assert tuple(same) == stability.SAMPLED_ONLY
-
-
-def synthetic(moves):
-    """Scores of every arm of `plans.whole`: 20 dB, more by what ``moves`` says of an arm."""
-    main = ["natural-f8c4", "phantom-f4c3"]
-    plan = plans.whole(main, main, "knee", "lr_latent", 10, 10, 42)
-    rng, tables = np.random.default_rng(0), []
-    subjects = [f"s{k}" for k in range(8)]
-    difficulty = rng.normal(0, 2, 8)
-    for (analysis, name), spec in plan.items():
-        arm, _, role = name.partition("|")
-        psnr = 20 + difficulty + moves(analysis, arm, role, spec) + rng.normal(0, 0.01, 8)
-        table = pd.DataFrame({"image_id": subjects, "subject_id": subjects, "psnr_db": psnr})
-        named = {"analysis": analysis, "arm": arm, "role": role, "vae": spec.vae, "gmsd": 0.1}
-        named |= {"condition_vae": spec.condition_vae or spec.vae, "steps": spec.steps}
-        named |= {"T": spec.num_steps, **spec.switches.columns()}
-        tables.append(table.assign(**named))
-    return pd.concat(tables, ignore_index=True), main
-
-
-def test_taken_apart_gives_every_analysis_its_table():
-    def moves(analysis, arm, role, spec):
-        second = "phantom" in (role or spec.vae)
-        if analysis == "convergence":  # what is seen matters, and less as training goes on
-            return 2.0 / spec.steps * ("phantom" in (spec.condition_vae or spec.vae))
-        if analysis == "ablations" and arm == "target v":
-            return 0.0
-        if analysis.startswith("levers"):
-            return {"autoencoder: phantom-f4c3": 1.0, "calls: 1": -3.0}.get(arm, 0.0)
-        return 1.0 * second
-
-    scored, main = synthetic(moves)
-    scored = scored.assign(train_tflop=1.0, image_gflop=1.0)
-    found = attribution.taken_apart(scored, main, 0.15, 0)
-    assert list(found) and set(found) == set(attribution.ANALYSES)
-    assert np.allclose(found["switches"].gap, 1, atol=0.05)
-    assert np.allclose(found["sensitivity"].gap, 1, atol=0.05)
-    ablation = found["ablations"].set_index("arm")
-    assert ablation.loc["target v", "verdict"] == "beyond the margin"
-    assert ablation.loc["target v", "gap"] == pytest.approx(-1, abs=0.05)
-    assert ablation.loc["transformer", "verdict"] == "equivalent"
-    assert ablation.loc["transformer", "unit"] == "one of 3 training seeds"
-    sampled = ablation.loc[[*stability.SAMPLED_ONLY]]
-    assert set(sampled["unit"]) == {"subjects"}
-    assert ablation.loc["target v", "excludes_0"] and len(found["walks"]) == 76
-    split = found["convergence"].set_index(["steps", "effect"]).estimate
-    for steps in (1, 4, 16):
-        assert split[steps, "condition"] == pytest.approx(2 / steps, abs=0.05)
-        assert split[steps, "target"] == pytest.approx(0, abs=0.05)
-        assert split[steps, "gap, lr_pixels"] == pytest.approx(2 / steps, abs=0.05)
-    spread = stability.over_seeds(found["seeds"])
-    assert spread.loc["lr_pixels", ("gap", "count")] == 3
-    levers = scored[scored.analysis == "levers, controlled"]
-    largest = attribution.dominance(levers, 0)
-    assert largest["largest_other"] == "calls: 1" and largest["n_subjects"] == 8
-    assert largest["high"] < 0 and largest["mean"] == pytest.approx(-2, abs=0.05)
-    for draw in (curves.perception_distortion, curves.convergence, charts.tornado):
-        name = {"perception_distortion": "walks", "tornado": "levers"}.get(
-            draw.__name__, draw.__name__
-        )
-        assert draw(found[name], "phantoms").axes

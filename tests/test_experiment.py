@@ -7,13 +7,13 @@ import torch
 from test_paper_path import prepared
 
 from latentsr import (
+    costs,
     denoisers,
     experiment,
     latents,
     lesion_trial,
     metrics,
     protocols,
-    sampling,
     scores,
     training,
     vaes,
@@ -128,15 +128,41 @@ def low_pass(shape):
     return np.hypot(rows[:, None], columns[None]) < 0.1
 
 
-def test_batches_and_order_do_not_change_an_image(study):
-    arm, net = trained_arm(study)
-    walk = Walk(3, sampler="ddpm")
-    whole = arm.sample(net, walk, seed=5)
-    singly = arm.sample(net, walk, seed=5, batch=1)
-    test = study.test["hr"]
-    assert np.abs(metrics.psnr_db(whole, test) - metrics.psnr_db(singly, test)).max() < 1e-3
-    backwards = sampling.initial_noise(["d", "c"], (2, 3), 5).flip(0)
-    assert torch.equal(backwards, sampling.initial_noise(["c", "d"], (2, 3), 5))
+@pytest.fixture
+def seven(study):
+    """The study with seven test images."""
+    hr = np.array(study.data["hr"])
+    images = np.concatenate([hr, hr[:3, :, ::-1]])
+    return lesion_trial.with_test_images(study, images, [f"image {k}" for k in range(7)], "bicubic")
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
+@pytest.mark.parametrize("vae", MAIN)
+def test_company_and_order_do_not_change_an_image(study, seven, vae, sampler):
+    """Alone, in a batch of seven, backwards: the noise to the bit, the result to 1e-3 dB."""
+    done = experiment.trained(study, Spec(vae, steps=10.0), BASE)
+    arm, walk = seven.arm(vae, CONTROLLED), Walk(5, sampler)
+
+    def sampled(rows):
+        starts = []
+
+        def net(z, condition, times):
+            starts.append(z.clone())
+            return done.net(z, condition, times)
+
+        few = arm.only(rows)
+        made = few.sample(net, walk, seed=5, batch=7)
+        assert len(few.test["image_id"]) == len(rows) and len(starts) == 5
+        return starts[0], metrics.psnr_db(made, seven.test["hr"][rows])
+
+    noise, psnr = sampled(range(7))
+    backwards = list(range(6, -1, -1))
+    turned, again = sampled(backwards)
+    assert torch.equal(turned.flip(0), noise) and np.abs(again[::-1] - psnr).max() < 1e-3
+    for row in range(7):
+        alone, single = sampled([row])
+        assert torch.equal(alone[0], noise[row]) and abs(single[0] - psnr[row]) < 1e-3
+    assert np.ptp(psnr) > 0.1 and not torch.equal(noise[0], noise[1])
 
 
 def trained_arm(study, **changes):
@@ -158,6 +184,7 @@ VARIANTS = [
     {"width": 2.0},
     {"images": 0.5},
     {"switches": RELEASED, "schedule": "released"},
+    {"switches": RELEASED, "schedule": "released", "sampler": "ddpm"},
     {"log_snr_shift": -1.386},
 ]
 
@@ -217,6 +244,11 @@ def test_what_a_denoiser_costs():
     reach = denoisers.receptive_field(plain, (2, 41, 41), (2, 41, 41))
     convolutions = 1 + 2 + 2 * 2 + 2 * 2 + 1  # ends, down, middle, up: one layer a block
     assert reach == 2 * convolutions + 1
+    small = (2, 8, 8), (2, 8, 8)  # the same network reaches as far on a grid that is too small
+    assert denoisers.receptive_field(plain, *small) == 8 and costs.reach(plain, *small) == reach
+    assert costs.reach(narrow, *shape) > 8
+    mixer = denoisers.build(2, 2, Network((8,), kind="transformer"), 0)
+    assert costs.reach(mixer, *small) == 8
     with pytest.raises(ValueError, match="network: 'mlp'; allowed are unet and transformer"):
         denoisers.build(2, 2, Network((8,), kind="mlp"), 0)
 
@@ -236,6 +268,31 @@ def test_a_plan_is_run_and_its_hours_are_told_first(study, tmp_path):
     assert len(seen) == 3 and len(list(tmp_path.glob("*.safetensors"))) == 2
     assert table.groupby(["analysis", "arm"])["image_id"].nunique().tolist() == [1, 1, 2]
     assert table.set_index("arm")["T"].to_dict() == {"released": 2, "base": 3, "calls: 2": 2}
+
+
+def test_expected_hours_by_hand(study, monkeypatch):
+    """Two seconds a step: 3 steps of 2 images are 18 calls' work, 2 test images of 3 calls are 6."""
+    clock = [0.0]
+
+    def trained(study, spec, base, progress=None):
+        clock[0] += 2.0 * base.settings.steps
+
+    monkeypatch.setattr(experiment, "trained", trained)
+    monkeypatch.setattr(experiment.time, "monotonic", lambda: clock[0])
+    plan = {("levers", "base"): Spec("natural-f8c4")}
+    hours = experiment.expected_hours(study, plan, BASE)
+    assert hours == pytest.approx(3 * 2.0 * (18 + 6) / 18 / 3600)
+    plan["levers", "again"] = Spec("natural-f8c4", num_steps=9)  # shares the training
+    hours = experiment.expected_hours(study, plan, BASE, {"levers": 1})
+    assert hours == pytest.approx(3 * 2.0 * (18 + 3 + 9) / 18 / 3600)
+
+
+def test_work_is_counted_as_expected(study):
+    done = experiment.trained(study, Spec("natural-f8c4"), BASE)
+    call = done.cost()["gflop_a_call"]
+    assert done.work(SETTINGS, 3) == pytest.approx(
+        {"train_tflop": 18 * call / 1000, "image_gflop": 3 * call}
+    )
 
 
 def test_lr_images_of_another_size_are_made_and_encoded(study):

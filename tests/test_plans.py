@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from latentsr import attribution, diffusion, plans
+from latentsr import apart, diffusion, plans
 from latentsr.experiment import Spec
 from latentsr.params import MAIN_ARMS
 from latentsr.protocols import CONTROLLED, VALUES
@@ -53,6 +53,7 @@ def test_levers_change_one_thing(protocol):
     plan = plans.levers(*MAIN, protocol, 10, 42)
     base = vars(plan["base"])
     assert plan["base"].switches.protocol == protocol
+    assert len(plan) == 12 and plan["sampler: ddpm"].training == plan["base"].training
     for name, spec in plan.items():
         differing = [key for key, value in vars(spec).items() if value != base[key]]
         assert len(differing) == (name != "base"), name
@@ -113,7 +114,7 @@ def test_convergence_asks_for_every_arm_at_every_length():
 def test_the_whole_is_named_by_analysis_and_arm():
     plan = plans.whole(MAIN, MAIN, "knee", "lr_latent", 10, 10, 42)
     levers = {"levers, released", "levers, controlled"}
-    assert {analysis for analysis, _ in plan} == {*attribution.ANALYSES, *levers} - {"levers"}
+    assert {analysis for analysis, _ in plan} == {*apart.ANALYSES, *levers} - {"levers"}
     both = {name for analysis, name in plan if analysis not in levers}
     assert {name.partition("|")[2] for name in both} == set(MAIN)
     # base arms of the levers are arms of the switches

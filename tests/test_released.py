@@ -6,6 +6,8 @@ from diffusers import UNet2DModel
 from test_paper_path import prepared
 
 from latentsr import released, released_scores, vaes
+from latentsr.arms import Walk
+from latentsr.protocols import RELEASED
 
 KIND = {"block_out_channels": (32, 32, 64), "layers_per_block": 1}
 PLAIN, ATTENDS = ("DownBlock2D", "UpBlock2D"), ("AttnDownBlock2D", "AttnUpBlock2D")
@@ -78,6 +80,43 @@ def test_the_sampler_is_the_authors_arithmetic(tmp_path, num_steps):
         z = z + (np.sqrt(1 - a[i + 1]) - np.sqrt(1 - a[i])) * eps
     wanted = predict(z, num_steps - 1)
     assert np.abs(found.numpy() - wanted).max() < 1e-4 * np.ptp(wanted)
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 10, 50, 1000])
+def test_the_formulas_hold_to_a_millionth_on_a_toy_network(num_steps):
+    """Schedule, half noise, walk and steps, from their description alone, in float64."""
+    last = 1000
+    place = np.linspace(0, last + 1, last + 1) / (last + 1)
+    cosine = np.cos((place + 0.008) / 1.008 * np.pi / 2) ** 2
+    betas = np.clip(1 - cosine[1:] / cosine[:-1], 0, 0.9999)
+    a = np.cumprod(1 - betas)[::-1]  # from noise to image
+    assert np.abs(released.signal_shares().numpy() - a).max() < 1e-6
+    rng = np.random.default_rng(num_steps)
+    noise, seen = rng.normal(size=(2, 2, 3, 5, 4))
+
+    def toy(z, c, index):
+        return np.tanh(0.7 * z + c) * (1 - index / 2000)
+
+    def net(z, c, index):
+        times = index.numpy()[:, None, None, None]
+        return torch.from_numpy(toy(z.numpy(), c.numpy(), times))
+
+    def by_hand(a):
+        z = 0.5 * noise
+        for i in range(num_steps - 1):
+            x0 = toy(z, seen, i)
+            eps = (z - np.sqrt(a[i]) * x0) / (np.sqrt(1 - a[i]) + 1e-4)
+            z = z + (np.sqrt(a[i + 1]) - np.sqrt(a[i])) * x0
+            z = z + (np.sqrt(1 - a[i + 1]) - np.sqrt(1 - a[i])) * eps
+        return toy(z, seen, num_steps - 1)
+
+    given = [torch.from_numpy(x.copy()) for x in (noise, seen, a)]
+    assert np.abs(released.sample(net, *given, num_steps).numpy() - by_hand(a)).max() < 1e-6
+    # an arm of the released protocol takes the same steps; its time runs down from 999
+    walk, start = Walk(num_steps, schedule="released"), RELEASED.initial_noise_sd * given[0]
+    found = walk.run(lambda z, c, t: net(z, c, 999 - t), start, given[1], RELEASED.walk, [])
+    stored = released.signal_shares().double().numpy()  # in float32, 1 - a of the end is rounded
+    assert np.abs(found.numpy() - by_hand(stored)).max() < 1e-6
 
 
 def test_their_schedule_runs_from_noise_to_image():

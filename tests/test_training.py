@@ -153,6 +153,55 @@ def test_a_killed_training_goes_on_to_the_same_bits(tmp_path, killed_after, ema_
     assert len(ran) == settings.steps and not state.exists()
 
 
+KILLED = """
+import os, signal, sys, torch
+from dataclasses import replace
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_training import KILL_AFTER, LONG, NETWORK, tensors
+from latentsr import denoisers, training
+torch.set_num_threads(1)
+try:  # imports what a training needs once; stops before a backward pass, after which none may fork
+    target, condition = tensors()
+    training.train(denoisers.build(3, 2, NETWORK, 1), target * float("nan"), condition, LONG)
+except ValueError:
+    pass
+for count in KILL_AFTER:
+    steps, told = os.pipe()
+    child = os.fork()
+    if child == 0:
+        net = denoisers.build(3, 2, NETWORK, seed=1)
+        place = Path({out!r}) / str(count)
+        step = lambda: os.write(told, b".")
+        training.train(net, *tensors(), LONG, progress=step, keep=place, save_every_s=0)
+        os._exit(0)
+    for _ in range(count):
+        os.read(steps, 1)
+    os.kill(child, signal.SIGKILL)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+LONG = replace(SETTINGS, steps=40, ema_decay=0.8)
+KILL_AFTER = (2, 6, 11, 17, 24)  # steps; the kill falls wherever the loop then is
+
+
+def test_five_processes_that_were_killed_go_on_to_the_same_bits(tmp_path):
+    """By SIGKILL, which no handler sees, in the middle of a step or of a write."""
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED.format(tests=str(Path(__file__).parent), out=str(tmp_path)))
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["-9"] * 5
+    whole, losses = trained(LONG)
+    for count in KILL_AFTER:
+        place = tmp_path / str(count)
+        (state,) = place.glob("*.pt")
+        assert count <= len(torch.load(state)["losses"]) < LONG.steps
+        again = denoisers.build(3, 2, NETWORK, seed=1)
+        found = training.train(again, *tensors(), LONG, keep=place, save_every_s=60)
+        assert found == losses and same(again, whole)
+        assert not state.exists()
+
+
 def test_a_state_of_another_training_is_not_taken_up(tmp_path):
     """Other settings, other data: another name. The same name with another content is refused."""
 
