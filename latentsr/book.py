@@ -50,11 +50,12 @@ def placed(text: str) -> str:
     In a clone its pages lie in ``book/``, beside ``notebooks/``; in the book they are one above
     it. Solutions are folded up below the exercises, not pages of their own.
 
-    >>> placed("the [glossary](../../book/glossary.md), [Solutions](solutions/01_data.ipynb)")
-    'the [glossary](../../glossary.md), Solutions'
+    >>> placed("the [glossary](../../book/glossary.md). [Solutions](solutions/01.ipynb) lie beside it.")
+    'the [glossary](../../glossary.md). Below each lies its solution, folded up.'
     """
     text = re.sub(r"\]\(((?:\.\./)+)book/", r"](\1", text)
-    return re.sub(r"\[(\w+)\]\(solutions/[^)]*\)", r"\1", text)
+    folded = "Below each lies its solution, folded up."
+    return re.sub(r"\[Solutions\]\([^)]*solutions/[^)]*\)[^.]*\.", folded, text)
 
 
 def _foldable(cell: dict[str, Any]) -> bool:
@@ -102,7 +103,7 @@ def _tagged(content: Mapping[str, Any], tag: str) -> list[str]:
 
 
 def exercise_page(exercise: str, solution: str) -> str:
-    """Return a notebook of exercises with the solution of each below it, folded up."""
+    """Return a chapter's exercises, or a lesson, with the solution of each below it, folded up."""
     page, solved = json.loads(exercise), json.loads(solution)
     below = iter(zip(_tagged(solved, "answer"), _tagged(solved, "why"), strict=True))
     cells = []
@@ -110,10 +111,15 @@ def exercise_page(exercise: str, solution: str) -> str:
         cells.append(cell)
         if _foldable(cell):
             code, why = next(below)
-            text = f"::::{{dropdown}} Solution\n```python\n{code}\n```\n\n{why}\n::::"
+            fold = "::::{dropdown} Solution\n:class-container: solution"
+            text = f"{fold}\n\n```python\n{code}\n```\n\n{why}\n::::"
             more = {"cell_type": "markdown", "id": f"solution-{len(cells)}", "metadata": {}}
             cells.append({**more, "source": text})
     return json.dumps({**page, "cells": cells}, indent=1, ensure_ascii=False) + "\n"
+
+
+def _solutions(stem: str) -> str:
+    return (EXERCISES / "solutions" / f"{Path(stem).name}.ipynb").read_text()
 
 
 def gather(settings: Mapping[str, Any], results: Path) -> None:
@@ -135,6 +141,8 @@ def gather(settings: Mapping[str, Any], results: Path) -> None:
         text = source.read_text()
         for vae in settings["autoencoders"].vaes:  # the places of own files are nobody's business
             text = text.replace(vae, registry.label(vae))
+        if stem in notebook.LESSONS:
+            text = exercise_page(text, _solutions(stem))
         shown = {run: sets[run]} if run in sets else sets
         told = "" if stem in notebook.LESSONS else pages.counts_line(shown)
         page = placed(titled(text, run, stem, told))
@@ -142,7 +150,7 @@ def gather(settings: Mapping[str, Any], results: Path) -> None:
     (BOOK / "notebooks" / "exercises").mkdir()
     for stem in notebook.STEMS:
         asked = EXERCISES / f"{stem}.ipynb"
-        text = exercise_page(asked.read_text(), (EXERCISES / "solutions" / asked.name).read_text())
+        text = exercise_page(asked.read_text(), _solutions(stem))
         (BOOK / "notebooks" / "exercises" / asked.name).write_text(placed(text))
     roots = [results, *(results / "autoencoders" / name for name in sets)]
     arms = [registry.folder(vae) for vae in settings["autoencoders"].arms]
