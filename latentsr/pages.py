@@ -297,7 +297,11 @@ def write(
         "stages": provenance.status(listed, runs),
         "results": f"{head}\n\n{sets_table(sets)}{rest}",
         "provenance": provenance.page(
-            [path.as_posix() for path in (*drawn, *tables)], listed, runs
+            [path.as_posix() for path in (*drawn, *tables)],
+            listed,
+            settings,
+            list(sets),
+            {path.name for path in folder.iterdir()},
         ),
     }
     for name in FRONT_FIGURES:

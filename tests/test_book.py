@@ -395,7 +395,9 @@ def test_the_claims_in_short_take_the_released_part_where_there_is_one(tmp_path)
 def test_every_figure_and_table_is_listed_with_its_command_and_linked(workspace):
     book.gather(workspace, Path("results/smoke"))
     page = Path("book/generated/provenance.md").read_text()
-    listed = {Path(name).name for name in re.findall(r"  - `(.+)`", page)}
+    listed = {
+        Path(name).name for name in re.findall(r"^- (?:{download})?`([^` ]+)[` ]", page, re.M)
+    }
     made = [p for p in Path("results/smoke").rglob("*") if p.suffix in (".svg", ".csv", ".json")]
     wanted = {p.name for p in made if {"figures", "tables", "metrics"} & set(p.parts)}
     assert len(wanted) > 10 and wanted <= listed
