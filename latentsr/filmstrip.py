@@ -28,7 +28,7 @@ def frames(arm: Arm, net: nn.Module, walk: Walk, seed: int) -> list[Frame]:
     Returns
     -------
     list of (int, Tensor, Tensor)
-        Of each network call the time t, the noisy latent x_t and the predicted x0, both scaled,
+        Of each network call the time t, the noisy latent z_t and the predicted x0, both scaled,
         ``(1, C', grid, grid)``, on the CPU.
     """
     seen: list[Frame] = []
@@ -52,7 +52,7 @@ def _rows(arm: Arm, seen: list[Frame], label: str) -> tuple[Rows, list[float]]:
         noisy[f"t = {t}"] = arm.decode(z)[0]
         clean[f"t = {t}, {psnr_db[-1]:.1f} dB"] = image[0]
     noisy["LR: what it sees"], clean["HR"] = arm.test["lr"][0], hr[0]
-    return {f"{label}\n$x_t$": noisy, f"{label}\npredicted $x_0$": clean}, psnr_db
+    return {f"{label}\n$z_t$": noisy, f"{label}\npredicted $x_0$": clean}, psnr_db
 
 
 def of_run(inputs: Path, facts: Mapping[str, Mapping[str, Any]]) -> tuple[Figure, str]:

@@ -83,7 +83,8 @@ def how_sure(results: Path, sets: Mapping[str, Mapping[str, Any]]) -> str:
     text += f"Test images share subjects with training: {', '.join(closed)}. " if closed else ""
     return (
         f"{text}Trainings are short, and {below} of {len(levels)} arms stay below bicubic "
-        "interpolation; with longer ones a controlled gap can shrink ([short trainings](claims.md)).\n"
+        "interpolation; with longer ones a controlled gap can shrink "
+        "([before you quote a row](claims.md#before-you-quote-a-row)).\n"
     )
 
 
