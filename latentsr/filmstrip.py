@@ -55,15 +55,16 @@ def _rows(arm: Arm, seen: list[Frame], label: str) -> tuple[Rows, list[float]]:
     return {f"{label}\n$z_t$": noisy, f"{label}\npredicted $x_0$": clean}, psnr_db
 
 
-def of_run(inputs: Path, facts: Mapping[str, Mapping[str, Any]]) -> tuple[Figure, str]:
-    """Draw the walks of the two main autoencoders of a run, and say in words what is drawn.
+def of_run(inputs: Path, facts: Mapping[str, Mapping[str, Any]]) -> tuple[str, Figure, str]:
+    """Draw the walks of the two main autoencoders of a run, on its first set that may be shown.
 
-    The first set whose images may be shown; the last LR condition, under which both see the same.
+    Under the last LR condition, with which both see the same. Returns the set, the figure, and
+    what is drawn in words.
     """
     study = notebook.study(inputs)
     name = next((name for name, fact in facts.items() if fact["may_be_shown"]), None)
     if name is None:
-        return figures.words(figures.NOT_SHOWN), figures.NOT_SHOWN
+        return next(iter(facts)), figures.words(figures.NOT_SHOWN), figures.NOT_SHOWN
     kind, seed = study["lr_conditions"][-1], study["seed"]
     source = Study(inputs, name, study["grid_factor"], device.default())
     rows: Rows = {}
@@ -85,4 +86,4 @@ def of_run(inputs: Path, facts: Mapping[str, Mapping[str, Any]]) -> tuple[Figure
         f"The first test image of the {what} on its way from noise under {kind}, decoded: what each "
         f"denoiser is given and what it predicts. The prediction's PSNR goes with {', '.join(told)}."
     )
-    return figure, alt
+    return name, figure, alt

@@ -140,7 +140,11 @@ def page(
             return f"`{file}`"
         text = f"{{download}}`{file} <{name}>`"
         png = Path(name).with_suffix(".png").name
-        return f"{text}, {{download}}`PNG <{png}>`" if png in offered and png != name else text
+        return (
+            f"{text}, {{download}}`PNG <{png}>`"
+            if name.endswith(".svg") and png in offered
+            else text
+        )
 
     makers = [(made_by(file, listed), file) for file in files]
     text = (

@@ -347,7 +347,7 @@ def test_the_ledger_shows_the_lr_conditions_side_by_side(tmp_path):
     assert (
         r"| gap, dB | knee | 60 | 2.91 | 1 \[0.5, 1.5\]: same direction | -0.2: opposite |" in text
     )
-    assert "dominance: not tested (no alternative)." in text
+    assert "Not tested (no alternative): dominance." in text
 
 
 def test_the_first_page_shows_both_protocols_and_what_is_shared(workspace):

@@ -38,8 +38,8 @@ def test_the_figure_ends_where_the_arm_does(study, results, monkeypatch):  # noq
     known |= {"sampling_steps": BASE.sampling_steps, "seed": Spec(MAIN[0]).seed}
     monkeypatch.setattr(notebook, "study", lambda inputs: known)
     figures.style()
-    figure, alt = filmstrip.of_run(results, FACTS)
-    assert "knee phantoms" in alt and "knee phantoms" in figure.get_suptitle()
+    name, figure, alt = filmstrip.of_run(results, FACTS)
+    assert name == "knee" and "knee phantoms" in alt and "knee phantoms" in figure.get_suptitle()
     assert all(f"to {end}" in alt for end in ends)
     shown = [axis for axis in figure.axes if axis.images]
     assert len(shown) == 4 * (BASE.sampling_steps + 1)
@@ -52,5 +52,5 @@ def test_the_figure_ends_where_the_arm_does(study, results, monkeypatch):  # noq
 
 def test_an_image_that_may_not_be_shown_is_not(tmp_path, monkeypatch):
     monkeypatch.setattr(notebook, "study", lambda inputs: {})
-    _, alt = filmstrip.of_run(tmp_path, {"mine": FACTS["mine"]})
-    assert alt == figures.NOT_SHOWN
+    name, _, alt = filmstrip.of_run(tmp_path, {"mine": FACTS["mine"]})
+    assert (name, alt) == ("mine", figures.NOT_SHOWN)
