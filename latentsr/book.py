@@ -17,6 +17,7 @@ from latentsr import launch, notebook, pages, params, provenance, registry, run_
 
 BOOK, WORK = Path("book"), notebook.SCRATCH / "book"
 EXERCISES = Path("notebooks/exercises")
+SPECIMEN = "03_train_arm"  # of whose many runs the book shows the first
 LABEL = ' aria-label="Toggle hidden content"'  # it hides the words a folded cell shows from readers
 FOOTER = '<footer class="bd-footer-content">'  # of every page of the theme
 
@@ -28,7 +29,7 @@ def chapters(settings: Mapping[str, Any], sets: list[str]) -> Iterator[tuple[str
     """
     for stem in notebook.STEMS:
         for number, run in enumerate(notebook.grid(stem, settings, sets)):
-            if number and stem == "03_train_arm":
+            if number and stem == SPECIMEN:
                 break
             label = notebook.label(stem, run)
             name = label.replace("/", "_") if number else stem
@@ -66,15 +67,23 @@ def _foldable(cell: dict[str, Any]) -> bool:
     return found
 
 
+def _injected(cell: dict[str, Any]) -> None:
+    """Say of the cell with a run's parameters what it is: it stands below those as shipped."""
+    if "injected-parameters" in cell["metadata"].get("tags", []):
+        _, *values = "".join(cell["source"]).split("\n")  # papermill's own first line
+        cell["source"] = "\n".join(["# of this run, in place of the values above", *values])
+
+
 def _words(text: str) -> dict[str, Any]:
     return {"cell_type": "markdown", "metadata": {}, "source": text}
 
 
-def titled(text: str, run: str, stem: str, images: str = "") -> str:
+def titled(text: str, run: str, stem: str, images: str = "", runs: int = 1) -> str:
     """Return a notebook whose heading names its run, for instance ``# 2 Autoencoders (knee)``.
 
     Below each figure stand a link to what makes it and ``images``, how many there are of which
-    subjects; at the end where the chapter's files are.
+    subjects; at the end where the chapter's files are. Of a chapter with ``runs`` of which one is
+    shown, the page says so.
     """
     content = json.loads(text)
     lesson = stem in notebook.LESSONS
@@ -83,6 +92,7 @@ def titled(text: str, run: str, stem: str, images: str = "") -> str:
     for cell in content["cells"]:
         _described(cell)
         _foldable(cell)
+        _injected(cell)
         cells.append(cell)
         if any("image/png" in output.get("data", {}) for output in cell.get("outputs", ())):
             words = f"[How this figure is made](#{stage}) · [its files](#{files})"
@@ -91,6 +101,8 @@ def titled(text: str, run: str, stem: str, images: str = "") -> str:
     cells.append(_words(f"**Files of this chapter**: {where}; [command and inputs](#{stage})."))
     heading, *rest = "".join(cells[0]["source"]).split("\n")
     title = f"{heading} ({run})" if run else heading
+    if runs > 1:
+        rest += ["", f"*A specimen: one of {runs} runs. [Figures of all of them](#{files}).*"]
     cells[0]["source"] = "\n".join([title, *rest])
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number:03d}"
@@ -145,7 +157,8 @@ def gather(settings: Mapping[str, Any], results: Path) -> None:
             text = exercise_page(text, _solutions(stem))
         shown = {run: sets[run]} if run in sets else sets
         told = "" if stem in notebook.LESSONS else pages.counts_line(shown)
-        page = placed(titled(text, run, stem, told))
+        count = len(list(notebook.grid(stem, settings, list(sets)))) if stem == SPECIMEN else 1
+        page = placed(titled(text, run, stem, told, count))
         (BOOK / "notebooks" / f"{name}.ipynb").write_text(page)
     (BOOK / "notebooks" / "exercises").mkdir()
     for stem in notebook.STEMS:

@@ -219,6 +219,7 @@ def test_the_build_is_byte_stable_and_asks_no_network(workspace):
     assert 'href="../05_wavelets.html"' in page and 'href="../../glossary.html"' in page
     specimen = (out / "notebooks" / "03_train_arm.html").read_text()
     assert "03 train arm (knee, natural-f8c4)" in specimen
+    assert "A specimen: one of 4 runs." in specimen and "files-03" in specimen
     protocols = (out / "protocols.html").read_text().replace(' class="text-left"', "")
     assert "The loss rose again in the training of" in protocols
     assert "+1.25 [-0.50, +3.00]" in protocols and "<td><p>+1.25</p></td>" in protocols
@@ -317,6 +318,18 @@ def test_a_chapters_figure_keeps_its_words():
     assert made[1]["metadata"] == {"tags": [], "mystnb": {"image": {"alt": "A knee."}}}
     assert "](#stage-data)" in made[2]["source"] and "](#files-01)" in made[2]["source"]
     assert len(made) == 4 and "tables as CSV" in made[3]["source"]
+
+
+def test_the_parameters_of_a_run_are_told_from_those_as_shipped():
+    shipped = {"source": ['dataset = "knee"'], "metadata": {"tags": ["parameters"]}}
+    given = {"tags": ["injected-parameters"]}
+    injected = {"source": ["# Parameters\n", 'dataset = "brain"\n'], "metadata": given}
+    heading = {"source": ["# 1 Data"], "metadata": {}}
+    text = json.dumps({"cells": [heading, shipped, injected]})
+    made = json.loads(book.titled(text, "", "01_data"))["cells"]
+    assert made[1]["source"] == shipped["source"]
+    first, *values = made[2]["source"].splitlines()
+    assert "of this run" in first and values == ['dataset = "brain"']
 
 
 def test_the_book_stage_depends_on_every_page():
