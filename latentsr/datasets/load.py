@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from latentsr.datasets import adapters, formats, pixels
+from latentsr.datasets.checks import list_problems
 from latentsr.datasets.pixels import Array
-from latentsr.datasets.records import LEFT_OUT, MIN_PER_SPLIT, Record, limited
-from latentsr.datasets.sets import LAYOUTS, VOLUMES, SetEntry
+from latentsr.datasets.records import LEFT_OUT, Record, limited
+from latentsr.datasets.sets import VOLUMES, SetEntry
 from latentsr.degrade import degrade
 from latentsr.scores import new_array, settle
 
@@ -23,44 +24,6 @@ MEND = " (replace or remove it, or leave such files out: --set {name}.on_error=s
 MANY = 20  # problems listed before the rest is counted
 TWELVE_BITS = 2**12
 SETTLE = 100  # images that are written before they leave memory
-
-
-def _list_problems(name: str, entry: SetEntry, records: Sequence[Record]) -> Iterable[str]:
-    """Find what is wrong with a list of records before any image is read."""
-    seen: dict[str, Path] = {}
-    side: dict[str, str] = {}
-    for record in records:
-        if record.image_id in seen:
-            other_path = seen[record.image_id]
-            told = f"{other_path} and {record.path}; rename one"
-            if other_path == record.path:  # a table names it twice
-                told = f"{record.path}; mend {LAYOUTS[entry.adapter].tables or 'the folder'}"
-            yield f"set {name}: image id {record.image_id} is there twice: {told}"
-        seen[record.image_id] = record.path
-        other = side.setdefault(record.subject_id, record.split)
-        if other != record.split and entry.split_by == "subject":
-            side[record.subject_id] = record.split
-            both = f"is in {other} and in {record.split}"
-            where = f"; mend {table}" if (table := LAYOUTS[entry.adapter].tables) else ""
-            told = f"subject {record.subject_id} {both}; a subject must be on one side{where}"
-            yield f"set {name}: {told}"
-    yield from _too_few(name, entry, records)
-
-
-def _too_few(name: str, entry: SetEntry, records: Sequence[Record]) -> Iterable[str]:
-    """Say when a split has fewer subjects (or images, where those are split) than it needs."""
-    of = {(r.split, r.image_id if entry.split_by == "image" else r.subject_id) for r in records}
-    counts = {side: sum(split == side for split, _ in of) for side in ("train", "test")}
-    if min(counts.values()) < MIN_PER_SPLIT:
-        words, total = f"{entry.subject_word}s", len({unit for _, unit in of})
-        found = f"{total} {words}, {counts['train']} in train and {counts['test']} in test"
-        needs = f"at least {2 * MIN_PER_SPLIT} are needed, {MIN_PER_SPLIT} a split"
-        by_image = entry.adapter == "folder" and entry.split_by == "subject"
-        if by_image and len(records) >= 2 * MIN_PER_SPLIT:
-            needs += f", or split_by: image (latentsr data use {name}=DIR --split-by-image {name})"
-        else:
-            needs += f"; add {words}"
-        yield f"set {name}: {found}; {needs}"
 
 
 def _guarded(path: Path, read: Callable[[], Array]) -> Array:
@@ -118,7 +81,7 @@ def list_images(
         raise ValueError(f"set {name}: {error}") from None
     if (root / LEFT_OUT).is_file():  # tables still name what was not gathered
         records = [r for r in records if all(path.is_file() for path in r.files)]
-    _refuse(list(_list_problems(name, entry, records)))
+    _refuse(list(list_problems(name, entry, records)))
     return list(records)
 
 
@@ -238,7 +201,7 @@ def load_set(
     limits = {"train": train_images, "test": test_images}
     records = sampled(name, entry, records, hr_px, limits, left_out)
     less = f"after the limit of {train_images} and {test_images} images"
-    for problem in _list_problems(name, entry, records):
+    for problem in list_problems(name, entry, records):
         raise ValueError(f"{problem}; here {LESS if left_out else less}")
     arrays: dict[str, Array] = {}
 
@@ -266,7 +229,7 @@ def load_set(
         if len(kept) % SETTLE == 0:
             settle(*arrays.values())
     if len(kept) < len(records):
-        for problem in _list_problems(name, entry, kept):
+        for problem in list_problems(name, entry, kept):
             raise ValueError(f"{problem}; here {LESS}")
         for key in arrays:
             arrays[key] = _shortened(
