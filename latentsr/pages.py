@@ -145,15 +145,15 @@ def _claim(rows: pd.DataFrame) -> str:
 
 
 def _measured_in(claim: str) -> str:
-    """Link the chapters whose numbers a claim rests on.
+    """Link the chapters whose numbers a claim rests on, where they are measured.
 
     >>> _measured_in("C3"), _measured_in("P2")
-    (' Measured in [chapter 5](notebooks/05_wavelets.ipynb).', '')
+    (' See [chapter 5](notebooks/05_wavelets.ipynb).', '')
     """
     numbers = sorted({part.source[:2] for part in claims.ledger() if part.id == claim} - {""})
     stems = [stem for number in numbers for stem in notebook.STEMS if stem.startswith(number)]
     links = [f"[chapter {int(stem[:2])}](notebooks/{stem}.ipynb)" for stem in stems]
-    return f" Measured in {', '.join(links)}." if links else ""
+    return f" See {', '.join(links)}." if links else ""
 
 
 def claims_sections(path: Path) -> str:
