@@ -17,6 +17,7 @@ from latentsr import launch, notebook, pages, params, provenance, registry, run_
 
 BOOK, WORK = Path("book"), notebook.SCRATCH / "book"
 EXERCISES = Path("notebooks/exercises")
+SPECIMEN = "03_train_arm"  # of whose many runs the book shows the first
 LABEL = ' aria-label="Toggle hidden content"'  # it hides the words a folded cell shows from readers
 FOOTER = '<footer class="bd-footer-content">'  # of every page of the theme
 
@@ -28,7 +29,7 @@ def chapters(settings: Mapping[str, Any], sets: list[str]) -> Iterator[tuple[str
     """
     for stem in notebook.STEMS:
         for number, run in enumerate(notebook.grid(stem, settings, sets)):
-            if number and stem == "03_train_arm":
+            if number and stem == SPECIMEN:
                 break
             label = notebook.label(stem, run)
             name = label.replace("/", "_") if number else stem
@@ -50,11 +51,12 @@ def placed(text: str) -> str:
     In a clone its pages lie in ``book/``, beside ``notebooks/``; in the book they are one above
     it. Solutions are folded up below the exercises, not pages of their own.
 
-    >>> placed("the [glossary](../../book/glossary.md), [Solutions](solutions/01_data.ipynb)")
-    'the [glossary](../../glossary.md), Solutions'
+    >>> placed("the [glossary](../../book/glossary.md). [Solutions](solutions/01.ipynb) lie beside it.")
+    'the [glossary](../../glossary.md). Below each lies its solution, folded up.'
     """
     text = re.sub(r"\]\(((?:\.\./)+)book/", r"](\1", text)
-    return re.sub(r"\[(\w+)\]\(solutions/[^)]*\)", r"\1", text)
+    folded = "Below each lies its solution, folded up."
+    return re.sub(r"\[Solutions\]\([^)]*solutions/[^)]*\)[^.]*\.", folded, text)
 
 
 def _foldable(cell: dict[str, Any]) -> bool:
@@ -65,15 +67,23 @@ def _foldable(cell: dict[str, Any]) -> bool:
     return found
 
 
+def _injected(cell: dict[str, Any]) -> None:
+    """Say of the cell with a run's parameters what it is: it stands below those as shipped."""
+    if "injected-parameters" in cell["metadata"].get("tags", []):
+        _, *values = "".join(cell["source"]).split("\n")  # papermill's own first line
+        cell["source"] = "\n".join(["# of this run, in place of the values above", *values])
+
+
 def _words(text: str) -> dict[str, Any]:
     return {"cell_type": "markdown", "metadata": {}, "source": text}
 
 
-def titled(text: str, run: str, stem: str, images: str = "") -> str:
+def titled(text: str, run: str, stem: str, images: str = "", runs: int = 1) -> str:
     """Return a notebook whose heading names its run, for instance ``# 2 Autoencoders (knee)``.
 
     Below each figure stand a link to what makes it and ``images``, how many there are of which
-    subjects; at the end where the chapter's files are.
+    subjects; at the end where the chapter's files are. Of a chapter with ``runs`` of which one is
+    shown, the page says so.
     """
     content = json.loads(text)
     lesson = stem in notebook.LESSONS
@@ -82,6 +92,7 @@ def titled(text: str, run: str, stem: str, images: str = "") -> str:
     for cell in content["cells"]:
         _described(cell)
         _foldable(cell)
+        _injected(cell)
         cells.append(cell)
         if any("image/png" in output.get("data", {}) for output in cell.get("outputs", ())):
             words = f"[How this figure is made](#{stage}) · [its files](#{files})"
@@ -90,6 +101,8 @@ def titled(text: str, run: str, stem: str, images: str = "") -> str:
     cells.append(_words(f"**Files of this chapter**: {where}; [command and inputs](#{stage})."))
     heading, *rest = "".join(cells[0]["source"]).split("\n")
     title = f"{heading} ({run})" if run else heading
+    if runs > 1:
+        rest += ["", f"*A specimen: one of {runs} runs. [Figures of all of them](#{files}).*"]
     cells[0]["source"] = "\n".join([title, *rest])
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number:03d}"
@@ -102,7 +115,7 @@ def _tagged(content: Mapping[str, Any], tag: str) -> list[str]:
 
 
 def exercise_page(exercise: str, solution: str) -> str:
-    """Return a notebook of exercises with the solution of each below it, folded up."""
+    """Return a chapter's exercises, or a lesson, with the solution of each below it, folded up."""
     page, solved = json.loads(exercise), json.loads(solution)
     below = iter(zip(_tagged(solved, "answer"), _tagged(solved, "why"), strict=True))
     cells = []
@@ -110,10 +123,15 @@ def exercise_page(exercise: str, solution: str) -> str:
         cells.append(cell)
         if _foldable(cell):
             code, why = next(below)
-            text = f"::::{{dropdown}} Solution\n```python\n{code}\n```\n\n{why}\n::::"
+            fold = "::::{dropdown} Solution\n:class-container: solution"
+            text = f"{fold}\n\n```python\n{code}\n```\n\n{why}\n::::"
             more = {"cell_type": "markdown", "id": f"solution-{len(cells)}", "metadata": {}}
             cells.append({**more, "source": text})
     return json.dumps({**page, "cells": cells}, indent=1, ensure_ascii=False) + "\n"
+
+
+def _solutions(stem: str) -> str:
+    return (EXERCISES / "solutions" / f"{Path(stem).name}.ipynb").read_text()
 
 
 def gather(settings: Mapping[str, Any], results: Path) -> None:
@@ -135,14 +153,17 @@ def gather(settings: Mapping[str, Any], results: Path) -> None:
         text = source.read_text()
         for vae in settings["autoencoders"].vaes:  # the places of own files are nobody's business
             text = text.replace(vae, registry.label(vae))
+        if stem in notebook.LESSONS:
+            text = exercise_page(text, _solutions(stem))
         shown = {run: sets[run]} if run in sets else sets
         told = "" if stem in notebook.LESSONS else pages.counts_line(shown)
-        page = placed(titled(text, run, stem, told))
+        count = len(list(notebook.grid(stem, settings, list(sets)))) if stem == SPECIMEN else 1
+        page = placed(titled(text, run, stem, told, count))
         (BOOK / "notebooks" / f"{name}.ipynb").write_text(page)
     (BOOK / "notebooks" / "exercises").mkdir()
     for stem in notebook.STEMS:
         asked = EXERCISES / f"{stem}.ipynb"
-        text = exercise_page(asked.read_text(), (EXERCISES / "solutions" / asked.name).read_text())
+        text = exercise_page(asked.read_text(), _solutions(stem))
         (BOOK / "notebooks" / "exercises" / asked.name).write_text(placed(text))
     roots = [results, *(results / "autoencoders" / name for name in sets)]
     arms = [registry.folder(vae) for vae in settings["autoencoders"].arms]

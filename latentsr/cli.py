@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -134,13 +134,13 @@ def vaes_fetch(
     ],
 ) -> None:
     """Download published autoencoders and check them against vaes.lock."""
-    from latentsr import registry, vaes
+    from latentsr import registry, vae_fetching
 
     if strange := [n for n in names if n not in registry.PUBLISHED and not registry.hub_files(n)]:
-        vaes.fetch(strange[0])  # says which are allowed, before anything is fetched
+        vae_fetching.fetch(strange[0])  # says which are allowed, before anything is fetched
     for name in names:
         with _progress(name) as seen:
-            said = vaes.fetch(name, seen)
+            said = vae_fetching.fetch(name, seen)
         print(said)
 
 
@@ -223,7 +223,7 @@ def denoisers_score(
     ] = False,
 ) -> None:
     """Score released denoisers on the test images of the current profile; nothing is trained."""
-    from latentsr import device, params, released, released_scores, scores
+    from latentsr import device, params, released, released_scores
 
     if not 1 <= steps <= released.STEPS:
         raise ValueError(f"--steps: {steps}; 1 to {released.STEPS} are allowed")
@@ -233,29 +233,16 @@ def denoisers_score(
     for name in names:
         released.place(name)  # an unknown name is told before anything is read
     for name in names:
-        there: dict[str, Any] = {}
-        if latents is None:
-            table = released_scores.score(results, name, steps, seed, device.default())
-            keys = ["dataset", "vae", "T"]
-            mean = scores.subject_mean(table, keys, ["psnr_db", "psnr_own_decode_db"]).iloc[0]
-        else:
+        cached = None
+        if latents is not None:
             root = STARTED_IN / latents.expanduser()
             cached = released.read_latents(root, split, by_position=by_position)
-            data = results / "data" / released.dataset(name)
-            if data.exists():
-                test = scores.test_images(scores.read_arrays(data))
-                there = dict(zip(test["image_id"], test["hr"], strict=True))
-            table = released_scores.score_latents(
-                cached, name, steps, seed, there, device.default()
-            )
-            mean = table[["psnr_db", "psnr_own_decode_db"]].mean()
-            print(f"{table.psnr_db.notna().sum()} of {len(table)} names are test images of {data}")
         kind = "-latents" * (latents is not None) + "-by-position" * by_position
         path = results / "released" / f"{name}{kind}.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(path, index=False)
-        to_hr = "" if mean.psnr_db != mean.psnr_db else f"{mean.psnr_db:.2f} dB to HR, "
-        print(f"{name}: {to_hr}{mean.psnr_own_decode_db:.2f} dB to the own decode, {path}")
+        for line in released_scores.write(
+            results, name, steps, seed, path, cached, device.default()
+        ):
+            print(line)
 
 
 @others_app.command("sr")

@@ -85,7 +85,7 @@ def how_sure(results: Path, sets: Mapping[str, Mapping[str, Any]]) -> str:
     return (
         f"{text}Trainings are short, and {below} of {len(levels)} arms stay below bicubic "
         "interpolation; with longer ones a controlled gap shrinks and can change its sign "
-        "([short trainings](claims.md)).\n"
+        "([before you quote a row](claims.md#before-you-quote-a-row)).\n"
     )
 
 

@@ -156,8 +156,21 @@ def _claim(rows: pd.DataFrame) -> str:
             missing = list(dict.fromkeys(of_part.dataset))
             where = "" if set(missing) == set(sets[part]) else f" ({', '.join(missing)})"
             named.append(f"{part}{where}")
-        text += f"{escaped('; '.join(named))}: {escaped(verdict)}.\n\n"
+        first = f"{verdict}"
+        text += f"{escaped(first[:1].upper() + first[1:])}: {escaped('; '.join(named))}.\n\n"
     return text
+
+
+def _measured_in(claim: str) -> str:
+    """Link the chapters whose numbers a claim rests on, where they are measured.
+
+    >>> _measured_in("C3"), _measured_in("P2")
+    (' See [chapter 5](notebooks/05_wavelets.ipynb).', '')
+    """
+    numbers = sorted({part.source[:2] for part in claims.ledger() if part.id == claim} - {""})
+    stems = [stem for number in numbers for stem in notebook.STEMS if stem.startswith(number)]
+    links = [f"[chapter {int(stem[:2])}](notebooks/{stem}.ipynb)" for stem in stems]
+    return f" See {', '.join(links)}." if links else ""
 
 
 def claims_sections(path: Path) -> str:
@@ -166,7 +179,8 @@ def claims_sections(path: Path) -> str:
     text = ""
     for name, rows in pd.read_csv(path).groupby("claim", sort=False):
         part = said[str(name)]
-        text += f"({front.anchor(str(name))})=\n\n## {name}\n\n**{escaped(part.claim)}**\n\n"
+        text += f"({front.anchor(str(name))})=\n\n## {name}\n\n**{escaped(part.claim)}**"
+        text += f"{_measured_in(str(name))}\n\n"
         text += f"{escaped(part.note)}\n\n" if part.note else ""
         text += _claim(rows)
     return text
@@ -314,7 +328,11 @@ def write(
         "stages": provenance.status(listed, runs),
         "results": f"{head}\n\n{sets_table(sets)}{rest}",
         "provenance": provenance.page(
-            [path.as_posix() for path in (*drawn, *tables)], listed, runs
+            [path.as_posix() for path in (*drawn, *tables)],
+            listed,
+            settings,
+            list(sets),
+            {path.name for path in folder.iterdir()},
         ),
     }
     for name in FRONT_FIGURES:

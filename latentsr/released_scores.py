@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -114,3 +114,37 @@ def score_latents(
                 to_hr = float(metrics.psnr_db(sr[None].numpy(), true[None])[0])
             rows.append({"name": given, "psnr_db": to_hr, "psnr_own_decode_db": decibel})
     return pd.DataFrame(rows).assign(denoiser=name, T=num_steps, seed=seed)
+
+
+def write(
+    results: Path,
+    name: str,
+    num_steps: int,
+    seed: int,
+    path: Path,
+    cached: Latents | None = None,
+    device: str = "cpu",
+) -> Iterator[str]:
+    """Score a released denoiser on a run's test images, or on ``cached`` latents, into a CSV file.
+
+    Yields
+    ------
+    str
+        Lines to print: of cached latents how many have the name of a test image; mean scores.
+    """
+    columns = ["psnr_db", "psnr_own_decode_db"]
+    if cached is None:
+        table = score(results, name, num_steps, seed, device)
+        mean = scores.subject_mean(table, ["dataset", "vae", "T"], columns).iloc[0]
+    else:
+        images, data = {}, results / "data" / released.dataset(name)
+        if data.exists():
+            test = scores.test_images(scores.read_arrays(data))
+            images = dict(zip(test["image_id"], test["hr"], strict=True))
+        table = score_latents(cached, name, num_steps, seed, images, device)
+        mean = table[columns].mean()
+        yield f"{table.psnr_db.notna().sum()} of {len(table)} names are test images of {data}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(path, index=False)
+    to_hr = "" if mean.psnr_db != mean.psnr_db else f"{mean.psnr_db:.2f} dB to HR, "
+    yield f"{name}: {to_hr}{mean.psnr_own_decode_db:.2f} dB to the own decode, {path}"

@@ -15,7 +15,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from latentsr import book, datastore, notebook, params, run_record, vaes
+from latentsr import book, datastore, notebook, params, run_record, vae_fetching, vaes
 from latentsr.datasets import read_sets
 
 PARAMS, PROFILES = Path("params.yaml"), Path("profiles")
@@ -201,7 +201,7 @@ def run(profile: str | None) -> None:
     settings = params.read(PARAMS)
     if absent := [line for vae in settings["autoencoders"].vaes if (line := vaes.missing(vae))]:
         raise ValueError("\n".join(absent))
-    for line in filter(None, map(vaes.note, settings["autoencoders"].vaes)):
+    for line in filter(None, map(vae_fetching.note, settings["autoencoders"].vaes)):
         print(line)
     before = differs_from_commit()
     for line in datastore.rescue_strangers():

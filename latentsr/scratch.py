@@ -24,19 +24,31 @@ FIRST_LOOK = (
 )
 
 
-def run_cells(stem: str, given: Mapping[str, Any]) -> None:
-    """Run a notebook's code cells in this process, with ``given`` for its parameters cell."""
+def run_cells(stem: str, given: Mapping[str, Any], until: str = "") -> dict[str, Any]:
+    """Run a notebook's code cells in this process, with ``given`` for its parameters cell.
+
+    It ends before the first cell tagged ``until``. Returns the names that were defined.
+    """
     path = Path("notebooks") / f"{stem}.ipynb"
     namespace: dict[str, Any] = {"__name__": "__notebook__"}
     for cell in json.loads(path.read_text())["cells"]:
+        if until in (tags := cell["metadata"].get("tags", [])):
+            break
         if cell["cell_type"] != "code":
             continue
-        if "parameters" in cell["metadata"].get("tags", []):
+        if "parameters" in tags:
             namespace.update(given)
         else:
             exec(compile("".join(cell["source"]), str(path), "exec"), namespace)  # noqa: S102
     if pyplot := sys.modules.get("matplotlib.pyplot"):
         pyplot.close("all")
+    return namespace
+
+
+def lesson(stem: str, outputs: Path) -> dict[str, Any]:
+    """Run a lesson up to its exercises, for its solutions; return the names it defines."""
+    declared = notebook.parameters(Path("notebooks") / f"{stem}.ipynb")
+    return run_cells(stem, {**declared, "outputs": str(outputs)}, until="answer")
 
 
 def _fingerprint(stem: str) -> str:

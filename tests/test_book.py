@@ -222,6 +222,7 @@ def test_the_build_is_byte_stable_and_asks_no_network(workspace):
     assert 'href="../05_wavelets.html"' in page and 'href="../../glossary.html"' in page
     specimen = (out / "notebooks" / "03_train_arm.html").read_text()
     assert "03 train arm (knee, natural-f8c4)" in specimen
+    assert "A specimen: one of 4 runs." in specimen and "files-03" in specimen
     protocols = (out / "protocols.html").read_text().replace(' class="text-left"', "")
     assert "The loss rose again in the training of" in protocols
     assert "+1.25 [-0.50, +3.00]" in protocols and "<td><p>+1.25</p></td>" in protocols
@@ -350,6 +351,18 @@ def test_a_chapters_figure_keeps_its_words():
     assert len(made) == 4 and "tables as CSV" in made[3]["source"]
 
 
+def test_the_parameters_of_a_run_are_told_from_those_as_shipped():
+    shipped = {"source": ['dataset = "knee"'], "metadata": {"tags": ["parameters"]}}
+    given = {"tags": ["injected-parameters"]}
+    injected = {"source": ["# Parameters\n", 'dataset = "brain"\n'], "metadata": given}
+    heading = {"source": ["# 1 Data"], "metadata": {}}
+    text = json.dumps({"cells": [heading, shipped, injected]})
+    made = json.loads(book.titled(text, "", "01_data"))["cells"]
+    assert made[1]["source"] == shipped["source"]
+    first, *values = made[2]["source"].splitlines()
+    assert "of this run" in first and values == ['dataset = "brain"']
+
+
 def test_the_book_stage_depends_on_every_page():
     stage = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]["book"]
     wanted = {f"book/{path.name}" for path in BOOK.glob("*.*") if path.is_file()}
@@ -378,7 +391,7 @@ def test_the_ledger_shows_the_lr_conditions_side_by_side(tmp_path):
     assert (
         r"| gap, dB | knee | 60 | 2.91 | 1 \[0.5, 1.5\]: same direction | -0.2: opposite |" in text
     )
-    assert "dominance: not tested (no alternative)." in text
+    assert "Not tested (no alternative): dominance." in text
 
 
 def test_the_first_page_shows_both_protocols_and_what_is_shared(workspace):
@@ -426,7 +439,9 @@ def test_the_claims_in_short_take_the_released_part_where_there_is_one(tmp_path)
 def test_every_figure_and_table_is_listed_with_its_command_and_linked(workspace):
     book.gather(workspace, Path("results/smoke"))
     page = Path("book/generated/provenance.md").read_text()
-    listed = {Path(name).name for name in re.findall(r"  - `(.+)`", page)}
+    listed = {
+        Path(name).name for name in re.findall(r"^- (?:{download})?`([^` ]+)[` ]", page, re.M)
+    }
     made = [p for p in Path("results/smoke").rglob("*") if p.suffix in (".svg", ".csv", ".json")]
     wanted = {p.name for p in made if {"figures", "tables", "metrics"} & set(p.parts)}
     assert len(wanted) > 10 and wanted <= listed

@@ -12,9 +12,13 @@ from latentsr import book, exercises, notebook
 FOLDER = Path(__file__).parents[1] / "notebooks" / "exercises"
 
 
+def tags_of(cell):
+    return cell["metadata"].get("tags", [])
+
+
 def tagged(path, tag):
     found = json.loads(path.read_text())["cells"]
-    return ["".join(c["source"]) for c in found if tag in c["metadata"].get("tags", [])]
+    return ["".join(cell["source"]) for cell in found if tag in tags_of(cell)]
 
 
 @pytest.mark.parametrize("empty", [None, ..., "", "  "])
@@ -101,14 +105,20 @@ def test_a_function_that_spoils_its_arguments_spoils_no_other_call():
     assert right == "5: right" and not data.any()
 
 
-@pytest.mark.parametrize("stem", notebook.STEMS)
+@pytest.mark.parametrize("stem", [*notebook.STEMS, *notebook.LESSONS])
 def test_exercise_and_solution_ask_the_same(stem):
-    def asked(path):
-        found = json.loads(path.read_text())["cells"][1:]
-        given = (c for c in found if not {"answer", "why"} & set(c["metadata"].get("tags", [])))
-        return [(c["metadata"], "".join(c["source"]).replace("../", "")) for c in given]
+    exercise, solution = FOLDER / f"{stem}.ipynb", FOLDER / "solutions" / f"{Path(stem).name}.ipynb"
+    first = 1
+    if stem in notebook.LESSONS:  # its exercises stand at its end, and its solution runs the rest
+        exercise, first = FOLDER.parent / f"{stem}.ipynb", "question-1"
 
-    exercise, solution = FOLDER / f"{stem}.ipynb", FOLDER / "solutions" / f"{stem}.ipynb"
+    def asked(path):
+        found = json.loads(path.read_text())["cells"]
+        start = first if first == 1 else [cell["id"] for cell in found].index(first)
+        given = (c for c in found[start:] if not {"answer", "why"} & set(tags_of(c)))
+        texts = [(c["metadata"], "".join(c["source"]).replace("../", "")) for c in given]
+        return [cell for cell in texts if not cell[1].startswith("## Next")]
+
     assert asked(exercise) == asked(solution)
     empty, answered = tagged(exercise, "answer"), tagged(solution, "answer")
     assert 3 <= len(empty) <= 4
@@ -117,15 +127,18 @@ def test_exercise_and_solution_ask_the_same(stem):
     assert all("..." in cell for cell in empty) and not any("..." in cell for cell in answered)
 
 
-def test_every_exercise_has_a_solution_and_every_chapter_both():
-    for folder in (FOLDER, FOLDER / "solutions"):
-        assert sorted(path.stem for path in folder.glob("*.ipynb")) == notebook.STEMS
+def test_every_exercise_has_a_solution_and_every_chapter_and_lesson_both():
+    assert sorted(path.stem for path in FOLDER.glob("*.ipynb")) == notebook.STEMS
+    solved = sorted(path.stem for path in (FOLDER / "solutions").glob("*.ipynb"))
+    assert solved == [*notebook.STEMS, *(Path(stem).name for stem in notebook.LESSONS)]
 
 
-def test_a_page_folds_each_solution_up_below_its_exercise():
-    texts = [(FOLDER / part / "01_data.ipynb").read_text() for part in ("", "solutions")]
-    cells = json.loads(book.exercise_page(*texts))["cells"]
-    whys = tagged(FOLDER / "solutions" / "01_data.ipynb", "why")
+@pytest.mark.parametrize("stem", ["exercises/01_data", "background/L4_wavelets"])
+def test_a_page_folds_each_solution_up_below_its_exercise(stem):
+    exercise = FOLDER.parent / f"{stem}.ipynb"
+    solution = FOLDER / "solutions" / exercise.name
+    cells = json.loads(book.exercise_page(exercise.read_text(), solution.read_text()))["cells"]
+    whys = tagged(solution, "why")
     for cell, below in zip(cells, cells[1:], strict=False):
         if "check" in cell["metadata"].get("tags", []):
             assert below["source"].startswith("::::{dropdown} Solution")

@@ -1,7 +1,6 @@
 """The lessons run by hand in one process, and their exercises grade what a reader answers."""
 
 import json
-import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -12,39 +11,29 @@ from latentsr import notebook, pretrain
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
-ANSWERS = {  # of each lesson, worked out on paper or read off its tables; `why` is anything
-    "L1_autoencoders": ["answer = 0.0625", "answer = 22", "return (64 - kept) * noise_variance"],
-    "L2_diffusion": [
-        "answer = 0.5",
-        "answer = 505",
-        "x0 = a**0.5 * z - (1 - a) ** 0.5 * out; eps = a**0.5 * out + (1 - a) ** 0.5 * z; "
-        "return b**0.5 * x0 + (1 - b) ** 0.5 * eps",
-    ],
-    "L3_conditions": [
-        "answer = 256",
-        "answer = 8.5",
-        'answer, because = "condition", "LR pixels are alike"',
-    ],
-    "L4_wavelets": ["answer = [1, 0, 0, 1]", "answer = 2.04", "return c**2"],
-    "L5_effect_sizes": [
-        "return pooled / np.sqrt(2 * (1 - r))",
-        "answer = 0.048",
-        'answer, because = "neither", "it reaches beyond both ends"',
-    ],
+SOLUTIONS = ROOT / "notebooks" / "exercises" / "solutions"
+WRONG = {  # by what an exercise leaves to fill in
+    "answer, because = ..., ...": 'answer, because = "target", "a guess"',
+    "answer = ...": "answer = 1e9",
+    "...": "return 1e9",
 }
-STUBS = ("answer, because = ..., ...", "answer = ...", "...")
-WRONG = ('answer, because = "target", "a guess"', "answer = 1e9", "return 1e9")
-CHECK = re.compile(r"exercises\.(check|choice|function)\(")
 
 
-def stub_of(text: str) -> str:
-    """Find the dots of an exercise."""
-    return next(stub for stub in STUBS if stub in text)
+def code_of(path: Path) -> list[tuple[str, list[str]]]:
+    """The code cells of a notebook with their tags."""
+    cells = json.loads(path.read_text())["cells"]
+    code = (cell for cell in cells if cell["cell_type"] == "code")
+    return [("".join(cell["source"]), cell["metadata"].get("tags", [])) for cell in code]
 
 
-def answered(text: str, given: str) -> str:
-    """Put an answer where the dots of an exercise are."""
-    return text.replace(stub_of(text), given, 1)
+def tagged(path: Path, tag: str) -> list[str]:
+    return [text for text, tags in code_of(path) if tag in tags]
+
+
+def wrongly(task: str) -> str:
+    """Put a wrong answer where the dots of an exercise are."""
+    stub = next(stub for stub in WRONG if stub in task)
+    return task.replace(stub, WRONG[stub], 1)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -61,8 +50,7 @@ def test_exercises_run_as_shipped_and_know_a_right_answer(stem, tmp_path, monkey
     monkeypatch.chdir(path.parent)  # as JupyterLab opens it
     monkeypatch.setenv("MPLBACKEND", "agg")
     namespace = {"__name__": "__notebook__"}
-    cells = json.loads(path.read_text())["cells"]
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    code = [text for text, _ in code_of(path)]
 
     def printed(*cells: str) -> str:
         for text in cells:
@@ -76,10 +64,19 @@ def test_exercises_run_as_shipped_and_know_a_right_answer(stem, tmp_path, monkey
     sys.modules["matplotlib.pyplot"].close("all")
     assert len(list((tmp_path / "figures").rglob("*.txt"))) >= 2
 
-    checks = [place for place, text in enumerate(code) if CHECK.search(text)]
-    starts = [max(k for k in range(place) if "..." in code[k]) for place in checks]
-    for number, (start, end) in enumerate(zip(starts, checks, strict=True), 1):
-        task, rest = code[start], code[start + 1 : end + 1]
-        right, wrong = ANSWERS[path.stem][number - 1], WRONG[STUBS.index(stub_of(task))]
-        assert printed(answered(task, right), *rest) == f"{number}: right\n"
-        assert printed(answered(task, wrong), *rest).startswith(f"{number}: not yet")
+    tasks, checks = tagged(path, "answer"), tagged(path, "check")
+    right = tagged(SOLUTIONS / path.name, "answer")
+    for number, (task, answer, check) in enumerate(zip(tasks, right, checks, strict=True), 1):
+        assert printed(answer, check) == f"{number}: right\n"
+        assert printed(wrongly(task), check).startswith(f"{number}: not yet")
+
+
+def test_a_solution_runs_its_lesson_first(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(SOLUTIONS)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    namespace = {"outputs": str(tmp_path)}
+    for text, tags in code_of(SOLUTIONS / "L4_wavelets.ipynb"):
+        if "parameters" not in tags:
+            exec(text, namespace)
+    said = capsys.readouterr().out
+    assert "not answered" not in said and said.endswith("1: right\n2: right\n3: right\n")

@@ -3,6 +3,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from latentsr import notebook, params, provenance, run_record
 
@@ -28,13 +29,29 @@ def test_a_file_that_no_stage_makes_is_named():
 def test_the_page_lists_every_file_with_its_command():
     files = ["results/mini/tables/05_bands.csv", "results/mini/figures/09/09_ceiling_vs_sr.svg"]
     listed = provenance.stages("mini")
-    runs = {stage.name: [stage.name] for stage in listed}
-    text = provenance.page(files, listed, runs)
-    assert all(f"`{file}`" in text for file in files)
+    settings = params.read(Path("profiles/mini.yaml"))
+    text = provenance.page(files, listed, settings, ["knee"], {"05_bands.csv"})
+    assert "{download}`results/mini/tables/05_bands.csv <05_bands.csv>`" in text
+    assert f"- `{files[1]}`" in text
     assert "(stage-wavelets)=" in text and "`dvc repro wavelets`" in text
     assert "`python -m latentsr.notebook 09_screening`" in text
     for stage in listed:
-        assert run_record.slot("minutes", [stage.name]) in text
+        runs = provenance.labels(stage, settings, ["knee"])
+        assert run_record.slot("minutes", runs) in text
+
+
+def test_the_page_fills_in_what_dvc_does():
+    """Names and commands are those of the lock, which DVC wrote."""
+    settings = params.read(Path("profiles/mini.yaml"))
+    lock = yaml.safe_load(Path("dvc.lock").read_text())["stages"]
+    found = {}
+    for stage in provenance.stages("mini"):
+        for name, run in provenance.points(stage, settings, ["knee", "brain", "chest"]).items():
+            (found[name],) = provenance.expanded([stage.command], {name: run})
+    locked = {name: lock[name]["cmd"] for name in found if name in lock}
+    assert len(locked) > 20 and locked == {name: found[name] for name in locked}
+    text = provenance.page([], provenance.stages("mini"), settings, ["knee", "brain", "chest"])
+    assert "${" not in text and "`dvc repro train_arm@chest-natural-f8c4`" in text
 
 
 def test_the_runs_of_a_stage_are_its_grid():

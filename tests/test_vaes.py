@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from latentsr import architectures, cli, fetching, pretrain, registry, vaes
+from latentsr import architectures, cli, fetching, pretrain, registry, vae_fetching, vaes
 
 
 def random_weights(factor, channels):
@@ -215,36 +215,36 @@ def test_a_folder_of_the_hub_is_fetched_and_locked(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
     with pytest.raises(ValueError, match=f"`latentsr vaes fetch {name}` gets it, or put into that"):
         vaes.load(name)
-    assert "its sha256 is now in vaes.lock" in vaes.fetch(name)
-    assert "already at assets/vaes/hf" in vaes.fetch(name)
-    assert vaes.load(name).latent_channels == 1 and vaes.note(name) is None
+    assert "its sha256 is now in vaes.lock" in vae_fetching.fetch(name)
+    assert "already at assets/vaes/hf" in vae_fetching.fetch(name)
+    assert vaes.load(name).latent_channels == 1 and vae_fetching.note(name) is None
     assert registry.is_vae(name) and registry.label(name).startswith("mine-")
     shutil.rmtree(tmp_path / "clone/assets")
-    assert "verified" in vaes.fetch(name)
+    assert "verified" in vae_fetching.fetch(name)
     shutil.rmtree(tmp_path / "clone/assets")
     vaes.build(4, 3).save_pretrained(served / "vae")
     with pytest.raises(ValueError, match=r"sha256 .*, vaes.lock says .*; kept at .*vae.mismatch"):
-        vaes.fetch(name)
+        vae_fetching.fetch(name)
     (tmp_path / "clone/vaes.lock").unlink()
     weights = served / "vae/diffusion_pytorch_model.safetensors"
     good = weights.read_bytes()
     weights.write_bytes(b"<html>")
     with pytest.raises(ValueError, match="cannot be read"):
-        vaes.fetch(name)
+        vae_fetching.fetch(name)
     weights.write_bytes(good)  # mended on the server: the bad one is not taken again
-    assert "its sha256 is now in vaes.lock" in vaes.fetch(name)
+    assert "its sha256 is now in vaes.lock" in vae_fetching.fetch(name)
     assert "hf/someone/mine" in CliRunner().invoke(cli.app, ["vaes", "list"]).stdout.replace(
         "\n", ""
     )
     shutil.rmtree(tmp_path / "clone/assets")
     shutil.rmtree(served)
     with pytest.raises(ValueError, match="status 404.*; or put config.json, diffusion") as caught:
-        vaes.fetch(name)
+        vae_fetching.fetch(name)
     assert "\n" not in str(caught.value)
     server.shutdown()
     server.server_close()
     with pytest.raises(ValueError, match="vaes fetch: 'hf/a/b/main'; allowed are sd-vae"):
-        vaes.fetch("hf/a/b/main")
+        vae_fetching.fetch("hf/a/b/main")
 
 
 @pytest.mark.parametrize(
@@ -275,22 +275,22 @@ def test_a_published_name_is_of_its_geometry_and_opened_before_it_is_locked(tmp_
         monkeypatch.setitem(registry.PUBLISHED, name, changed)
     random_medvae(tmp_path / "medvae-4-1.ckpt", 4)
     with pytest.raises(ValueError, match="an autoencoder f4c4, but medvae-4-1 is f4c1"):
-        vaes.fetch("medvae-4-1")
+        vae_fetching.fetch("medvae-4-1")
     assert not (tmp_path / "vaes.lock").exists()
     random_medvae(tmp_path / "medvae-4-1.ckpt", 1)
-    assert "its sha256 is now in" in vaes.fetch("medvae-4-1")
+    assert "its sha256 is now in" in vae_fetching.fetch("medvae-4-1")
     coloured(8).save_pretrained(tmp_path)  # safetensors, and no digest in the lock file yet
     (tmp_path / "diffusion_pytorch_model.safetensors").rename(
         tmp_path / "sd-vae-ft-ema.safetensors"
     )
-    assert "its sha256 is now in" in vaes.fetch("sd-vae-ft-ema")
+    assert "its sha256 is now in" in vae_fetching.fetch("sd-vae-ft-ema")
     vaes.place("medvae-4-3").write_text("<html>")  # put there by hand
-    for look in (vaes.fetch, vaes.note):
+    for look in (vae_fetching.fetch, vae_fetching.note):
         with pytest.raises(ValueError, match="medvae-4-3.ckpt: cannot be read"):
             look("medvae-4-3")
     assert fetching.locked("medvae-4-3") is None
     with pytest.raises(ValueError, match="natural-f8c4 comes with the package"):
-        vaes.fetch("natural-f8c4")
+        vae_fetching.fetch("natural-f8c4")
     server.shutdown()
     server.server_close()
 
@@ -329,13 +329,13 @@ def test_a_changed_file_of_ones_own_is_noticed(tmp_path, monkeypatch):
     (tmp_path / "vaes.lock").write_text("# kept\n" + "x:\n  sha256: '0012'\n")
     path = tmp_path / "mine.safetensors"
     vaes.save(vaes.Autoencoder("x", coloured()), path)
-    assert vaes.note("natural-f8c4") is None
-    assert vaes.note(str(path)) is None and vaes.note(str(path)) is None
+    assert vae_fetching.note("natural-f8c4") is None
+    assert vae_fetching.note(str(path)) is None and vae_fetching.note(str(path)) is None
     vaes.load(str(path))
     vaes.save(vaes.Autoencoder("x", vaes.build(4, 1)), path)
     with pytest.raises(ValueError, match=r"mine.safetensors has sha256 .*, vaes.lock says"):
         vaes.load(str(path))
-    assert vaes.note(str(path)) == f"{path}: changed since the last run"
+    assert vae_fetching.note(str(path)) == f"{path}: changed since the last run"
     vaes.load(str(path))
     lock = (tmp_path / "vaes.lock").read_text()
     assert lock.startswith("# kept\n") and fetching.locked("x") == "0012"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from latentsr.datasets import adapters, formats, pixels
+from latentsr.datasets.checks import list_problems
 from latentsr.datasets.pixels import Array
-from latentsr.datasets.records import LEFT_OUT, MIN_PER_SPLIT, Record, limited, walk
-from latentsr.datasets.scans import is_t2w
-from latentsr.datasets.sets import LAYOUTS, VOLUMES, SetEntry
+from latentsr.datasets.records import LEFT_OUT, Record, limited
+from latentsr.datasets.sets import VOLUMES, SetEntry
 from latentsr.degrade import degrade
 from latentsr.scores import new_array, settle
 
@@ -25,44 +24,6 @@ MEND = " (replace or remove it, or leave such files out: --set {name}.on_error=s
 MANY = 20  # problems listed before the rest is counted
 TWELVE_BITS = 2**12
 SETTLE = 100  # images that are written before they leave memory
-
-
-def _list_problems(name: str, entry: SetEntry, records: Sequence[Record]) -> Iterable[str]:
-    """Find what is wrong with a list of records before any image is read."""
-    seen: dict[str, Path] = {}
-    side: dict[str, str] = {}
-    for record in records:
-        if record.image_id in seen:
-            other_path = seen[record.image_id]
-            told = f"{other_path} and {record.path}; rename one"
-            if other_path == record.path:  # a table names it twice
-                told = f"{record.path}; mend {LAYOUTS[entry.adapter].tables or 'the folder'}"
-            yield f"set {name}: image id {record.image_id} is there twice: {told}"
-        seen[record.image_id] = record.path
-        other = side.setdefault(record.subject_id, record.split)
-        if other != record.split and entry.split_by == "subject":
-            side[record.subject_id] = record.split
-            both = f"is in {other} and in {record.split}"
-            where = f"; mend {table}" if (table := LAYOUTS[entry.adapter].tables) else ""
-            told = f"subject {record.subject_id} {both}; a subject must be on one side{where}"
-            yield f"set {name}: {told}"
-    yield from _too_few(name, entry, records)
-
-
-def _too_few(name: str, entry: SetEntry, records: Sequence[Record]) -> Iterable[str]:
-    """Say when a split has fewer subjects (or images, where those are split) than it needs."""
-    of = {(r.split, r.image_id if entry.split_by == "image" else r.subject_id) for r in records}
-    counts = {side: sum(split == side for split, _ in of) for side in ("train", "test")}
-    if min(counts.values()) < MIN_PER_SPLIT:
-        words, total = f"{entry.subject_word}s", len({unit for _, unit in of})
-        found = f"{total} {words}, {counts['train']} in train and {counts['test']} in test"
-        needs = f"at least {2 * MIN_PER_SPLIT} are needed, {MIN_PER_SPLIT} a split"
-        by_image = entry.adapter == "folder" and entry.split_by == "subject"
-        if by_image and len(records) >= 2 * MIN_PER_SPLIT:
-            needs += f", or split_by: image (latentsr data use {name}=DIR --split-by-image {name})"
-        else:
-            needs += f"; add {words}"
-        yield f"set {name}: {found}; {needs}"
 
 
 def _guarded(path: Path, read: Callable[[], Array]) -> Array:
@@ -120,7 +81,7 @@ def list_images(
         raise ValueError(f"set {name}: {error}") from None
     if (root / LEFT_OUT).is_file():  # tables still name what was not gathered
         records = [r for r in records if all(path.is_file() for path in r.files)]
-    _refuse(list(_list_problems(name, entry, records)))
+    _refuse(list(list_problems(name, entry, records)))
     return list(records)
 
 
@@ -240,7 +201,7 @@ def load_set(
     limits = {"train": train_images, "test": test_images}
     records = sampled(name, entry, records, hr_px, limits, left_out)
     less = f"after the limit of {train_images} and {test_images} images"
-    for problem in _list_problems(name, entry, records):
+    for problem in list_problems(name, entry, records):
         raise ValueError(f"{problem}; here {LESS if left_out else less}")
     arrays: dict[str, Array] = {}
 
@@ -268,7 +229,7 @@ def load_set(
         if len(kept) % SETTLE == 0:
             settle(*arrays.values())
     if len(kept) < len(records):
-        for problem in _list_problems(name, entry, kept):
+        for problem in list_problems(name, entry, kept):
             raise ValueError(f"{problem}; here {LESS}")
         for key in arrays:
             arrays[key] = _shortened(
@@ -297,43 +258,6 @@ def _noise_free(path: Path, hr_px: int) -> Array:
     if not path.is_file():
         return np.full((hr_px, hr_px), np.nan, np.float32)
     return _guarded(path, lambda: pixels.prepare_pixels(pixels.read_image(path), "folder", hr_px))
-
-
-PARTS = (  # what tells a set whose tables or volumes are not there
-    (re.compile(r"/(?:train|valid)/(?:sagittal|coronal|axial)/\d{4}\.npy$"),
-     "MRNet, but train/sagittal and valid/sagittal are not both there"),
-    (re.compile(r"/p\d{2}/p\d{8}/s\d{8}/[^/]+\.jpg$"),
-     "MIMIC-CXR-JPG, but its table mimic-cxr-2.0.0-metadata.csv (or .gz) is not there beside files/"),
-    (re.compile(r"/BraTS-GLI-\d{5}-\d{3}-\w+\.nii"), "BraTS, but no volume -t2w.nii.gz is there"),
-)  # fmt: skip
-
-
-def recognise(root: Path) -> tuple[str, Path]:
-    """Tell the adapter of a user's folder by its layout, and the folder the adapter wants.
-
-    Returns ("mrnet" | "brats" | "mimic_cxr" | "folder", folder).
-
-    Raises
-    ------
-    ValueError
-        For a part of one of the sets: read as a plain folder, a patient would get into both splits.
-    """
-    scans, part = False, ""
-    for path in walk(root):  # of half a million files: no further than needed
-        inner = path.parents[1]
-        part = part or next((told for sign, told in PARTS if sign.search(path.as_posix())), "")
-        if path.parts[-2:] == ("train", "sagittal") and (inner / "valid/sagittal").is_dir():
-            return "mrnet", inner
-        is_table = path.name.startswith("mimic-cxr-2.0.0-metadata.csv")
-        if is_table and (path.parent / "files").is_dir():
-            return "mimic_cxr", path.parent
-        scans = scans or is_t2w(path.name)
-    if scans:
-        return "brats", root
-    if part and not (root / "manifest.csv").is_file():
-        mend = "get it, or name files and subjects in a manifest.csv to read a plain folder"
-        raise ValueError(f"{root}: looks like a part of {part}; {mend}")
-    return "folder", root
 
 
 def summary(entry: SetEntry, arrays: dict[str, Array], *, is_phantom: bool) -> dict[str, Any]:

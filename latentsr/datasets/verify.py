@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from latentsr.datasets import adapters, formats, nifti, pixels, scans
-from latentsr.datasets.load import recognise
 from latentsr.datasets.pixels import Array
+from latentsr.datasets.recognition import recognise
 from latentsr.datasets.records import Record
 from latentsr.datasets.sets import LAYOUTS
 

@@ -113,6 +113,34 @@ def test_paper_leaves_out_menus_and_opens_what_is_folded(visiting):
         assert all(part.locator("img").first.is_visible() for part in folded.all())
 
 
+@pytest.mark.parametrize("page", ["exercises/01_data", "background/L1_autoencoders"])
+def test_a_printed_exercise_keeps_its_solution_folded_until_it_is_opened(visiting, page):
+    with visiting() as visit:
+        visit.open(f"file://{BOOK}/notebooks/{page}.html")
+        parts = visit.page.locator("details.solution")
+        assert parts.count() >= 3
+        parts.first.locator("summary").click()
+        visit.page.emulate_media(media="print")
+        shown = [part.locator("pre").first.is_visible() for part in parts.all()]
+        assert shown == [True] + [False] * (len(shown) - 1)
+        assert all(part.locator("summary").is_visible() for part in parts.all())
+        checks = visit.page.locator(".tag_check details pre")
+        assert checks.count() and not any(check.is_visible() for check in checks.all())
+
+
+def test_on_paper_every_set_of_the_slider_has_its_name(visiting):
+    with visiting() as visit:
+        visit.open(INTRO)
+        visit.page.emulate_media(media="print")
+        names = visit.page.locator(".sd-tab-set > label").all()
+        assert len(names) >= 2 and all(name.is_visible() for name in names)
+        for name in names:
+            below = visit.page.locator(f"#{name.get_attribute('for')}-content .compare-image").first
+            assert name.bounding_box()["y"] < below.bounding_box()["y"]
+        tops = [name.bounding_box()["y"] for name in names]
+        assert tops == sorted(tops) and len(set(tops)) == len(tops)
+
+
 def test_some_page_has_maths(visiting):
     """If none had, the test of the pages would find all of it set."""
     pages = [p for p in BOOK.rglob("*.html") if 'class="math' in p.read_text()]
