@@ -73,8 +73,8 @@ def perception_distortion(walks: pd.DataFrame, title: str) -> Figure:
     for axis in axes[:2]:
         axis.set(xscale="log", xlabel="network calls")
     axes[2].set_xlabel("PSNR, dB")
-    for label, face in (("from full noise", "#777777"), ("from half the noise", "white")):
-        axes[0].plot([], [], "o", color="#777777", mfc=face, ms=4, label=label)
+    for label, face in (("from full noise", "#707070"), ("from half the noise", "white")):
+        axes[0].plot([], [], "o", color="#707070", mfc=face, ms=4, label=label)
     axes[0].set_title(title)
     figures.legend_below(figure, axes[0])
     return figure
