@@ -116,18 +116,28 @@ def transfer(table: pd.DataFrame, titles: Mapping[str, str], last: str) -> Figur
 
 
 def free_response(table: pd.DataFrame, titles: Mapping[str, str], last: str) -> Figure:
-    """Draw lesions found against false marks an image; columns dataset, arm, vae, false, found."""
-    figure, axes = figures.panels(titles, 3.4, sharey=True)
-    for axis, name in zip(axes[0], titles, strict=True):
-        rows = table[table["dataset"] == name]
-        for (arm, vae), part in rows.groupby(["arm", "vae"], sort=False):
-            dash = ":" if arm == "released" else "-" if arm in (last, "ceiling") else "--"
-            tone = "black" if vae == "HR" else figures.colour(str(vae))
-            width = 1 if arm == "ceiling" else 2
-            label = f"{vae}, {arm}" if arm else str(vae)
-            axis.plot(part["false"], part["found"], ls=dash, lw=width, color=tone, label=label)
-        axis.set(title=titles[name], xlabel="false marks an image", xscale="log", ylim=(0, 1))
-    axes[0, 0].set_ylabel("lesions found")
+    """Draw lesions found against false marks an image, a row a d', a column a set.
+
+    ``table`` has columns dataset, arm, vae, detectability, false and found.
+    """
+    levels = sorted(set(table["detectability"]))
+    height = 0.8 + 2.6 * len(levels)
+    figure, axes = figures.panels(titles, height, len(levels), sharex=True, sharey=True)
+    for line, level in zip(axes, levels, strict=True):
+        line[0].set_ylabel(f"lesions of d' = {level:g} found")
+        for axis, name in zip(line, titles, strict=True):
+            rows = table[(table["dataset"] == name) & (table["detectability"] == level)]
+            for (arm, vae), part in rows.groupby(["arm", "vae"], sort=False):
+                reference = vae in ("HR", "LR ideal observer")
+                dash = ":" if arm == "released" else "-" if arm in (last, "ceiling") else "--"
+                style = {"ls": "-" if vae == "HR" else dash, "lw": 1 if arm == "ceiling" else 2}
+                style["color"] = "black" if reference else figures.colour(str(vae))
+                seen = part[part["false"] > 0]  # the axis is logarithmic
+                label = f"{vae}, {arm}" if arm else str(vae)
+                axis.plot(seen["false"], seen["found"], label=label, **style)
+            axis.set(title=titles[name], xscale="log", ylim=(-0.03, 1.03))
+    for axis in axes[-1]:
+        axis.set_xlabel("false marks an image")
     figures.legend_below(figure, axes[0, 0])
     return figure
 
