@@ -100,8 +100,9 @@ def direction(part: Part, figure: float, found: Record) -> str:
     if isnan(low):
         return DESCRIPTIVE
     if part.rule == "equivalence":
-        inside = -found["margin"] < low and high < found["margin"]
-        outside = low > found["margin"] or high < -found["margin"]
+        margin = found.get("margin", part.tolerance)
+        inside = -margin < low and high < margin
+        outside = low > margin or high < -margin
     else:
         inside, outside = (low > 0, high < 0) if figure > 0 else (high < 0, low > 0)
     if part.rule == "association":  # harder sets alone can make a correlation over sets
@@ -121,9 +122,10 @@ def reproduction(part: Part, figure: float, found: Record, half_width: float) ->
     if isnan(low):
         return "inconclusive (no interval)"
     if part.rule == "equivalence":
-        if max(abs(low - figure), abs(high - figure)) < found["margin"]:
+        margin = found.get("margin", part.tolerance)
+        if max(abs(low - figure), abs(high - figure)) < margin:
             return "reproduced"
-        apart = low > figure + found["margin"] or high < figure - found["margin"]
+        apart = low > figure + margin or high < figure - margin
         return "deviates" if apart else "inconclusive"
     if not low <= figure <= high:
         return "deviates"

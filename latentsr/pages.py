@@ -152,6 +152,8 @@ def claims_sections(path: Path) -> str:
         text += f"({front.anchor(str(name))})=\n\n## {name}\n\n**{escaped(part.claim)}**\n\n"
         text += f"{escaped(part.note)}\n\n" if part.note else ""
         text += _claim(rows)
+        if rows["because"].notna().any():
+            text += f"*{escaped(part.behind)}* Figures a row: {{doc}}`notebooks/10_claims`.\n\n"
     return text
 
 

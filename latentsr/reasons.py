@@ -43,7 +43,7 @@ def _over(found: Found) -> str:
 def _difference(part: Part, word: str, found: Found) -> str:
     interval = f"[{found['below']:+.3g}, {found['above']:+.3g}]"
     text = f"{_levels(found)}{found['value']:+.3g} "
-    text += f"of a mean difference of {interval}" if part.sign_by else interval
+    text += f"with a mean difference in {interval}" if part.sign_by else interval
     text += _over(found)
     if word == "inconclusive" and not isnan(found["detectable_db"]):
         text += f", who would show a difference of {found['detectable_db']:.2g} dB in 80% of cases"
@@ -57,7 +57,7 @@ def _equivalence(part: Part, word: str, found: Found) -> str:
     least, most = sorted(abs(found[end]) / found["margin"] for end in ("below", "above"))
     if word == "opposite":
         return f"{text}, at least {least:.2g} times the margin of ±{found['margin']:g}"
-    return f"{text}, up to {most:.2g} times the margin of ±{found['margin']:g}"
+    return f"{text}, its far end {most:.2g} times the margin of ±{found['margin']:g}"
 
 
 def _significance(part: Part, word: str, found: Found) -> str:
@@ -72,7 +72,9 @@ def _significance(part: Part, word: str, found: Found) -> str:
 
 
 def _independence(part: Part, word: str, found: Found) -> str:
-    text = f"rho = {found['value']:+.2g} over {found['n_vaes']:.0f} autoencoders, p = {found['p']:.2g}"
+    text = (
+        f"rho = {found['value']:+.2g} over {found['n_vaes']:.0f} autoencoders, p = {found['p']:.2g}"
+    )
     if word == "not attainable":
         needed = next(n for n in range(2, 20) if 2 / factorial(n) < part.threshold)
         text += f", {found['smallest_p']:.2g} at best; it takes {needed} autoencoders"
@@ -103,7 +105,8 @@ def reasons(table: pd.DataFrame, behind: Mapping[str, str]) -> Iterator[str]:
         yield f"{claim}: {behind[str(claim)]}"
         for (part, word), some in rows.groupby(["part", "verdict"], sort=False):
             places = []
-            for row in some.to_dict("records"):
-                where = [one for one in (row["dataset"], row["lr_condition"]) if one != "all"]
-                places.append(f"{', '.join(where) or 'all sets'}: {row['because']}")
+            for (name, text), alike in some.groupby(["dataset", "because"], sort=False):
+                kinds = [kind for kind in alike["lr_condition"] if kind != "all"]
+                where = [*([] if name == "all" else [str(name)]), *kinds]
+                places.append(f"{', '.join(where) or 'all sets'}: {text}")
             yield f"  {part}: {word}, because " + "; ".join(places)

@@ -193,31 +193,18 @@ def pairing(
             rows = table[(table["dataset"] == name) & (table["arm"] == arm)]
             for (owner, how), part in rows.groupby(["floor_of", "pairing"]):
                 place = 0.15 * (owners.index(owner) - (len(owners) - 1) / 2) + (how == "position")
-                bars, tone = figures.error_bars(part, "h"), tones[str(owner)]
+                bars, tone = figures.error_bars(part, "difference"), tones[str(owner)]
                 axis.errorbar(
-                    place, part["h"], bars, fmt="o", color=tone, capsize=2, label=f"floor: {owner}"
+                    place,
+                    part["difference"],
+                    bars,
+                    fmt="o",
+                    color=tone,
+                    capsize=2,
+                    label=f"floor: {owner}",
                 )
             axis.set_xticks((0, 1), ("paired by id", f"by position ({moved[name]:.0%} move)"))
             axis.set_xlim(-0.5, 1.5)
             axis.set_title(titles[name])
-    figures.legend_below(figure, axes[0, 0])
-    return figure
-
-
-def growth(table: pd.DataFrame, margin: float, titles: Mapping[str, str]) -> Figure:
-    """Draw h and the gap in the coarsest band along the share of mis-paired images."""
-    figure, axes = figures.panels(titles, 5, 2, sharex=True, sharey="row")
-    for column, name in zip(axes.T, titles, strict=True):
-        rows = table[table["dataset"] == name]
-        for (arm, part), dash in zip(rows.groupby("arm", sort=False), ("-", ":"), strict=False):
-            for axis, measure in zip(column, ("h", "gap_ll3_db"), strict=True):
-                style = {"marker": "o", "ls": dash, "color": "black", "label": str(arm)}
-                axis.plot(part["share_moved"], part[measure], **style)
-        column[0].axhspan(-margin, margin, color="#009E73", alpha=0.3, lw=0)
-        column[1].axhline(0, color="#777777", lw=0.8)
-        column[0].set_title(titles[name])
-        column[1].set_xlabel("share of images with another's name")
-    axes[0, 0].set_ylabel("Cohen's h, added signal")
-    axes[1, 0].set_ylabel("gap in LL3, dB")
     figures.legend_below(figure, axes[0, 0])
     return figure
