@@ -169,11 +169,12 @@ def rows(metrics: Record, half_width: float) -> Iterator[dict[str, Any]]:
                         f"claim {part.id}, {part.part}, {name}, {kind}: {part.source} holds no "
                         f"figure ({type(error).__name__}); run the chapter again"
                     ) from None
-                seen = {key: value for key, value in (found or {}).items() if key in COLUMNS}
+                known = (found or {}).items()
+                seen: dict[str, Any] = {key: value for key, value in known if key in COLUMNS}
                 word = verdict(part, found, name, metrics, half_width)
                 if found:
-                    seen |= {"measured": found["value"]}
-                    seen |= {"because": reasons.because(part, word, found)}
+                    told = reasons.because(part, word, found)
+                    seen = {**seen, "measured": found["value"], "because": told}
                 yield (
                     head
                     | place

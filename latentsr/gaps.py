@@ -11,6 +11,7 @@ import pandas as pd
 from latentsr import scores, stats
 from latentsr.paired_intervals import paired_interval, pooled_d
 
+Pair = tuple[str, str]  # the main autoencoders, first and second
 PROTOCOLS = ("released", "lr_pixels")  # the paper's, and controlled throughout
 CHANGE = "released - lr_pixels"
 
@@ -39,7 +40,7 @@ def tested(pair: pd.DataFrame, *, margin_db: float, seed: int, confidence: float
 
 
 def by_arm(
-    scored: pd.DataFrame, arms: Sequence[str], main: Sequence[str], measures: Sequence[str],
+    scored: pd.DataFrame, arms: Sequence[str], main: Pair, measures: Sequence[str],
     **how: Any,
 ) -> pd.DataFrame:  # fmt: skip
     """Test the gap of the main autoencoders by measure, set and arm; ``how`` as for `tested`."""
@@ -47,12 +48,12 @@ def by_arm(
     places = [(m, n, k) for m in measures for n in dict.fromkeys(scored["dataset"]) for k in arms]
     for measure, name, arm in places:
         cell = scored[(scored["dataset"] == name) & (scored["arm"] == arm)]
-        found = tested(scores.paired(cell, "vae", *main, measure), **how)
+        found = tested(scores.paired(cell, "vae", main[0], main[1], measure), **how)
         rows.append({"measure": measure, "dataset": name, "arm": arm, **found})
     return pd.DataFrame(rows)
 
 
-def of_protocols(scored: pd.DataFrame, main: Sequence[str], **how: Any) -> pd.DataFrame:
+def of_protocols(scored: pd.DataFrame, main: Pair, **how: Any) -> pd.DataFrame:
     """Test the gap under ``released`` minus the gap under ``lr_pixels``, subject by subject.
 
     A row a set; ``first`` is the gap under ``lr_pixels``, ``second`` that under ``released``.
@@ -64,7 +65,7 @@ def of_protocols(scored: pd.DataFrame, main: Sequence[str], **how: Any) -> pd.Da
             continue
         gaps = {}
         for arm in PROTOCOLS:
-            pair = scores.paired(cells[cells["arm"] == arm], "vae", *main, "psnr_db")
+            pair = scores.paired(cells[cells["arm"] == arm], "vae", main[0], main[1], "psnr_db")
             gaps[arm] = pair.assign(gap=pair["b"] - pair["a"])
         both = gaps["lr_pixels"].assign(a=gaps["lr_pixels"]["gap"], b=gaps["released"]["gap"])
         keys = {"measure": "psnr_db", "dataset": name, "arm": CHANGE}
@@ -73,7 +74,7 @@ def of_protocols(scored: pd.DataFrame, main: Sequence[str], **how: Any) -> pd.Da
 
 
 def over_bicubic(
-    scored: pd.DataFrame, baselines: pd.DataFrame, arms: Sequence[str], main: Sequence[str],
+    scored: pd.DataFrame, baselines: pd.DataFrame, arms: Sequence[str], main: Pair,
     **how: Any,
 ) -> pd.DataFrame:  # fmt: skip
     """Test each main arm against bicubic interpolation: PSNR of the arm minus bicubic's."""
@@ -109,7 +110,7 @@ def in_families(gaps: pd.DataFrame, others: pd.DataFrame) -> tuple[pd.DataFrame,
 
 
 def over_steps(
-    steps: pd.DataFrame, main: Sequence[str], counts_from: int, margin_db: float, seed: int,
+    steps: pd.DataFrame, main: Pair, counts_from: int, margin_db: float, seed: int,
     confidence: float,
 ) -> pd.DataFrame:  # fmt: skip
     """Measure how the gap changes from the longest walk to each shorter one, paired by image.
@@ -118,7 +119,10 @@ def over_steps(
     n_subjects, n_images; ``verdict`` is "within" the margin where the whole interval is, "beyond"
     where it lies outside, else "inconclusive"; ``counts`` says whether T reaches ``counts_from``.
     """
-    pairs = {T: scores.paired(rows, "vae", *main, "psnr_db") for T, rows in steps.groupby("T")}
+    walks = {T: steps[steps["T"] == T] for T in sorted({int(T) for T in steps["T"]})}
+    pairs = {
+        T: scores.paired(rows, "vae", main[0], main[1], "psnr_db") for T, rows in walks.items()
+    }
     longest, rows = pairs.pop(max(pairs)), []
     for T, pair in pairs.items():
         d = (pair["b"] - pair["a"]) - (longest["b"] - longest["a"]).loc[pair.index]
@@ -127,7 +131,13 @@ def over_steps(
         within = max(abs(low), abs(high)) < margin_db
         verdict = "within" if within else "inconclusive"
         verdict = "beyond" if low > margin_db or high < -margin_db else verdict
-        row = {"T": T, "mean": means.mean(), "low": low, "high": high, "n_subjects": len(means)}
+        row: dict[str, Any] = {
+            "T": T,
+            "mean": means.mean(),
+            "low": low,
+            "high": high,
+            "n_subjects": len(means),
+        }
         row |= {"n_images": len(pair), "verdict": verdict if low == low else stats.DESCRIPTIVE}
         rows.append({**row, "counts": T >= counts_from})
     return pd.DataFrame(rows)
@@ -137,6 +147,6 @@ def farthest(changes: pd.DataFrame, margin_db: float) -> Mapping[str, Any] | Non
     """Return the row of `over_steps` that lies farthest out, with the margin; None of none."""
     if changes.empty:
         return None
-    place = changes[["mean", "low", "high"]].abs().max(axis=1).idxmax()
-    row = changes.loc[place, ["T", "mean", "low", "high", "n_subjects", "n_images"]].to_dict()
-    return {key: float(value) for key, value in row.items()} | {"margin": margin_db}
+    far = int(np.argmax(changes[["mean", "low", "high"]].abs().max(axis=1)))
+    keys = ("T", "mean", "low", "high", "n_subjects", "n_images")
+    return {key: float(changes[key].iloc[far]) for key in keys} | {"margin": margin_db}

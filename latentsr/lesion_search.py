@@ -238,8 +238,9 @@ def known_anatomy(
                 rows.append({**whole, "detectability": level, "found": hit, "found_without": twin,
                              "n_subjects": free, "n_images": free, "n_lesions": n_lesions})  # fmt: skip
                 line = free_response(none, chosen[1], chosen[0], _steps(none))
-                keys = {"arm": key[0], "vae": key[1], "sd_px": sd_px, "detectability": level}
-                curves.append(pd.DataFrame(line, columns=["false", "found"]).assign(**keys))
+                curve = pd.DataFrame(line, columns=["false", "found"])
+                curve = curve.assign(arm=key[0], vae=key[1], sd_px=sd_px, detectability=level)
+                curves.append(curve)
     return pd.DataFrame(rows), pd.concat(curves, ignore_index=True)
 
 

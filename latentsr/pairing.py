@@ -35,7 +35,7 @@ def by_subject(
 
     found = hallucination.rates(sr, hr[rows], floor)[list(RATES)].rename(columns=RATES)
     bands = wavelets.compared(torch.from_numpy(sr), torch.from_numpy(hr[rows]))
-    return found.assign(ll3=bands["LL3"]["psnr_db"]).groupby(subjects[rows]).mean()
+    return found.assign(ll3=np.asarray(bands["LL3"]["psnr_db"])).groupby(subjects[rows]).mean()
 
 
 def compared(
