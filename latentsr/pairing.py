@@ -21,21 +21,24 @@ LABELS = {"added": "share of pixels added", "lost": "share of pixels lost", "ll3
 
 
 def by_subject(
-    sr: Images, hr: Images, subjects: NDArray[np.str_], floor: float, rows: NDArray[np.int_]
-) -> pd.DataFrame:
+    sr: Images, hr: Images, subjects: NDArray[np.str_], floor: float, rows: NDArray[np.int_],
+    measures: Sequence[str] = tuple(LABELS),
+) -> pd.DataFrame:  # fmt: skip
     """Measure SR against the HR image that each meets, averaged by that image's subject.
 
-    ``rows`` says which image each meets. Columns added and lost, shares of the pixels beyond
-    ``floor`` (`hallucination.rates`), and ll3, PSNR in dB of the coarsest band of a 3-level Haar
-    transform against the band's own peak (`wavelets.compared`).
+    ``rows`` says which image each meets. Columns, of ``measures``: added and lost, shares of the
+    pixels beyond ``floor`` (`hallucination.rates`), and ll3, PSNR in dB of the coarsest band of a
+    3-level Haar transform against the band's own peak (`wavelets.compared`).
     """
     import torch
 
     from latentsr import wavelets
 
-    found = hallucination.rates(sr, hr[rows], floor)[list(RATES)].rename(columns=RATES)
-    bands = wavelets.compared(torch.from_numpy(sr), torch.from_numpy(hr[rows]))
-    return found.assign(ll3=np.asarray(bands["LL3"]["psnr_db"])).groupby(subjects[rows]).mean()
+    found = hallucination.rates(sr, hr[rows], floor).rename(columns=RATES)
+    if "ll3" in measures:
+        bands = wavelets.compared(torch.from_numpy(sr), torch.from_numpy(hr[rows]))
+        found["ll3"] = np.asarray(bands["LL3"]["psnr_db"])
+    return found[list(measures)].groupby(subjects[rows]).mean()
 
 
 def compared(
