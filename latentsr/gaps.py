@@ -16,7 +16,9 @@ PROTOCOLS = ("released", "lr_pixels")  # the paper's, and controlled throughout
 CHANGE = "released - lr_pixels"
 
 
-def tested(pair: pd.DataFrame, *, margin_db: float, seed: int, confidence: float) -> dict[str, Any]:
+def summarised(
+    pair: pd.DataFrame, *, margin_db: float, seed: int, confidence: float
+) -> dict[str, Any]:
     """Summarise b minus a of ``pair``, the images of `scores.paired`, over subjects.
 
     To `stats.PairedSummary` come ``first`` and ``second``, the means of a and b; d_low, d_high and
@@ -43,12 +45,12 @@ def by_arm(
     scored: pd.DataFrame, arms: Sequence[str], main: Pair, measures: Sequence[str],
     **how: Any,
 ) -> pd.DataFrame:  # fmt: skip
-    """Test the gap of the main autoencoders by measure, set and arm; ``how`` as for `tested`."""
+    """Test the gap of the main autoencoders by measure, set and arm; ``how`` as for `summarised`."""
     rows = []
     places = [(m, n, k) for m in measures for n in dict.fromkeys(scored["dataset"]) for k in arms]
     for measure, name, arm in places:
         cell = scored[(scored["dataset"] == name) & (scored["arm"] == arm)]
-        found = tested(scores.paired(cell, "vae", main[0], main[1], measure), **how)
+        found = summarised(scores.paired(cell, "vae", main[0], main[1], measure), **how)
         rows.append({"measure": measure, "dataset": name, "arm": arm, **found})
     return pd.DataFrame(rows)
 
@@ -69,7 +71,7 @@ def of_protocols(scored: pd.DataFrame, main: Pair, **how: Any) -> pd.DataFrame:
             gaps[arm] = pair.assign(gap=pair["b"] - pair["a"])
         both = gaps["lr_pixels"].assign(a=gaps["lr_pixels"]["gap"], b=gaps["released"]["gap"])
         keys = {"measure": "psnr_db", "dataset": name, "arm": CHANGE}
-        rows.append({**keys, **tested(both, **how)})
+        rows.append({**keys, **summarised(both, **how)})
     return pd.DataFrame(rows)
 
 
@@ -86,7 +88,7 @@ def over_bicubic(
             both = pd.concat([cell, plain[plain["dataset"] == name]])
             pair = scores.paired(both, "vae", "bicubic", vae, "psnr_db")
             keys = {"dataset": name, "arm": arm, "vae": vae}
-            rows.append({**keys, **tested(pair, **how)})
+            rows.append({**keys, **summarised(pair, **how)})
     return pd.DataFrame(rows)
 
 
