@@ -240,7 +240,7 @@ def known_anatomy(
                 line = free_response(none, chosen[1], chosen[0], _steps(none))
                 curve = pd.DataFrame(line, columns=["false", "found"])
                 curve = curve.assign(arm=key[0], vae=key[1], sd_px=sd_px, detectability=level)
-                curves.append(curve)
+                curves.append(curve.assign(n_subjects=free, n_images=free))
     return pd.DataFrame(rows), pd.concat(curves, ignore_index=True)
 
 
@@ -284,5 +284,6 @@ def blind(
             rows.append({"sd_px": sd_px, "filter": name, "limit": limit, "top": top,
                          "contrast": np.mean([s.contrast for _, s in few]), "found": np.mean(hits),
                          "needed": np.median(needed), "n_lesions": len(few),
-                         "n_images": len(test)})  # fmt: skip
+                         "n_subjects": len({s.image for _, s in few}), "n_images": len(few),
+                         "n_test_images": len(test)})  # fmt: skip
     return pd.DataFrame(rows)
