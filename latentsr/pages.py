@@ -153,7 +153,7 @@ def claims_sections(path: Path) -> str:
         text += f"{escaped(part.note)}\n\n" if part.note else ""
         text += _claim(rows)
         if rows["because"].notna().any():
-            text += f"*{escaped(part.behind)}* Figures a row: {{doc}}`notebooks/10_claims`.\n\n"
+            text += f"*{escaped(part.behind)}* Row by row: {{doc}}`notebooks/10_claims`.\n\n"
     return text
 
 

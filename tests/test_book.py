@@ -342,7 +342,7 @@ def test_the_ledger_shows_the_lr_conditions_side_by_side(tmp_path):
     ledger.to_csv(path, index=False)
     text = pages.claims_sections(path)
     assert "*An arm is scored by what its own autoencoder keeps." in text  # of C1, once
-    assert text.count("Figures a row: {doc}`notebooks/10_claims`") == 1
+    assert text.count("Row by row: {doc}`notebooks/10_claims`") == 1
     assert (
         "(claim-c1)=\n\n## C1\n\n**Swapping only the autoencoder, SD-VAE for MedVAE, raises PSNR.**"
         in text
