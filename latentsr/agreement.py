@@ -63,6 +63,29 @@ def limits(differences: ArrayLike, confidence: float = 0.95) -> Limits:
     return Limits(n, *ends)
 
 
+def proportional_bias(
+    a: ArrayLike, b: ArrayLike, confidence: float = 0.95
+) -> tuple[float, float, float]:
+    r"""Return slope, low and high of the difference a - b on the mean (a + b) / 2, ``(n,)`` each.
+
+    .. math:: a_i - b_i = \alpha + \beta (a_i + b_i) / 2 + \varepsilon_i
+
+    by least squares, with Student's t of n - 2. Where the interval excludes 0 the bias hangs on
+    the magnitude, and one bias with one pair of limits does not describe it (Bland and Altman
+    1999, section 3). nan below six subjects.
+
+    >>> slope, low, high = proportional_bias([1.1, 2.2, 3.3, 4.4, 5.5, 6.6], [1.0, 2, 3, 4, 5, 6])
+    >>> round(slope, 4)  # SR is 1.1 times HR: 0.1 / 1.05
+    0.0952
+    """
+    x, y = measured(a), measured(b)
+    if len(x) < MIN_SUBJECTS:
+        return nan, nan, nan
+    found = scipy.stats.linregress((x + y) / 2, x - y)
+    half = scipy.stats.t.ppf((1 + confidence) / 2, len(x) - 2) * found.stderr
+    return float(found.slope), float(found.slope - half), float(found.slope + half)
+
+
 def mean_intensity(
     sr: ArrayLike, hr: ArrayLike, subjects: NDArray[np.str_], rows: NDArray[np.int_] | None = None
 ) -> pd.DataFrame:

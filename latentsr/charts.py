@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from latentsr import figures
@@ -208,20 +209,20 @@ def gap_forest(
 ) -> Figure:
     """Draw the gap against two references (columns) by set and arm (rows), with intervals.
 
-    ``table`` has columns measure, dataset, lr_condition, mean_difference, low and high; hollow
+    ``table`` has columns measure, dataset, arm, mean_difference, low and high; hollow
     marks have no interval.
     """
     import matplotlib.pyplot as plt
 
     rows = table[table["measure"] == measures[0]]
-    places = [(name, k) for name in titles for k in rows[rows["dataset"] == name]["lr_condition"]]
+    places = [(name, k) for name in titles for k in rows[rows["dataset"] == name]["arm"]]
     size = (figures.PAGE_INCH, 0.6 + 0.32 * len(places))
     figure, axes = plt.subplots(1, 2, figsize=size, sharey=True)
     words = ("against the true HR image", "against the own decode")
     for axis, measure, word in zip(axes, measures, words, strict=True):
         axis.axvspan(-margin, margin, **figures.BAND)
         for row in table[table["measure"] == measure].to_dict("records"):
-            y = -places.index((row["dataset"], row["lr_condition"]))
+            y = -places.index((row["dataset"], row["arm"]))
             axis.plot([row["low"], row["high"]], [y, y], color=tone, lw=2)
             face = tone if row["low"] == row["low"] else "white"
             axis.plot(row["mean_difference"], y, "o", color=tone, mfc=face)
@@ -236,7 +237,7 @@ def paired_violins(
     scored: pd.DataFrame, main_vaes: Sequence[str], kinds: Sequence[str], titles: Mapping[str, str]
 ) -> Figure:
     """Draw PSNR of every subject under both main arms, joined, for each kind of arm."""
-    keys = ["dataset", "lr_condition", "vae", "subject_id"]
+    keys = ["dataset", "arm", "vae", "subject_id"]
     means = scored.groupby(keys, sort=False)["psnr_db"].mean()
     figure, axes = figures.panels(titles, 3.8)
     for axis, name in zip(axes[0], titles, strict=True):
@@ -266,7 +267,8 @@ def agreement(
     """Draw SR minus HR mean intensity against their mean, a point a subject; rows are arms.
 
     ``means`` has columns dataset, arm, vae, sr and hr; ``found`` is indexed by the first three
-    and has the columns of `agreement.Limits`.
+    and has the columns of `agreement.Limits` and slope, slope_low, slope_high: a sloping line is
+    drawn where their interval excludes 0.
     """
     arms = list(dict.fromkeys(arms))
     figure, axes = figures.panels(titles, 0.8 + 2.6 * len(arms), len(arms), sharey="col")
@@ -281,6 +283,10 @@ def agreement(
                 axis.plot(x, part["sr"] - part["hr"], "o", ms=3, color=tone, label=vae)
                 for key, dash in (("bias", "-"), ("lower", ":"), ("upper", ":")):
                     axis.axhline(level[key], color=tone, ls=dash, lw=1)
+                if level["slope_low"] > 0 or level["slope_high"] < 0:
+                    ends = np.array([x.min(), x.max()])
+                    line_through = level["bias"] + level["slope"] * (ends - x.mean())
+                    axis.plot(ends, line_through, color=tone, lw=2.5)
             axis.set_title(titles[name])
     for axis in axes[-1]:
         axis.set_xlabel("mean intensity")

@@ -12,12 +12,18 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from latentsr import reasons
 from latentsr.stats import MIN_SUBJECTS
 
 PAPER_SETS, PAPER_VAES = ("knee", "brain", "chest"), ["sd-vae-ft-ema", "medvae-4-3"]
 CHAPTERS = ("04", "05", "06", "07", "08", "09")
-COLUMNS = "claim part dataset lr_condition paper measured low high n_subjects verdict".split()
-MORE = "p smallest_p within_slope left_out_rmse no_difference_rmse n_subjects".split()
+COLUMNS = (
+    "claim part dataset lr_condition paper measured low high n_subjects margin verdict because"
+).split()
+MORE = (
+    "p smallest_p within_slope left_out_rmse no_difference_rmse n_subjects first second "
+    "detectable_db n_points n_groups n_vaes T margin"
+).split()
 DESCRIPTIVE = "inconclusive (descriptive only)"
 Record = Mapping[str, Any]
 
@@ -31,12 +37,14 @@ class Part:
     part: str
     rule: str
     note: str = ""
+    behind: str = ""
     source: str = ""
     why: str = ""
     absent: str = "not in this run"
     exact: bool = True
     tolerance: float = nan
     threshold: float = nan
+    min_points: int = 8
     paper: Mapping[str, float] = field(default_factory=dict)
     fields: Sequence[str] = ("mean", "low", "high")
     sign_by: Sequence[str] = ()
@@ -52,7 +60,8 @@ def measured(part: Part, metrics: Record, **place: str) -> dict[str, float] | No
     """Look up a part's record in the metrics of all chapters; None where it was not measured.
 
     Returns value, low and high; below and above, the interval that decides the direction; p,
-    and the rest of `MORE`; nan for what the record does not hold.
+    and the rest of `MORE`; nan for what the record does not hold. The margin of an equivalence is
+    the part's tolerance, or the record's own.
 
     >>> part = Part("C", "", "", "difference", source="05/gap/{dataset}")
     >>> record = {"mean": 1, "low": 0.5, "high": 1.5}
@@ -67,7 +76,12 @@ def measured(part: Part, metrics: Record, **place: str) -> dict[str, float] | No
     names = ("value", "low", "high", "below", "above", *MORE)
     keys = (*part.fields, *(part.sign_by or part.fields[1:]), *MORE)
     values = {name: found.get(key) for name, key in zip(names, keys, strict=True)}
-    return {name: nan if value is None else float(value) for name, value in values.items()}
+    given = {name: nan if value is None else float(value) for name, value in values.items()}
+    if not isnan(part.tolerance):
+        given["margin"] = part.tolerance
+    if part.rule == "equivalence" and isnan(given["margin"]):
+        raise ValueError("no margin")
+    return given
 
 
 def direction(part: Part, figure: float, found: Record) -> str:
@@ -86,13 +100,15 @@ def direction(part: Part, figure: float, found: Record) -> str:
     if isnan(low):
         return DESCRIPTIVE
     if part.rule == "equivalence":
-        inside = -part.tolerance < low and high < part.tolerance
-        outside = low > part.tolerance or high < -part.tolerance
+        margin = found.get("margin", part.tolerance)
+        inside = -margin < low and high < margin
+        outside = low > margin or high < -margin
     else:
         inside, outside = (low > 0, high < 0) if figure > 0 else (high < 0, low > 0)
     if part.rule == "association":  # harder sets alone can make a correlation over sets
         foretells = found["left_out_rmse"] < found["no_difference_rmse"]
         inside = inside and foretells and found["within_slope"] * figure > 0
+        inside = inside and found["n_points"] >= part.min_points
     return "same direction" if inside else "opposite" if outside else "inconclusive"
 
 
@@ -106,9 +122,10 @@ def reproduction(part: Part, figure: float, found: Record, half_width: float) ->
     if isnan(low):
         return "inconclusive (no interval)"
     if part.rule == "equivalence":
-        if max(abs(low - figure), abs(high - figure)) < part.tolerance:
+        margin = found.get("margin", part.tolerance)
+        if max(abs(low - figure), abs(high - figure)) < margin:
             return "reproduced"
-        apart = low > figure + part.tolerance or high < figure - part.tolerance
+        apart = low > figure + margin or high < figure - margin
         return "deviates" if apart else "inconclusive"
     if not low <= figure <= high:
         return "deviates"
@@ -152,9 +169,12 @@ def rows(metrics: Record, half_width: float) -> Iterator[dict[str, Any]]:
                         f"claim {part.id}, {part.part}, {name}, {kind}: {part.source} holds no "
                         f"figure ({type(error).__name__}); run the chapter again"
                     ) from None
-                seen = {key: value for key, value in (found or {}).items() if key in COLUMNS}
-                seen |= {"measured": found["value"]} if found else {}
+                known = (found or {}).items()
+                seen: dict[str, Any] = {key: value for key, value in known if key in COLUMNS}
                 word = verdict(part, found, name, metrics, half_width)
+                if found:
+                    told = reasons.because(part, word, found)
+                    seen = {**seen, "measured": found["value"], "because": told}
                 yield (
                     head
                     | place
@@ -180,41 +200,12 @@ def table(results: Path, reproduced_half_width: float) -> pd.DataFrame:
     return pd.DataFrame(rows(metrics, reproduced_half_width), columns=COLUMNS)
 
 
-REASONS = {
-    ("opposite", "difference"): "the interval lies on the other side of zero",
-    ("opposite", "equivalence"): "the whole interval lies outside +-{tolerance:g}",
-    ("opposite", "association"): "the interval of r lies on the other side of zero",
-    ("opposite", "significance"): "p is small, but the difference goes the other way",
-    ("opposite", "independence"): "p of the rank correlation is below {threshold:g}: refuted",
-    ("inconclusive", "difference"): "the interval holds zero",
-    ("inconclusive", "equivalence"): "the interval crosses an end of +-{tolerance:g}",
-    (
-        "inconclusive",
-        "association",
-    ): "the interval of r holds zero, or the slope within sets or the "
-    "set left out speaks against it",
-    ("inconclusive", "significance"): "p is not below {threshold:.2g}",
-    ("inconclusive", "independence"): "p is not below {threshold:g}: not refuted, and no proof",
-    ("not attainable", "significance"): "so few subjects cannot give a p below {threshold:.2g}",
-    ("not attainable", "independence"): "so few autoencoders cannot give a p below {threshold:g}",
-}
-
-
-def reasons(ledger_table: pd.DataFrame) -> Iterator[str]:
-    """Say why, a line a part and verdict, for all that is opposite, inconclusive or not attainable.
+def told(ledger_table: pd.DataFrame) -> Iterator[str]:
+    """Say why, for all that is opposite, inconclusive or not attainable, and of associations.
 
     Below six subjects the verdict says itself why it is inconclusive.
     """
-    parts = {(part.id, part.part): part for part in ledger()}
-    keys = ["claim", "part", "verdict"]
-    for place, rows in ledger_table.groupby(keys, sort=False):
-        claim, name, word = map(str, place)
-        part = parts[claim, name]
-        if reason := REASONS.get((word, part.rule)):
-            places = [", ".join(dict.fromkeys(pair)) for pair in
-                      zip(rows["dataset"], rows["lr_condition"], strict=True)]  # fmt: skip
-            said = reason.format(tolerance=part.tolerance, threshold=part.threshold)
-            yield f"{claim}, {name} ({'; '.join(places)}): {word}, because {said}"
+    return reasons.reasons(ledger_table, {part.id: part.behind for part in ledger()})
 
 
 def lines(ledger_table: pd.DataFrame) -> Iterator[str]:

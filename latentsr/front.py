@@ -153,7 +153,8 @@ def claims_in_short(path: Path) -> str:
         one = words[0] if words[0] == words[1] else both
         part, paper = said[str(name)], _figures(first["paper"])
         if part.rule == "equivalence" and not any(part.paper.values()):
-            paper = f"within ±{part.tolerance:g}"
+            margin = rows["margin"].max()
+            paper = f"within ±{margin:g}" if margin == margin else "within the margin"
         if name in WHOLE:
             words = [_verdicts(_whole(_parts(rows, protocol))) for protocol in PROTOCOLS]
             both = "; ".join(f"{p}: {word}" for p, word in zip(PROTOCOLS, words, strict=True))

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-import scipy.stats
 from numpy.typing import ArrayLike, NDArray
 
 from latentsr.metrics import as_pair
-from latentsr.stats import DESCRIPTIVE, MIN_BOOTSTRAP, MIN_SUBJECTS, measured
+from latentsr.paired_intervals import paired_interval
+from latentsr.stats import DESCRIPTIVE, MIN_SUBJECTS, measured
 
 Name = TypeVar("Name")
 
@@ -86,34 +86,17 @@ def compare_rates(
     h, n = float(cohen_h(x, y)), len(x)
     found: dict[str, Any] = {"mean": h, "low": nan, "high": nan, "n_subjects": n}
     found |= {"tost_low": nan, "tost_high": nan}
-    found |= {"interval_method": DESCRIPTIVE, "alike": DESCRIPTIVE}
+    found |= {"interval_method": DESCRIPTIVE, "alike": DESCRIPTIVE, "margin": margin}
+    found |= {"first": float(x.mean()), "second": float(y.mean())}
     if n >= MIN_SUBJECTS:
-        low, high, found["interval_method"] = _interval(x, y, confidence, seed)
-        ends = _interval(x, y, 2 * confidence - 1, seed)[:2]
+        low, high, found["interval_method"] = paired_interval(cohen_h, x, y, seed, confidence)
+        ends = paired_interval(cohen_h, x, y, seed, 2 * confidence - 1)[:2]
         inside, outside = max(map(abs, ends)) < margin, min(ends) > margin or max(ends) < -margin
         found["alike"] = "equivalent" if inside else "beyond" if outside else "inconclusive"
         found |= {"low": low, "high": high, "tost_low": ends[0], "tost_high": ends[1]}
     share = float(x.mean())
     found["margin_share"] = sin(asin(sqrt(share)) + margin / 2) ** 2 - share
     return found
-
-
-def _interval(
-    x: NDArray[np.float64], y: NDArray[np.float64], confidence: float, seed: int
-) -> tuple[float, float, str]:
-    n = len(x)
-    if np.ptp(x) == np.ptp(y) == 0:
-        return float(cohen_h(x, y)), float(cohen_h(x, y)), "no spread"
-    if n < MIN_BOOTSTRAP:
-        rest = [np.delete(np.arange(n), k) for k in range(n)]
-        pseudo = [n * cohen_h(x, y) - (n - 1) * cohen_h(x[k], y[k]) for k in rest]
-        half = scipy.stats.t.ppf((1 + confidence) / 2, n - 1) * scipy.stats.sem(pseudo)
-        return float(np.mean(pseudo) - half), float(np.mean(pseudo) + half), "jackknife t"
-    ends = scipy.stats.bootstrap(
-        (x, y), cohen_h, paired=True, vectorized=True, method="BCa", confidence_level=confidence,
-        rng=np.random.default_rng(seed),
-    ).confidence_interval  # fmt: skip
-    return float(ends.low), float(ends.high), "BCa"
 
 
 def rate_map(image: ArrayLike, reference: ArrayLike, floor: float) -> NDArray[np.float64]:

@@ -157,28 +157,9 @@ def transfer_table(
             means = part.groupby("image")["transfer"].mean()
             low, high, _ = stats.mean_interval(means, seed, confidence)
             row = {"arm": arm, "vae": vae, "sd_px": sd_px, "low": low, "high": high}
-            rows.append({**row, "transfer": means.mean(), "n_subjects": len(means)})
+            counts = {"n_subjects": len(means), "n_images": len(part)}  # one a lesion
+            rows.append({**row, "transfer": means.mean(), **counts})
     return pd.DataFrame(rows)
-
-
-def search_table(
-    images: Trial, spots: list[Lesion], free: int, true: Images, false_share: float
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Search every arm's images for the most detectable lesions of each size (see `searched`).
-
-    ``true`` are lesion-free HR images; ``false_share`` of them get a mark at the threshold. Returns
-    the figures, a row an arm, autoencoder and size, and the free-response curves.
-    """
-    rows, curves, top = [], [], max((spot.detectability for spot in spots), default=0.0)
-    for sd_px in sorted({spot.sd_px for spot in spots}):
-        limit = lesions.threshold(true, sd_px, false_share)
-        size = [k for k, s in enumerate(spots) if (s.sd_px, s.detectability) == (sd_px, top)]
-        chosen, places = [spots[k] for k in size], [free + k for k in size]
-        for (arm, vae), stack in images.items():
-            row, curve = searched(stack[:free], stack[places], chosen, limit)
-            rows.append({"arm": arm, "vae": vae, "sd_px": sd_px, **row})
-            curves.append(curve.assign(arm=arm, vae=vae, sd_px=sd_px))
-    return pd.DataFrame(rows), pd.concat(curves)
 
 
 def retrained(
@@ -197,22 +178,3 @@ def retrained(
         done = trained(seen, spec, base)
         images[key] = super_resolved(trial, spec, done.net, base)
     return images, spots, free
-
-
-def searched(
-    free: Images, with_them: Images, spots: list[Lesion], limit: float, count: int = 30
-) -> tuple[dict[str, float], pd.DataFrame]:
-    """Search whole images for lesions of one size; one row of figures, and the free-response curve.
-
-    ``free`` are images without, ``with_them`` one a lesion of ``spots``. The row holds the share
-    of lesion-free images with a mark above ``limit`` and the share of lesions found; the curve
-    lowers the threshold from twice the limit to a three-hundredth.
-    """
-    none, one = (lesions.marks(stack, spots[0].sd_px) for stack in (free, with_them))
-    ((_, found),) = lesions.free_response(none, one, spots, [limit])
-    marked = float(np.mean([len(found) > 0 and found[0, 0] > limit for found in none]))
-    thresholds = list(np.geomspace(limit * 2, limit / 300, count))
-    curve = pd.DataFrame(
-        lesions.free_response(none, one, spots, thresholds), columns=["false", "found"]
-    )
-    return {"marked": marked, "found": found, "n_free": len(free), "n_lesions": len(spots)}, curve

@@ -183,6 +183,8 @@ def claims_sections(path: Path) -> str:
         text += f"{_measured_in(str(name))}\n\n"
         text += f"{escaped(part.note)}\n\n" if part.note else ""
         text += _claim(rows)
+        if rows["because"].notna().any():
+            text += f"*{escaped(part.behind)}* Row by row: {{doc}}`notebooks/10_claims`.\n\n"
     return text
 
 

@@ -146,6 +146,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
         "images_a_set": COUNT,
         "sizes_px": SIZES,
         "levels": SIZES,
+        "spread_level": RATE,
         "noise_sd": RATE,
         "false_share": SHARE,
         "samples": Key(int, "at least 2", lambda v: v >= 2),

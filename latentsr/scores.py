@@ -84,6 +84,24 @@ def read_tables(paths: Iterable[Path]) -> pd.DataFrame:
     return pd.concat([pd.read_csv(path, **how) for path in paths], ignore_index=True)
 
 
+def with_counts(frame: pd.DataFrame, sets: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Add n_subjects and n_images, the test subjects and images behind a row, where missing.
+
+    Those of the row's set, or of all sets where the table has no column ``dataset``.
+
+    >>> facts = {"x": {"n_test_subjects": 12, "n_test_images": 60}}
+    >>> with_counts(pd.DataFrame({"dataset": ["x"], "n_subjects": [9]}), facts).values.tolist()
+    [['x', 9, 60]]
+    """
+    for column, key in (("n_subjects", "n_test_subjects"), ("n_images", "n_test_images")):
+        if column not in frame:
+            each = {name: fact[key] for name, fact in sets.items()}
+            every = sum(each.values())
+            of = frame["dataset"].map(each) if "dataset" in frame else every
+            frame = frame.assign(**{column: of})
+    return frame
+
+
 def write_table(frame: pd.DataFrame, path: Path, sets: Mapping[str, Mapping[str, Any]]) -> None:
     """Write a table as csv.
 

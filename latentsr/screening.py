@@ -8,6 +8,7 @@ from itertools import permutations
 from math import atanh, nan, sqrt, tanh
 
 import numpy as np
+import pandas as pd
 import scipy.stats
 from numpy.typing import ArrayLike
 
@@ -153,3 +154,23 @@ def left_out_unit(
         plain[out] = y[out] - mean_y[out]
         misses[out] = plain[out] - slope * (x[out] - mean_x[out])
     return float(np.sqrt(np.mean(misses**2))), float(np.sqrt(np.mean(plain**2)))
+
+
+def ceiling_against_rate(
+    rates: pd.DataFrame, ceilings: pd.Series, vaes: Sequence[str]
+) -> pd.DataFrame:
+    """Rank-correlate ceiling and rate of added signal over autoencoders, by set, arm and floor.
+
+    ``rates`` has columns dataset, arm, floor_of, vae and hallucination_rate; ``ceilings`` is
+    indexed by dataset and vae. Columns n_vaes and `spearman`'s rho, p and smallest_p, empty below
+    three autoencoders or where the rates are all alike.
+    """
+    rows = []
+    for (name, arm, owner), part in rates.groupby(["dataset", "arm", "floor_of"], sort=False):
+        y = part.set_index("vae")["hallucination_rate"].loc[list(vaes)]
+        row = {"dataset": name, "arm": arm, "floor_of": owner, "n_vaes": len(vaes)}
+        found: Sequence[float | None] = (None, None, None)
+        if len(vaes) >= 3 and y.nunique() > 1:
+            found = spearman([ceilings[str(name), vae] for vae in vaes], y)
+        rows.append({**row, **dict(zip(("rho", "p", "smallest_p"), found, strict=True))})
+    return pd.DataFrame(rows)

@@ -128,18 +128,28 @@ def transfer(table: pd.DataFrame, titles: Mapping[str, str], last: str) -> Figur
 
 
 def free_response(table: pd.DataFrame, titles: Mapping[str, str], last: str) -> Figure:
-    """Draw lesions found against false marks an image; columns dataset, arm, vae, false, found."""
-    figure, axes = figures.panels(titles, 3.4, sharey=True)
-    for axis, name in zip(axes[0], titles, strict=True):
-        rows = table[table["dataset"] == name]
-        for (arm, vae), part in rows.groupby(["arm", "vae"], sort=False):
-            dash = ":" if arm == "released" else "-" if arm in (last, "ceiling") else "--"
-            tone = "black" if vae == "HR" else figures.colour(str(vae))
-            width = 1 if arm == "ceiling" else 2
-            label = f"{vae}, {arm}" if arm else str(vae)
-            axis.plot(part["false"], part["found"], ls=dash, lw=width, color=tone, label=label)
-        axis.set(title=titles[name], xlabel="false marks an image", xscale="log", ylim=(0, 1))
-    axes[0, 0].set_ylabel("lesions found")
+    """Draw lesions found against false marks an image, a row a d', a column a set.
+
+    ``table`` has columns dataset, arm, vae, detectability, false and found.
+    """
+    levels = sorted(set(table["detectability"]))
+    height = 0.8 + 2.6 * len(levels)
+    figure, axes = figures.panels(titles, height, len(levels), sharex=True, sharey=True)
+    for line, level in zip(axes, levels, strict=True):
+        line[0].set_ylabel(f"lesions of d' = {level:g} found")
+        for axis, name in zip(line, titles, strict=True):
+            rows = table[(table["dataset"] == name) & (table["detectability"] == level)]
+            for (arm, vae), part in rows.groupby(["arm", "vae"], sort=False):
+                reference = vae in ("HR", "LR ideal observer")
+                dash = ":" if arm == "released" else "-" if arm in (last, "ceiling") else "--"
+                style = {"ls": "-" if vae == "HR" else dash, "lw": 1 if arm == "ceiling" else 2}
+                style["color"] = "black" if reference else figures.colour(str(vae))
+                seen = part[part["false"] > 0]  # the axis is logarithmic
+                label = f"{vae}, {arm}" if arm else str(vae)
+                axis.plot(seen["false"], seen["found"], label=label, **style)
+            axis.set(title=titles[name], xscale="log", ylim=(-0.03, 1.03))
+    for axis in axes[-1]:
+        axis.set_xlabel("false marks an image")
     figures.legend_below(figure, axes[0, 0])
     return figure
 
@@ -194,31 +204,18 @@ def pairing(
             rows = table[(table["dataset"] == name) & (table["arm"] == arm)]
             for (owner, how), part in rows.groupby(["floor_of", "pairing"]):
                 place = 0.15 * (owners.index(owner) - (len(owners) - 1) / 2) + (how == "position")
-                bars, tone = figures.error_bars(part, "h"), tones[str(owner)]
+                bars, tone = figures.error_bars(part, "difference"), tones[str(owner)]
                 axis.errorbar(
-                    place, part["h"], bars, fmt="o", color=tone, capsize=2, label=f"floor: {owner}"
+                    place,
+                    part["difference"],
+                    bars,
+                    fmt="o",
+                    color=tone,
+                    capsize=2,
+                    label=f"floor: {owner}",
                 )
             axis.set_xticks((0, 1), ("paired by id", f"by position\n({moved[name]:.0%} move)"))
             axis.set_xlim(-0.5, 1.5)
             axis.set_title(titles[name])
-    figures.legend_below(figure, axes[0, 0])
-    return figure
-
-
-def growth(table: pd.DataFrame, margin: float, titles: Mapping[str, str]) -> Figure:
-    """Draw h and the gap in the coarsest band along the share of mis-paired images."""
-    figure, axes = figures.panels(titles, 5, 2, sharex=True, sharey="row")
-    for column, name in zip(axes.T, titles, strict=True):
-        rows = table[table["dataset"] == name]
-        for (arm, part), dash in zip(rows.groupby("arm", sort=False), ("-", ":"), strict=False):
-            for axis, measure in zip(column, ("h", "gap_ll3_db"), strict=True):
-                style = {"marker": "o", "ls": dash, "color": "black", "label": str(arm)}
-                axis.plot(part["share_moved"], part[measure], **style)
-        column[0].axhspan(-margin, margin, **figures.BAND)
-        column[1].axhline(0, color="black", lw=0.8)
-        column[0].set_title(titles[name])
-    figures.label_below(axes, "share of images with another's name")
-    axes[0, 0].set_ylabel("Cohen's h, added signal")
-    axes[1, 0].set_ylabel("gap in LL3, dB")
     figures.legend_below(figure, axes[0, 0])
     return figure

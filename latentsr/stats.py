@@ -40,6 +40,17 @@ def subject_means(values: ArrayLike, subjects: Sequence[str]) -> pd.Series:
     return pd.Series(array).groupby(np.asarray(subjects), sort=True).mean()
 
 
+def t_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
+    """Return Student's t interval of the mean of values ``(n,)``, one a subject.
+
+    >>> [round(end, 4) for end in t_interval([1, 2, 3, 4, 5, 6])]
+    [1.5367, 5.4633]
+    """
+    d = measured(values)
+    half = scipy.stats.t.ppf((1 + confidence) / 2, len(d) - 1) * scipy.stats.sem(d)
+    return float(d.mean() - half), float(d.mean() + half)
+
+
 def mean_interval(
     differences: ArrayLike, seed: int, confidence: float = 0.95
 ) -> tuple[float, float, str]:
@@ -58,8 +69,7 @@ def mean_interval(
     if np.ptp(d) == 0:
         return float(d[0]), float(d[0]), "no spread"
     if len(d) < MIN_BOOTSTRAP:
-        half = scipy.stats.t.ppf((1 + confidence) / 2, len(d) - 1) * scipy.stats.sem(d)
-        return float(d.mean() - half), float(d.mean() + half), "Student t"
+        return *t_interval(d, confidence), "Student t"
     ends = scipy.stats.bootstrap(
         (d,), np.mean, confidence_level=confidence, method="BCa", rng=np.random.default_rng(seed)
     ).confidence_interval
@@ -169,7 +179,8 @@ def mixed_mean(
     """Return (mean, low, high, share) of a model with one random intercept a subject, by REML.
 
     ``differences`` ``(N,)`` are per image; ``share`` is the share of the variance that lies
-    between subjects (the intraclass correlation). Laird and Ware 1982; the interval is Wald's. nan
+    between subjects (the intraclass correlation). Laird and Ware 1982; the interval is Wald's: it
+    takes the normal's 1.96 where a dozen subjects ask for t's 2.20, and is too narrow there. nan
     below six subjects, where no subject has two images, or where the fit fails.
     """
     import warnings

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 from scipy.stats import rankdata
 
-from latentsr import figures, lesions, stats
+from latentsr import figures, lesion_search, lesions, stats
 from latentsr.lesions import Lesion
 from latentsr.metrics import Floats
 
@@ -61,17 +61,20 @@ def at_lesion(scores: Floats, image: Images, lesion: Lesion) -> float:
 
 def at_inventions(
     scores: Floats, sr: Images, hr: Images, sd_px: float, contrast: float
-) -> tuple[float, int, int]:
-    """Return the AUROC of an image's invented spots among its places, how many, and of how many.
+) -> tuple[float, int]:
+    """Return the AUROC of an image's invented spots among its other places, and how many.
 
-    A place is invented where the matched filter of `lesions.answers` gives ``contrast`` more in
-    SR than in HR: a spot as strong as a planted lesion, where there is none.
+    A spot is invented where the filter of `lesion_search.spot_filter` answers by ``contrast`` more
+    in SR than in HR, as it would to a planted lesion, at a place that no other within three SD
+    exceeds; places that answer as strongly beside one count as neither.
     """
-    smooth = ndimage.gaussian_filter(scores, sd_px)
-    more = lesions.answers(sr, sd_px) - lesions.answers(hr, sd_px)
-    where = lesions.possible(hr, sd_px)
-    invented = more[where] > contrast
-    return auroc(smooth[where], invented), int(invented.sum()), len(invented)
+    smooth, where = ndimage.gaussian_filter(scores, sd_px), lesions.possible(hr, sd_px)
+    more = lesion_search.answers(sr - hr.astype(np.float64), lesion_search.spot_filter(sd_px))
+    found = lesion_search.marks(more, sd_px, where)
+    rows, columns = found[found[:, 0] > contrast, 1:].astype(int).T
+    others = smooth[where & (more <= contrast)]
+    values = np.concatenate([smooth[rows, columns], others])
+    return auroc(values, np.arange(len(values)) < len(rows)), len(rows)
 
 
 def table(
@@ -83,7 +86,8 @@ def table(
     lesion of ``spots``, all of one size; the first sample is the arm's own. Rows "loss" (lesions of
     which less than half arrives) and "invention" (lesion-free images). Columns what, auroc_sd with
     low and high, auroc_twin (loss: the same place in the image without the lesion), auroc_error
-    (HR - SR for loss, SR - HR for invention: it sees HR), n_places and n_subjects.
+    (HR - SR for loss, SR - HR for invention: it sees HR), n_places (lesions or spots), n_images and
+    n_subjects: those that have such a place.
     """
     spread, sr = between_samples(samples), samples[0]
     lost: list[tuple[float, ...]] = []
@@ -93,23 +97,23 @@ def table(
         if lesions.contrast_transfer(*pair, spot) < LOST:
             maps = spread[place], spread[spot.image], hr[place] - sr[place].astype(np.float64)
             found = (at_lesion(one, hr[spot.image], spot) for one in maps)
-            lost.append(
-                (spot.image, 1, int(lesions.possible(hr[spot.image], spot.sd_px).sum()), *found)
-            )
+            lost.append((spot.image, 1, *found))
     sd_px, contrast = spots[0].sd_px, float(np.mean([spot.contrast for spot in spots]))
     for image in range(free):
         one = sr[image], hr[image], sd_px, contrast
-        by_spread, count, among = at_inventions(spread[image], *one)
-        by_error, _, _ = at_inventions(sr[image] - hr[image].astype(np.float64), *one)
-        made.append((image, count, among, by_spread, np.nan, by_error))
+        by_spread, count = at_inventions(spread[image], *one)
+        by_error, _ = at_inventions(sr[image] - hr[image].astype(np.float64), *one)
+        made.append((image, count, by_spread, np.nan, by_error))
     rows = []
-    names = ["image", "n_places", "among", "auroc_sd", "auroc_twin", "auroc_error"]
+    names = ["image", "n_places", "auroc_sd", "auroc_twin", "auroc_error"]
     for what, rows_of in (("loss", lost), ("invention", made)):
-        each = pd.DataFrame(rows_of, columns=names).dropna(subset="auroc_sd")
-        means = each.groupby("image")[names[3:]].mean()
+        all_places = pd.DataFrame(rows_of, columns=names)
+        each = all_places.dropna(subset="auroc_sd")
+        means = each.groupby("image")[names[2:]].mean()
         low, high, _ = stats.mean_interval(means["auroc_sd"], seed, confidence)
         low, high = max(low, 0.0), min(high, 1.0)  # t's interval knows no bounds
-        sizes = {"n_places": int(each["n_places"].sum()), "n_among": int(each["among"].sum())}
+        sizes = {"n_places": int(all_places["n_places"].sum())}
+        sizes["n_images"] = free
         row = {"what": what, **means.mean(), "low": low, "high": high, **sizes}
         rows.append({**row, "n_subjects": len(means)})
     return pd.DataFrame(rows)

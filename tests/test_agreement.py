@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from latentsr.agreement import by_region, limits, mean_intensity
+from latentsr.agreement import by_region, limits, mean_intensity, proportional_bias
 
 # peak expiratory flow in l/min of 17 people, first reading of each of two meters
 WRIGHT = "494 395 516 434 476 557 413 442 650 433 417 656 267 478 178 423 427"
@@ -21,6 +22,19 @@ def test_the_published_example():
     # they take SE = s * sqrt(3 / n) for 2 SD; exact for 1.96 SD it is 0.7% larger
     assert found.lower_high - found.lower_low == pytest.approx(114.3 - 45.1, rel=0.02)
     assert found.upper_high - found.upper_low == pytest.approx(110.1 - 40.9, rel=0.02)
+
+
+def test_the_slope_of_the_difference_on_the_mean():
+    """Equals statsmodels; 0 in the published example, whose meters differ alike at every flow."""
+    wright, mini = (np.array(list(map(float, text.split()))) for text in (WRIGHT, MINI))
+    slope, low, high = proportional_bias(wright, mini)
+    fit = sm.OLS(wright - mini, sm.add_constant((wright + mini) / 2)).fit()
+    assert slope == pytest.approx(fit.params[1])
+    assert (low, high) == pytest.approx(tuple(fit.conf_int()[1]))
+    assert low < 0 < high
+    slope, low, high = proportional_bias(1.2 * mini, mini)
+    assert slope == pytest.approx(0.2 / 1.1) and low > 0
+    assert np.isnan(proportional_bias([1.0, 2.0], [1.0, 2.5])).all()
 
 
 def test_few_subjects_get_no_interval():

@@ -116,7 +116,7 @@ def fabricate(results: Path, settings: dict, sets: list[str]) -> None:
         [("C1", "gap, dB", "knee", kind, 2.91, 1.0, 0.5, "same direction") for kind in conditions]
         + [("C0", "dominance", "all", "all", nan, nan, nan, "not tested (why)")],
         columns=["claim", "part", "dataset", "lr_condition", "paper", "measured", "low", "verdict"],
-    ).assign(high=1.5, n_subjects=7)
+    ).assign(high=1.5, n_subjects=7, margin=nan, because="")
     ledger.to_csv(results / "tables" / "10_claims.csv", index=False)
     arms = pd.DataFrame({"dataset": sets, "vae": "natural-f8c4"})
     arms = arms.assign(**dict.fromkeys(conditions, 20.0), ceiling=21.0, bicubic=22.0)
@@ -382,8 +382,11 @@ def test_the_ledger_shows_the_lr_conditions_side_by_side(tmp_path):
     ]
     path = tmp_path / "10_claims.csv"
     ledger = pd.DataFrame(rows, columns=[*columns, "verdict"]).assign(n_subjects=60.0)
+    ledger["because"] = ["", "-0.2 over 60 subjects", ""]
     ledger.to_csv(path, index=False)
     text = pages.claims_sections(path)
+    assert "*An arm is scored by what its own autoencoder keeps." in text  # of C1, once
+    assert text.count("Row by row: {doc}`notebooks/10_claims`") == 1
     assert (
         "(claim-c1)=\n\n## C1\n\n**Swapping only the autoencoder, SD-VAE for MedVAE, raises PSNR.**"
         in text
@@ -427,7 +430,9 @@ def test_the_claims_in_short_take_the_released_part_where_there_is_one(tmp_path)
         ("C4", "change", "knee", "lr_latent", 0.0, nan, "not tested (why)"),
         ("R3", "ceiling", "knee", "all", 2.76, 4.25, "opposite"),
     ]
-    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "x.csv", index=False)
+    ledger = pd.DataFrame(rows, columns=columns)
+    ledger["margin"] = ledger["claim"].map({"C4": 0.15})
+    ledger.to_csv(tmp_path / "x.csv", index=False)
     text = front.claims_in_short(tmp_path / "x.csv")
     told = "| 2.91 | 1.50 | -9.00 | released: same direction; controlled: opposite |"
     assert "| [C1](#claim-c1) Swapping" in text and told in text

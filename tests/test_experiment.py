@@ -11,7 +11,9 @@ from latentsr import (
     denoisers,
     experiment,
     latents,
+    lesion_search,
     lesion_trial,
+    lesions,
     metrics,
     protocols,
     scores,
@@ -388,7 +390,8 @@ def test_the_trial_is_repeated_on_arms_that_met_lesions(study):
     assert all(len(stack) == free + len(spots) for stack in images.values())
     table = lesion_trial.transfer_table(images, spots, free, 0, 0.95)
     assert table[["arm", "vae"]].values.tolist() == [["lr_pixels", "phantom-f4c3"]]
-    true = study.test["hr"]
-    found, curves = lesion_trial.search_table(images, spots, free, true, 0.05)
-    assert set(found["vae"]) == {"phantom-f4c3", "HR"} == set(curves["vae"])
+    sides = study.test["hr"].shape[-1], study.test["lr"].shape[-1]
+    how = {"matrix": lesions.operator_matrix(*sides, "bicubic"), "noise_sd": 0.01, "seed": 0}
+    found, curves = lesion_search.known_anatomy(images, spots, free, false_share=0.05, **how)
+    assert set(found["vae"]) == {"phantom-f4c3", "HR", "LR ideal observer"} == set(curves["vae"])
     assert found["marked"].between(0, 1).all() and (found["n_lesions"] == len(spots)).all()

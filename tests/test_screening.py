@@ -136,3 +136,17 @@ def test_within_correlation_ignores_how_hard_a_set_is():
     centred = [v - np.repeat(v.reshape(3, 3).mean(1), 3) for v in (x, y)]
     assert plain == pytest.approx(np.corrcoef(*centred)[0, 1])
     assert np.isnan(screening.within_correlation(shift, y, groups))
+
+
+def test_ceiling_and_rate_are_ranked_by_set_arm_and_floor():
+    keys = pd.MultiIndex.from_product([["knee"], ["a", "b", "c", "d"]], names=["dataset", "vae"])
+    ceilings = pd.Series([20.0, 21.0, 25.0, 30.0], keys)
+    rows = [("knee", "lr_pixels", owner, vae, rate) for owner, values in
+            {"a": (4.0, 3.0, 2.0, 1.0), "fixed": (1.0, 2.0, 4.0, 3.0), "b": (1.0,) * 4}.items()
+            for vae, rate in zip("abcd", values, strict=True)]  # fmt: skip
+    columns = ["dataset", "arm", "floor_of", "vae", "hallucination_rate"]
+    found = screening.ceiling_against_rate(pd.DataFrame(rows, columns=columns), ceilings, [*"abcd"])
+    assert found["rho"].tolist()[:2] == pytest.approx([-1, 0.8]) and np.isnan(found["rho"][2])
+    assert found["smallest_p"][0] == pytest.approx(2 / 24) and (found["n_vaes"] == 4).all()
+    few = screening.ceiling_against_rate(pd.DataFrame(rows, columns=columns), ceilings, ["a", "b"])
+    assert few["rho"].isna().all()

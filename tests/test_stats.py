@@ -1,7 +1,6 @@
 """Statistics against scipy, statsmodels, enumeration and published examples."""
 
 from itertools import combinations, product
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -253,22 +252,3 @@ def test_what_is_detectable_is_detected_as_often_as_promised():
     draws = effect + shape.std(ddof=1) * rng.normal(size=(4000, 12))
     found = scipy.stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05
     assert abs(found.mean() - 0.8) < 3 * np.sqrt(0.8 * 0.2 / 4000)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("word", "n", "runs"),
-    [("normal", 12, 4000), ("skewed (exponential)", 12, 4000), ("normal", 20, 400)],
-)
-def test_coverage_is_what_the_page_states(word, n, runs):
-    """Within three Monte-Carlo standard errors of benchmarks/README.md, from another seed."""
-    lines = Path("benchmarks/README.md").read_text().splitlines()
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line[:1] == "|"]
-    head = next(row for row in rows if row[0] == "differences")
-    stated = float(next(row for row in rows if row[0] == word)[head.index(f"n = {n}")])
-    rng, held = np.random.default_rng(11), 0
-    for run in range(runs):
-        d = rng.normal(size=n) if word == "normal" else rng.exponential(size=n) - 1
-        low, high, _ = stats.mean_interval(d, run)
-        held += low <= 0 <= high
-    assert abs(held / runs - stated) < 3 * np.sqrt(stated * (1 - stated) * (1 / runs + 1 / 4000))

@@ -37,14 +37,6 @@ def test_a_place_is_possible_where_plant_would_put_a_lesion(rng):
             assert where[spot.row, spot.column]
 
 
-def test_the_filter_of_marks_is_that_of_answers(rng):
-    image = rng.random((30, 30), np.float32)
-    answers = lesions.answers(image, 1.5)
-    (found,) = lesions.marks(image[None], 1.5)
-    for value, row, column in found[:5]:
-        assert answers[int(row), int(column)] == value
-
-
 @pytest.fixture
 def trial(rng):
     """Six lesion-free images and six with a lesion each that SR loses; one SR image invents."""
@@ -68,6 +60,7 @@ def test_a_spread_where_the_lesions_are_finds_them_and_noise_does_not(trial, rng
     assert 0.2 < told.loc["loss", "auroc_twin"] < 0.8
     assert told.loc["loss", "auroc_error"] > 0.99  # it sees HR
     assert told.loc["invention", "auroc_error"] > 0.95
+    assert told.loc["invention", "n_places"] == 6  # each spot once
     assert told.loc["loss", "n_places"] == 6 == told.loc["loss", "n_subjects"]
     assert told.loc["loss", "low"] <= told.loc["loss", "auroc_sd"] <= told.loc["loss", "high"]
 
