@@ -52,7 +52,7 @@ def _rows(arm: Arm, seen: list[Frame], label: str) -> tuple[Rows, list[float]]:
         noisy[f"t = {t}"] = arm.decode(z)[0]
         clean[f"t = {t}, {psnr_db[-1]:.1f} dB"] = image[0]
     noisy["LR: what it sees"], clean["HR"] = arm.test["lr"][0], hr[0]
-    return {f"{label}\n$z_t$": noisy, f"{label}\npredicted $x_0$": clean}, psnr_db
+    return {f"{label}\ngiven": noisy, f"{label}\npredicted": clean}, psnr_db
 
 
 def of_run(inputs: Path, facts: Mapping[str, Mapping[str, Any]]) -> tuple[str, Figure, str]:
