@@ -156,6 +156,7 @@ def gather(settings: Mapping[str, Any], results: Path) -> None:
         if stem in notebook.LESSONS:
             text = exercise_page(text, _solutions(stem))
         shown = {run: sets[run]} if run in sets else sets
+        shown = pages.of_chapter(stem[:2], results, shown)
         told = "" if stem in notebook.LESSONS else pages.counts_line(shown)
         count = len(list(notebook.grid(stem, settings, list(sets)))) if stem == SPECIMEN else 1
         page = placed(titled(text, run, stem, told, count))

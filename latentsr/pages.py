@@ -21,6 +21,18 @@ IDENTIFIERS = {"image_id", "subject_id"}
 FRONT_FIGURES = ("04_target_condition", "04_protocols")
 
 
+def of_chapter(
+    number: str, results: Path, sets: Mapping[str, Mapping[str, Any]]
+) -> Mapping[str, Mapping[str, Any]]:
+    """Return the sets with the counts of what a chapter used: 11 takes an image of few subjects."""
+    used = results / "tables" / "11_transfer.csv"
+    if number != "11" or not used.exists():
+        return sets
+    few = pd.read_csv(used).groupby("dataset")[["n_subjects", "n_images"]].max()
+    few = few.rename(columns={"n_subjects": "n_test_subjects", "n_images": "n_test_images"})
+    return {name: {**fact, **few.loc[name].to_dict()} for name, fact in sets.items()}
+
+
 def _counts(source: Path, sets: Mapping[str, Mapping[str, Any]]) -> str:
     """Tell the test subjects and images behind a figure; nothing of a lesson, which has its own."""
     if source.stem.startswith("L"):
@@ -90,7 +102,8 @@ def results_page(roots: Sequence[Path], folder: Path, sets: Mapping[str, Any]) -
     for stem in (*notebook.STEMS, *notebook.LESSONS):
         number = Path(stem).name[:2]
         drawn = [path for root in roots for path in (root / "figures" / number).glob("*.svg")]
-        parts = [_figure(path, folder, listed, sets) for path in sorted(drawn, key=in_order)]
+        used = of_chapter(number, results, sets)
+        parts = [_figure(path, folder, listed, used) for path in sorted(drawn, key=in_order)]
         tables = sorted((results / "tables").glob(f"{number}_*.csv"))
         parts += [_table(path, folder, may_be_shown, warning) for path in tables]
         metrics = results / "metrics" / f"{number}.json"

@@ -405,6 +405,17 @@ def test_the_first_page_shows_both_protocols_and_what_is_shared(workspace):
     assert "| brain | " in text
 
 
+def test_a_chapter_on_few_subjects_counts_those(tmp_path):
+    (tmp_path / "tables").mkdir()
+    used = pd.DataFrame({"dataset": ["knee", "knee"], "n_subjects": 8, "n_images": [56, 8]})
+    used.to_csv(tmp_path / "tables" / "11_transfer.csv", index=False)
+    sets = {"knee": {"is_phantom": True, "n_test_images": 60, "n_test_subjects": 60}}
+    sets["knee"]["subject_word"] = "exam"
+    assert pages.of_chapter("06", tmp_path, sets) == sets
+    few = pages.of_chapter("11", tmp_path, sets)
+    assert pages.counts_line(few) == "knee phantoms: 8 exams, 56 images"
+
+
 def test_the_first_page_gives_the_answer_and_how_sure_it_is(workspace):
     results = Path("results/smoke")
     sets = json.loads((results / "data" / "sets.json").read_text())
