@@ -30,7 +30,8 @@ def of_chapter(
         return sets
     few = pd.read_csv(used).groupby("dataset")[["n_subjects", "n_images"]].max()
     few = few.rename(columns={"n_subjects": "n_test_subjects", "n_images": "n_test_images"})
-    return {name: {**fact, **few.loc[name].to_dict()} for name, fact in sets.items()}
+    counts: dict[str, dict[str, int]] = few.to_dict("index")  # type: ignore[assignment]
+    return {name: {**fact, **counts[name]} for name, fact in sets.items()}
 
 
 def _counts(source: Path, sets: Mapping[str, Mapping[str, Any]]) -> str:
