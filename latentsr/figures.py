@@ -34,7 +34,7 @@ COLOURS |= {  # what the small ones stand for
 }
 OTHERS = ("#117733", "#882255", "#661100", "#DDCC77")  # arms without a colour of their own
 # Tol's muted palette: for what is no arm, apart from every arm's colour; a dash or a mark helps
-TONES = ("#332288", "#999933", "#444444", "#AA4499", "#CC6677")
+TONES = ("#332288", "#999933", "#444444", "#AA4499", "#CC6677", "#44AA99")
 BAND = {"color": "#000000", "alpha": 0.1, "lw": 0}  # a margin of equivalence
 PAGE_INCH = 7.2  # width of a figure on a page of the book
 PAGE_PX = 700  # and on a screen
@@ -85,6 +85,8 @@ def span(values: Series, form: str = ".2f", unit: str = " dB") -> str:
     if not values.notna().any():
         return "no value"
     told = []
+    if values.nunique() == 1:
+        return f"{values.min():{form}}{unit}"
     for key, value in ((values.idxmin(), values.min()), (values.idxmax(), values.max())):
         names = key if isinstance(key, tuple) else (key,)
         label = ", ".join(str(name) for name in names if name != "")

@@ -228,8 +228,8 @@ def start(stem: str, namespace: MutableMapping[str, Any]) -> tuple[Path, Path]:
 
     Called with ``globals()``. In the pipeline the parameters stand as given. By hand, with the
     parameters as shipped, missing smoke inputs are made under ``.scratch``; with ``inputs`` set
-    to ``results/<profile>``, the parameters of that profile are taken instead, and outputs go
-    to ``.scratch/<profile>``.
+    to ``results/<profile>``, the parameters of that profile are taken instead (but for those that
+    were changed in the notebook), and outputs go to ``.scratch/<profile>``.
 
     Returns
     -------
@@ -248,8 +248,18 @@ def start(stem: str, namespace: MutableMapping[str, Any]) -> tuple[Path, Path]:
         if stem == "01_data":
             raise ValueError("inputs: chapter 1 reads images, not results; leave it as it was")
         found, profile = profile_of(inputs)
-        namespace.update(vars(profile[block_name(stem)]))
-        print(f"reading {inputs} with the parameters of {found}")
+        block = block_name(stem)
+        shipped = vars(params.read(Path("profiles/smoke.yaml"))[block])
+        own = {
+            key: namespace[key]
+            for key in shipped
+            if namespace.get(key, shipped[key]) != shipped[key]
+        }
+        namespace.update(vars(profile[block]) | own)
+        but = (
+            ", but " + ", ".join(f"{key} = {value!r}" for key, value in own.items()) if own else ""
+        )
+        print(f"reading {inputs} with the parameters of {found}{but}")
         return inputs, SCRATCH / inputs.name
     _make_smoke(stem)
     return inputs, Path(namespace["outputs"])

@@ -204,10 +204,13 @@ def test_a_run_is_read_by_hand_with_the_parameters_that_made_it(miniature, monke
     (miniature / "params.yaml").write_text(mine.replace("confidence: 0.95", "confidence: 0.5"))
     for name, confidence in (("mine", 0.5), ("mini", 0.95)):
         (miniature / "results" / name).mkdir(parents=True)
-        cell = {"inputs": f"results/{name}", "outputs": ".scratch/smoke", "confidence": 0.0}
+        cell = {"inputs": f"results/{name}", "outputs": ".scratch/smoke", "confidence": 0.95}
         read, write = notebook.start("09_screening", cell)
         assert (str(read), str(write)) == (f"results/{name}", f".scratch/{name}")
         assert cell["confidence"] == confidence
+        cell["confidence"] = 0.8  # changed by hand: kept, and said
+        notebook.start("09_screening", cell)
+        assert cell["confidence"] == 0.8
     (miniature / "results" / "gone").mkdir()
     with pytest.raises(ValueError, match="results/gone has a profile that is neither"):
         notebook.start("09_screening", {"inputs": "results/gone", "outputs": ".scratch/smoke"})

@@ -90,7 +90,7 @@ def run(folder, hr_px, unet_channels, steps):
         arm |= {"unet_channels": unet_channels, "steps": steps, "batch": 1, "sampling_steps": 2}
         arm |= {"max_learning_rate": 1e-4, "weight_decay": 0.0, "gradient_clip": 1.0}
         arm |= {"ema_decay": 0.0, "save_every_s": 60, "attention_levels": []}
-        arm |= {"pixels_only": [], "main_arms": [], "released_steps": 2}
+        arm |= {"pixels_only": [], "main_arms": [], "released_steps": 2, "longer_factor": 2}
         scratch.run_cells("03_train_arm", {**places, **arm})
         table = pd.read_csv(folder / "arms/knee" / registry.folder(name) / "scores.csv")
         assert set(table["vae"]) == {registry.label(name)}
