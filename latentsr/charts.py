@@ -149,12 +149,15 @@ def tornado(table: pd.DataFrame, title: str) -> Figure:
     ``table`` is that of `attribution.against_base` with a column ``protocol``. Beside a bar stands
     how many times the operations of the unchanged arm it takes, in training and for an image.
     """
+    import matplotlib.pyplot as plt
+
     protocols = list(dict.fromkeys(table["protocol"]))
-    size = table["gap"].abs().groupby([table["protocol"], table["lever"]]).transform("max")
-    ordered = table.assign(_size=size).sort_values("_size", ascending=False, kind="stable")
-    figure, axes = figures.panels({name: name for name in protocols}, 1.0 + 0.32 * len(table) / 2)
+    reaches = table["gap"].abs().groupby([table["protocol"], table["lever"]]).transform("max")
+    ordered = table.assign(_size=reaches).sort_values("_size", ascending=False, kind="stable")
+    size = (figures.PAGE_INCH, 1.2 + 0.26 * len(table))
+    figure, axes = plt.subplots(len(protocols), 1, figsize=size, squeeze=False, sharex=True)
     reach = float(table[["low", "high", "gap"]].abs().max().max()) * 1.1
-    for axis, protocol in zip(axes[0], protocols, strict=True):
+    for axis, protocol in zip(axes[:, 0], protocols, strict=True):
         rows = ordered[ordered.protocol == protocol]
         tones = [
             figures.TONES[0] if lever == "autoencoder" else "#999999" for lever in rows["lever"]
@@ -166,14 +169,12 @@ def tornado(table: pd.DataFrame, title: str) -> Figure:
         costs = zip(rows["train_times"], rows["image_times"], strict=True)
         for place, (train, image) in enumerate(costs):
             told = f"{train:.2g} · {image:.2g}"
-            axis.text(1.02, place, told, transform=axis.get_yaxis_transform(), va="center", size=7)
-        told = "times the operations:\ntraining · image"
-        axis.text(1.02, -0.9, told, transform=axis.get_yaxis_transform(), va="bottom", size=6)
+            axis.text(1.02, place, told, transform=axis.get_yaxis_transform(), va="center")
+        axis.set_title("operations, times: training · image", loc="right")
         axis.set_yticks(places, rows["arm"])
         axis.set(xlim=(-reach, reach), ylim=(len(rows) - 0.5, -0.7))
-        axis.set_title(f"from {protocol}")
-    figure.suptitle(title, x=0.01, ha="left", size=10)
-    figure.supxlabel("PSNR above the unchanged arm, dB", fontsize=9)
+        axis.set_title(f"{title}, from {protocol}", loc="left")
+    figures.label_below(axes, "PSNR above the unchanged arm, dB")
     return figure
 
 

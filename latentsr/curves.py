@@ -13,6 +13,8 @@ from latentsr.charts import PARTS
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+SAID = {"gap": "gap, LR latents", "condition": "what is seen", "target": "what is denoised"}
+
 
 def band_detail(table: pd.DataFrame, bands: Sequence[str], titles: Mapping[str, str]) -> Figure:
     """Draw energy ratio and coherence (rows) of wavelet bands, a column a set.
@@ -53,7 +55,7 @@ def perception_distortion(walks: pd.DataFrame, title: str) -> Figure:
     """
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.4))
+    figure, axes = plt.subplots(1, 3, figsize=(figures.PAGE_INCH, 3.4))
     for (vae, walk, noise), rows in walks.sort_values("T").groupby(["vae", "walk", "noise"]):
         full = noise == "noise 1"
         style: dict[str, Any] = {
@@ -72,6 +74,8 @@ def perception_distortion(walks: pd.DataFrame, title: str) -> Figure:
         axis.set_ylabel(y)
     for axis in axes[:2]:
         axis.set(xscale="log", xlabel="network calls")
+        axis.set_xticks([1, 10, 100, 1000], ["1", "10", "100", "1000"])
+        axis.minorticks_off()
     axes[2].set_xlabel("PSNR, dB")
     for label, face in (("from full noise", "#707070"), ("from half the noise", "white")):
         axes[0].plot([], [], "o", color="#707070", mfc=face, ms=4, label=label)
@@ -87,12 +91,14 @@ def convergence(parts: pd.DataFrame, title: str) -> Figure:
     """
     import matplotlib.pyplot as plt
 
-    figure, axis = plt.subplots(figsize=(5, 3.4))
+    figure, axis = plt.subplots(figsize=(figures.PAGE_INCH, 3.6))
     axis.axhline(0, color="black", lw=0.8)
     for effect, tone in PARTS.items():
         rows = parts[parts.effect == effect]
         bars = figures.error_bars(rows, "estimate")
-        axis.errorbar(rows["steps"], rows["estimate"], bars, fmt="o-", color=tone, label=effect)
+        axis.errorbar(
+            rows["steps"], rows["estimate"], bars, fmt="o-", color=tone, label=SAID[effect]
+        )
     for style, kind in zip(("s--", "^:"), ("upsampled_latent", "lr_pixels"), strict=True):
         rows = parts[parts.effect == f"gap, {kind}"]
         bars = figures.error_bars(rows, "estimate")
@@ -103,14 +109,22 @@ def convergence(parts: pd.DataFrame, title: str) -> Figure:
     axis.set(xscale="log", xlabel="training steps, times the default", ylabel="dB", title=title)
     axis.set_xticks(parts["steps"].unique(), [f"x{k:g}" for k in parts["steps"].unique()])
     axis.minorticks_off()
-    axis.legend()
+    figures.legend_below(figure, axis)
     return figure
 
 
 def along_calls(
-    means: pd.Series, gaps: Mapping[str, Mapping[int, Mapping[str, float]]], titles: Sequence[str]
+    means: pd.Series,
+    gaps: Mapping[str, Mapping[int, Mapping[str, float]]],
+    titles: Sequence[str],
+    few: pd.DataFrame,
+    few_label: str,
 ) -> Figure:
-    """Draw PSNR in dB by (walk, T, vae) and the gap of each walk along the network calls T."""
+    """Draw PSNR in dB by (walk, T, vae) and the gap of each walk along the network calls T.
+
+    ``few`` has a column an autoencoder, a row a number of calls: PSNR of some images alone, which
+    were walked further; hollow.
+    """
     import matplotlib.pyplot as plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(figures.PAGE_INCH, 3.4))
@@ -126,7 +140,11 @@ def along_calls(
         right.errorbar(
             place, found["mean"], bars, fmt="o" + dash, color="black", label=walk, capsize=2
         )
-    calls = sorted(next(iter(gaps.values())))
+    for vae in few:
+        style: dict[str, Any] = {"marker": "o", "mfc": "white", "lw": 0.8, "ls": "--"}
+        label = f"{vae}, spaced, {few_label}"
+        left.plot(few[vae], color=figures.colour(str(vae)), label=label, **style)
+    calls = sorted({*next(iter(gaps.values())), *few.index})
     for axis, text, title in zip((left, right), ("PSNR, dB", "gap, dB"), titles, strict=True):
         axis.set(xscale="log", xlabel="network calls", ylabel=text, title=title)
         axis.set_xticks(calls, calls)
