@@ -209,8 +209,11 @@ def test_the_papers_words_are_for_its_data_and_its_autoencoders():
 
 def test_null_and_absent_records():
     row = part("difference", source="05/gap/{dataset}")
-    for metrics in ({}, {"05": None}, {"05": {"gap": {"knee": {"mean": None}}}}):
-        assert claims.measured(row, metrics, dataset="knee") is None
+    assert claims.measured(row, {"05": {"gap": {"knee": {"mean": None}}}}, dataset="knee") is None
+    for metrics in ({}, {"05": None}, {"05": {"gap": {}}}):
+        assert claims.measured(replace(row, absent="why"), metrics, dataset="knee") is None
+        with pytest.raises(ValueError, match="not in the chapter's file"):
+            claims.measured(row, metrics, dataset="knee")
     seen = claims.measured(row, {"05": {"gap": {"knee": {"mean": 1, "low": None}}}}, dataset="knee")
     assert seen["value"] == 1 and isnan(seen["low"]) and isnan(seen["above"])
 
@@ -238,6 +241,42 @@ def test_a_record_that_is_broken_names_its_row():
     metrics["05"]["finest_minus_rest_db"]["knee"]["lr_pixels"]["mean"] = "much"
     with pytest.raises(ValueError, match=r"claim C3, that gap minus .*, knee, lr_pixels: 05/"):
         list(claims.rows(metrics, 0.25))
+
+
+def test_a_record_that_was_lost_names_its_row():
+    sets = {name: fact() for name in claims.PAPER_SETS}
+    metrics = fabricated(sets, ["natural-f8c4", "phantom-f4c3"])
+    del metrics["05"]["finest_db"]
+    with pytest.raises(
+        ValueError, match=r"claim C3, gap in level-1 bands, dB, knee, lr_latent: 05"
+    ):
+        list(claims.rows(metrics, 0.25))
+
+
+def test_a_part_of_one_arm_says_which():
+    sets = {name: fact() for name in claims.PAPER_SETS}
+    rows = pd.DataFrame(claims.rows(fabricated(sets, ["natural-f8c4", "phantom-f4c3"]), 0.25))
+    for word, arm in (("released", "released"), ("for longer", "longer")):
+        said = rows["part"].str.contains(word) & ~rows["part"].str.contains("position rule")
+        assert said.any() and (rows.loc[said, "lr_condition"] == arm).all()
+    assert set(rows.loc[rows.claim == "R4", "lr_condition"]) == {"lr_pixels"}
+    assert set(rows.loc[rows.lr_condition == "all", "claim"]) == {"P1", "P2", "R3"}
+
+
+def test_an_equivalence_shows_the_interval_that_decides():
+    for row in claims.ledger():
+        if row.rule == "equivalence":
+            assert not row.sign_by or list(row.sign_by) == list(row.fields[1:])
+        assert (row.interval != "") == (row.id == "C5")
+    sets = {name: fact() for name in claims.PAPER_SETS}
+    metrics = fabricated(sets, ["natural-f8c4", "phantom-f4c3"])
+    leaf = metrics["06"]["h_added"]["fixed"]["knee"]["lr_pixels"]
+    leaf |= {"mean": 0.1, "low": -0.2, "high": 0.4, "tost_low": 0.01, "tost_high": 0.14}
+    rows = pd.DataFrame(claims.rows(metrics, 0.25), columns=claims.COLUMNS)
+    place = (rows.part.str.contains("a fixed floor")) & (rows.dataset == "knee")
+    (row,) = rows[place & (rows.claim == "C5") & (rows.lr_condition == "lr_pixels")].itertuples()
+    assert (row.low, row.high, row.verdict) == (0.01, 0.14, "same direction")
+    assert any("[0.01, 0.14] of two one-sided tests" in line for line in claims.lines(rows))
 
 
 def test_an_equivalence_without_a_margin_is_no_verdict():
