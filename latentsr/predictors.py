@@ -106,18 +106,20 @@ def best_rule(table: pd.DataFrame, arm: str, response: str = "psnr_db") -> str:
         return f"nothing foretells a set left out{only}"
     skill = float(counted["skill_set_left_out"].max())
     best = counted[counted["skill_set_left_out"].round(2) == round(skill, 2)]
-    named = [
-        f"{row.predictor} (within-set r {row.within_r:+.2f}{_left_out(row.skill_vae_left_out)})"
-        for row in best.itertuples()
+    words = [
+        f"{row['predictor']} (within-set r {row['within_r']:+.2f}"
+        f"{_left_out(row['skill_vae_left_out'])})"
+        for row in best.to_dict("records")
     ]
-    verb = "foretells a set left out best" if len(named) == 1 else "foretell a set left out alike"
-    text = f"{' and '.join(named)} {verb} (skill {skill:.2f})"
-    ceiling = part.set_index("predictor").loc["ceiling_db"]
-    text += f"; the ceiling's skill is {float(ceiling['skill_set_left_out']):.2f}"
+    verb = "foretells a set left out best" if len(words) == 1 else "foretell a set left out alike"
+    text = f"{' and '.join(words)} {verb} (skill {skill:.2f})"
+    named = part.set_index("predictor")
+    own, towards = map(float, named.loc["ceiling_db", ["skill_set_left_out", "within_r"]])
+    text += f"; the ceiling's skill is {own:.2f}"
     if response == "psnr_db":
-        text += ", and a higher one goes with worse SR" * (float(ceiling["within_r"]) < 0)
+        text += ", and a higher one goes with worse SR" * (towards < 0)
     else:
-        text += ", of a positive r that is no finding" * (float(ceiling["within_r"]) > 0)
+        text += ", of a positive r that is no finding" * (towards > 0)
     n = int(part["n_vaes"].max())
     few = f"; the best of {len(part)} rules on {n} autoencoders, picked after the fact: no rule yet"
     return text + few * (n <= FEW)
