@@ -1,13 +1,15 @@
 """The ledger of claims: complete, and its verdicts by hand-worked cases."""
 
 import json
+import shutil
 from dataclasses import replace
 from math import isnan, nan
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from latentsr import claims, reasons
+from latentsr import claims, cli, params, reasons
 from latentsr.claims import Part
 
 RULES = "difference equivalence association independence significance text".split()
@@ -223,16 +225,42 @@ def test_a_table_of_a_run_that_is_not_there_is_one_line(tmp_path):
         claims.table(tmp_path, 0.25)
 
 
-def test_a_table_is_read_from_the_files_of_a_run(tmp_path):
+def write_run(results):
     metrics = fabricated({name: fact() for name in claims.PAPER_SETS}, ["u", "v"])
     for folder in ("metrics", "data"):
-        (tmp_path / folder).mkdir()
-    (tmp_path / "data" / "sets.json").write_text(json.dumps(metrics.pop("sets")))
+        (results / folder).mkdir(parents=True)
+    (results / "data" / "sets.json").write_text(json.dumps(metrics.pop("sets")))
     for chapter in claims.CHAPTERS:
-        (tmp_path / "metrics" / f"{chapter}.json").write_text(json.dumps(metrics[chapter]))
+        (results / "metrics" / f"{chapter}.json").write_text(json.dumps(metrics[chapter]))
+
+
+def test_a_table_is_read_from_the_files_of_a_run(tmp_path):
+    write_run(tmp_path)
     table = claims.table(tmp_path, 0.25)
     assert list(table.columns) == claims.COLUMNS
     assert set(table["claim"]) == set(IDS)
+
+
+def test_the_command_line_says_once_what_the_images_are(tmp_path, monkeypatch, capsys):
+    shutil.copy("params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    write_run(Path("results") / params.read(Path("params.yaml"))["profile"])
+    cli.claims(as_json=True)
+    out, error = capsys.readouterr()
+    assert len(json.loads(out)) > 100 and error.count("phantoms") == 1
+    cli.claims()
+    out, error = capsys.readouterr()
+    assert (
+        out.splitlines()[0]
+        == "All test images are phantoms: drawn by a computer, no patient is in them."
+    )
+    assert out.count("phantoms") == 1 and not error
+    path = next(Path("results").glob("*/metrics/05.json"))
+    record = json.loads(path.read_text())
+    del record["finest_db"]
+    path.write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="claim C3, gap in level-1 bands"):
+        cli.claims(check=True)
 
 
 def test_a_record_that_is_broken_names_its_row():
