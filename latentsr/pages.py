@@ -138,8 +138,8 @@ def _figure_and_verdict(row: Any) -> str:
     if row.measured != row.measured:
         return str(row.verdict)
     interval = "" if row.low != row.low else f" [{row.low:.3g}, {row.high:.3g}]"
-    if interval and isinstance(row.interval, str) and row.interval:
-        interval += f" {row.interval}"
+    if interval and row.interval == claims.TOST:
+        interval += " (TOST)"
     return f"{row.measured:.3g}{interval}: {row.verdict}"
 
 
@@ -164,8 +164,7 @@ def _claim(rows: pd.DataFrame) -> str:
         order = list(dict.fromkeys(map(tuple, several[keys].values.tolist())))
         shown.append(wide.loc[order, list(dict.fromkeys(several.lr_condition))].reset_index())
     if len(general := spoken[~side_by_side]):
-        arm = general["lr_condition"].replace("all", "none")
-        general = general.assign(arm=[escaped(name) for name in arm])
+        general = general.assign(arm=general["lr_condition"].replace("all", "none"))
         shown.append(general.rename(columns={"found": "here"})[[*keys, "arm", "here"]])
     text = "".join(f"````{{div}} wide-table\n{markdown_table(part)}````\n\n" for part in shown)
     sets = rows.groupby("part")["dataset"].unique()

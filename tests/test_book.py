@@ -399,7 +399,7 @@ def test_the_ledger_shows_the_lr_conditions_side_by_side(tmp_path):
     )
     assert "Not tested (no alternative): dominance." in text
     assert r"| the same, longer | knee | 60 | 2.91 | longer | 1 \[0.5, 1.5\]: same" in text
-    assert r"| released | 0.2 \[0.1, 0.3\] of two one-sided tests: opposite |" in text
+    assert r"| released | 0.2 \[0.1, 0.3\] (TOST): opposite |" in text
 
 
 def test_the_first_page_shows_both_protocols_and_what_is_shared(workspace):
