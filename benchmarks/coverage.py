@@ -21,7 +21,8 @@ SHAPES = {  # mean 0, SD 1
     "skewed (exponential)": lambda rng, size: rng.exponential(size=size) - 1,
 }
 CORRELATION = 0.8  # between the arms of one subject
-SHIFT, RATES = 0.8, (0.10, 0.12)  # of pooled d; mean rates of the two arms
+SHIFT, RATES = 0.8, (0.10, 0.12)  # of the mean, and of pooled d; mean rates of the two arms
+LARGER = (2.6, 8.0)  # of pooled d too: a gap may be many times the spread of subjects
 
 
 def moments(x, y):
@@ -50,15 +51,15 @@ TRUTH = {
 }
 
 
-def draw(statistic, shape, runs, n, rng):
-    """Draw two arms ``(runs, n)`` whose true value of the statistic is `TRUTH`'s."""
+def draw(statistic, shape, runs, n, rng, shift=SHIFT):
+    """Draw two arms ``(runs, n)`` whose true value of the statistic is `TRUTH`'s, or ``shift``."""
     if statistic == "mean difference":  # between two alike arms it would be symmetric
-        return SHAPES[shape](rng, (runs, n)) + SHIFT, np.zeros((runs, n))
+        return SHAPES[shape](rng, (runs, n)) + shift, np.zeros((runs, n))
     shared, *own = (SHAPES[shape](rng, (runs, n)) for _ in range(3))
     x, y = (np.sqrt(CORRELATION) * shared + np.sqrt(1 - CORRELATION) * one for one in own)
     if statistic == "Cohen's h":
         return RATES[0] * (1 + 0.3 * x), RATES[1] * (1 + 0.3 * y)
-    return x + SHIFT, y
+    return x + shift, y
 
 
 def left_out(m, n):
@@ -108,10 +109,17 @@ def intervals(name, x, y, rng):
     return np.concatenate([bca_ends(statistic, m[:, part], n, rng) for part in parts], axis=1)
 
 
-def coverage(name, shape, n, runs, rng):
-    """Share of runs whose interval holds the truth."""
-    low, high = intervals(name, *draw(name, shape, runs, n, rng), rng)
-    return float(np.mean((low <= TRUTH[name]) & (TRUTH[name] <= high)))
+def coverage(name, shape, n, runs, rng, shift=SHIFT):
+    """Share of runs whose interval holds the truth; ``shift``: the true mean difference or d."""
+    truth = TRUTH[name] if name == "Cohen's h" else shift
+    low, high = intervals(name, *draw(name, shape, runs, n, rng, shift), rng)
+    return float(np.mean((low <= truth) & (truth <= high)))
+
+
+def cells():
+    """Every cell of coverage.csv: a statistic at its true value, a shape of subjects, an n."""
+    truths = [*TRUTH.items(), *(("pooled d", d) for d in LARGER)]
+    return [(name, truth, s, n) for name, truth in truths for s in SHAPES for n in SUBJECTS]
 
 
 def rejections(images, correlation, runs, rng, subjects=12):
@@ -128,14 +136,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=RUNS)
     runs, rng, rows = parser.parse_args().runs, np.random.default_rng(0), []
-    for name in STATISTICS:
-        for shape in SHAPES:
-            for n in SUBJECTS:
-                held = coverage(name, shape, n, runs, rng)
-                rows.append(
-                    {"interval": name, "subjects": shape, "n": n, "coverage": held, "runs": runs}
-                )
-                print(rows[-1], flush=True)
+    for name, truth, shape, n in cells():
+        larger = truth in LARGER  # numbers of its own, so that adding one leaves the rest
+        own = np.random.default_rng([n, *shape.encode(), int(10 * truth)]) if larger else rng
+        held = coverage(name, shape, n, runs, own, truth if larger else SHIFT)
+        keys = {"interval": name, "truth": truth, "subjects": shape, "n": n}
+        rows.append({**keys, "coverage": held, "runs": runs})
+        print(rows[-1], flush=True)
     here = Path(__file__).parent
     pd.DataFrame(rows).round(4).to_csv(here / "coverage.csv", index=False)
     rows = []

@@ -18,13 +18,17 @@ from latentsr.stats import MIN_SUBJECTS
 PAPER_SETS, PAPER_VAES = ("knee", "brain", "chest"), ["sd-vae-ft-ema", "medvae-4-3"]
 CHAPTERS = ("04", "05", "06", "07", "08", "09")
 COLUMNS = (
-    "claim part dataset lr_condition paper measured low high n_subjects margin verdict because"
+    "claim part dataset lr_condition paper measured low high interval n_subjects margin verdict "
+    "because"
 ).split()
 MORE = (
     "p smallest_p within_slope left_out_rmse no_difference_rmse n_subjects first second "
     "detectable_db n_points n_groups n_vaes T margin"
 ).split()
 DESCRIPTIVE = "inconclusive (descriptive only)"
+TOST = "of two one-sided tests"  # a narrower interval than all others of the ledger
+ARMS = {"released": "released", "longer": "longer", "controlled": "lr_pixels"}  # by source
+ARMS |= {kind: kind for kind in ("lr_latent", "upsampled_latent", "lr_pixels")}
 Record = Mapping[str, Any]
 
 
@@ -40,7 +44,8 @@ class Part:
     behind: str = ""
     source: str = ""
     why: str = ""
-    absent: str = "not in this run"
+    absent: str = ""
+    arm: str = ""
     exact: bool = True
     tolerance: float = nan
     threshold: float = nan
@@ -48,6 +53,21 @@ class Part:
     paper: Mapping[str, float] = field(default_factory=dict)
     fields: Sequence[str] = ("mean", "low", "high")
     sign_by: Sequence[str] = ()
+
+    @property
+    def stands_under(self) -> str:
+        """The arm that a part without ``{lr_condition}`` is of; all: it needs no denoiser.
+
+        >>> Part("C", "", "", "", source="08/gap/psnr_db/{dataset}/longer").stands_under
+        'longer'
+        """
+        named = [ARMS[key] for key in self.source.split("/") if key in ARMS]
+        return self.arm or (named[0] if named else "all")
+
+    @property
+    def interval(self) -> str:
+        """Which interval decides and is shown, where it is not the run's usual one."""
+        return TOST if self.fields[1].startswith("tost") else ""
 
 
 def ledger() -> list[Part]:
@@ -58,6 +78,8 @@ def ledger() -> list[Part]:
 
 def measured(part: Part, metrics: Record, **place: str) -> dict[str, float] | None:
     """Look up a part's record in the metrics of all chapters; None where it was not measured.
+
+    A part that does not say when its record is ``absent`` always has one.
 
     Returns value, low and high; below and above, the interval that decides the direction; p,
     and the rest of `MORE`; nan for what the record does not hold. The margin of an equivalence is
@@ -71,6 +93,8 @@ def measured(part: Part, metrics: Record, **place: str) -> dict[str, float] | No
     found: Any = metrics
     for key in part.source.format(**place).split("/"):
         found = (found or {}).get(key)
+    if not found and not part.absent:
+        raise ValueError("not in the chapter's file, where it always is")
     if not found or found.get(part.fields[0]) is None:
         return None
     names = ("value", "low", "high", "below", "above", *MORE)
@@ -139,7 +163,7 @@ def verdict(part: Part, found: Record | None, name: str, metrics: Record, width:
     if any(fact["split_by"] == "image" for fact in facts):
         return "not tested (test images share a subject with training images)"
     if found is None:
-        return f"not tested ({part.absent})"
+        return f"not tested ({part.absent or 'not in this run'})"
     if name not in part.paper or not set(sets) <= set(PAPER_SETS):
         return "no counterpart in the paper"
     if min(fact["n_test_subjects"] for fact in facts) < MIN_SUBJECTS:
@@ -154,11 +178,13 @@ def rows(metrics: Record, half_width: float) -> Iterator[dict[str, Any]]:
     first, second = metrics["04"]["main_vaes"]
     for part in ledger():
         head = {"claim": part.id, "part": part.part, "dataset": "all", "lr_condition": "all"}
+        head["interval"] = ""
         if part.why:
             yield head | {"verdict": f"not tested ({part.why})"}
             continue
         sets = [s for s in metrics["sets"] if s in part.paper or s not in PAPER_SETS]
-        kinds = metrics["04"]["lr_conditions"] if "{lr_condition}" in part.source else ["all"]
+        here, under = "{lr_condition}" in part.source, [part.stands_under]
+        kinds = metrics["04"]["lr_conditions"] if here else under
         for name in sets if "{dataset}" in part.source else ["all"]:
             for kind in kinds:
                 place = {"dataset": name, "lr_condition": kind}
@@ -167,7 +193,8 @@ def rows(metrics: Record, half_width: float) -> Iterator[dict[str, Any]]:
                 except (AttributeError, TypeError, KeyError, ValueError) as error:
                     raise ValueError(
                         f"claim {part.id}, {part.part}, {name}, {kind}: {part.source} holds no "
-                        f"figure ({type(error).__name__}); run the chapter again"
+                        f"figure ({error if isinstance(error, ValueError) else type(error).__name__}"
+                        "); run the chapter again"
                     ) from None
                 known = (found or {}).items()
                 seen: dict[str, Any] = {key: value for key, value in known if key in COLUMNS}
@@ -175,6 +202,7 @@ def rows(metrics: Record, half_width: float) -> Iterator[dict[str, Any]]:
                 if found:
                     told = reasons.because(part, word, found)
                     seen = {**seen, "measured": found["value"], "because": told}
+                    seen["interval"] = part.interval if found["low"] == found["low"] else ""
                 yield (
                     head
                     | place
@@ -217,4 +245,5 @@ def lines(ledger_table: pd.DataFrame) -> Iterator[str]:
             said = "" if row["paper"] != row["paper"] else f"paper {row['paper']:.4g}, "
             here = "" if row["measured"] != row["measured"] else f"here {row['measured']:.4g}"
             here += "" if row["low"] != row["low"] else f" [{row['low']:.4g}, {row['high']:.4g}]"
+            here += f" {row['interval']}" if here and row["interval"] else ""
             yield f"  {place}: {said}{here + ': ' if here else ''}{row['verdict']}"

@@ -378,8 +378,10 @@ def claims(
 
     A figure that deviates from the paper's is a result: exit status 1 is for rows that fail.
     """
+    import json
+
     from latentsr import claims as ledger
-    from latentsr import params
+    from latentsr import pages, params
 
     settings = params.read(Path("params.yaml"))
     results = Path("results") / settings["profile"]
@@ -387,6 +389,8 @@ def claims(
     if check:
         print(f"{len(found)} rows computed from {results}")
         return
+    sets = json.loads((results / "data" / "sets.json").read_text())
+    print(pages.images_line(sets), file=sys.stderr if as_json else sys.stdout)
     if as_json:
         print(found.to_json(orient="records", indent=2))
         return

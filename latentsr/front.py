@@ -136,6 +136,18 @@ def _verdicts(rows: Table) -> str:
     )
 
 
+def _told(found: Sequence[Table]) -> str:
+    """Write the verdicts of both protocols: once where they are the same, or of the one there is.
+
+    >>> _told([pd.DataFrame({"verdict": []}), pd.DataFrame({"verdict": ["opposite"]})])
+    'controlled: opposite'
+    """
+    words = {p: _verdicts(rows) for p, rows in zip(PROTOCOLS, found, strict=True) if len(rows)}
+    if len(words) == len(PROTOCOLS) and len(set(words.values())) == 1:
+        return words[PROTOCOLS[0]]
+    return "; ".join(f"{protocol}: {word}" for protocol, word in words.items())
+
+
 def claims_in_short(path: Path) -> str:
     """Write a row a claim: the paper's figure, the released and the controlled one, the verdicts.
 
@@ -147,18 +159,14 @@ def claims_in_short(path: Path) -> str:
     table, ledger = [], pd.read_csv(path)
     for name, rows in ledger.groupby("claim", sort=False):
         cells = {protocol: _column(rows, protocol) for protocol in PROTOCOLS}
-        first = cells["released"][0]
-        words = [_verdicts(found) for found, _ in cells.values()]
-        both = "; ".join(f"{p}: {word}" for p, word in zip(PROTOCOLS, words, strict=True))
-        one = words[0] if words[0] == words[1] else both
+        first = next((found for found, _ in cells.values() if len(found)), rows)
+        one = _told([found for found, _ in cells.values()])
         part, paper = said[str(name)], _figures(first["paper"])
         if part.rule == "equivalence" and not any(part.paper.values()):
             margin = rows["margin"].max()
             paper = f"within ±{margin:g}" if margin == margin else "within the margin"
         if name in WHOLE:
-            words = [_verdicts(_whole(_parts(rows, protocol))) for protocol in PROTOCOLS]
-            both = "; ".join(f"{p}: {word}" for p, word in zip(PROTOCOLS, words, strict=True))
-            one = words[0] if words[0] == words[1] else both
+            one = f"{_told([_whole(_parts(rows, protocol)) for protocol in PROTOCOLS])} ‡"
         said_of = f"{name}: {part.claim} ({part.part})"
         row = {"claim": said_of, "the paper's": paper}
         row |= {
@@ -173,7 +181,8 @@ def claims_in_short(path: Path) -> str:
     order = " / ".join(dict.fromkeys(ledger["dataset"][ledger["dataset"] != "all"]))
     return (
         f"````{{div}} wide-table\n{text}````\n\nFigures: {order}. \\* only the LR condition is as "
-        "released. † not by protocol: see the claim. A dash: no figure.\n"
+        "released. † not by protocol: see the claim. ‡ a claim of several parts: the figure is "
+        "the first one's, the verdict the least favourable of all. A dash: no figure.\n"
     )
 
 

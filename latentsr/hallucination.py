@@ -56,7 +56,11 @@ def rates(
 
 
 def cohen_h(a: Any, b: Any, axis: int = -1) -> Any:
-    """Return Cohen's h of the mean rates of two arms, b against a: 2 asin sqrt(b) - 2 asin sqrt(a).
+    r"""Return Cohen's h of the mean rates of two arms, b against a (Cohen 1988, chapter 6).
+
+    .. math:: h = 2 \arcsin \sqrt{\bar b} - 2 \arcsin \sqrt{\bar a}
+
+    ``a`` and ``b`` are shares, averaged along ``axis``; h lies between -pi and pi.
 
     >>> round(float(cohen_h([0.1, 0.3], [0.4, 0.6])), 4)  # of the shares 0.2 and 0.5
     0.6435

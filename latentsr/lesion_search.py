@@ -19,7 +19,7 @@ from latentsr.metrics import Floats
 
 Images = NDArray[np.float32]
 Trial = Mapping[tuple[str, str], Images]  # by (arm, autoencoder): lesion-free, then one a lesion
-HR, LR_IDEAL = ("", "HR"), ("", "LR ideal observer")
+HR, LR_IDEAL, HR_IDEAL = (("", vae) for vae in ("HR", "LR ideal observer", "HR ideal observer"))
 REACH_PX = 2.0  # a mark so near to a lesion has found it
 DRAWS = 10  # of image noise, for an image of the two references
 Marks = Floats  # (K, 3): answer, row, column, the strongest first
@@ -84,7 +84,8 @@ def ideal_answers(difference: Floats, matrix: Floats, sd_px: float, noise_sd: fl
 
     with g what differs from the known background in the HR image (lesion and noise), D the
     degradation (``matrix`` along both axes), :math:`s_p` the degraded spot at p. Its SD is 1, and
-    at a lesion's place its mean is the lesion's d' (`lesions.detectability`).
+    at a lesion's place its mean is the lesion's d' (`lesions.detectability`). With the identity
+    for ``matrix`` it is the HR image's ideal observer, and d' the larger one of that image.
     """
     place = np.arange(len(difference))
     lines = matrix @ np.exp(-((place[:, None] - place) ** 2) / (2 * sd_px**2))  # (short, long)
@@ -155,7 +156,7 @@ def _steps(free: Sequence[Marks], count: int = 40) -> list[float]:
 def _read(
     images: Trial, spots: Sequence[Lesion], free: int, matrix: Floats, noise_sd: float, seed: int
 ) -> Iterator[tuple[tuple[str, str], list[Marks], list[Marks], list[Lesion]]]:
-    """Yield the marks of each arm, then of both references: lesion-free, with a lesion, which.
+    """Yield the marks of each arm, then of the references: lesion-free, with a lesion, which.
 
     All ``spots`` are of one size. The references see the true image's noise, each image ``DRAWS``
     times; the arms are as they are.
@@ -170,9 +171,9 @@ def _read(
             yield key, none, [marks(answers(one, weights), sd_px) for one in off], list(spots)
     rng, side = np.random.default_rng(seed), hr.shape[-1]
     drawn: dict[tuple[str, str], tuple[list[Marks], list[Marks]]] = {
-        HR: ([], []),
-        LR_IDEAL: ([], []),
+        key: ([], []) for key in (HR, LR_IDEAL, HR_IDEAL)
     }
+    ideals = matrix, np.eye(side)
     signals = [*range(free), *spots]
     for _ in range(DRAWS):
         for place, what in enumerate(signals):
@@ -180,8 +181,8 @@ def _read(
             region = where[what] if isinstance(what, int) else None
             if not isinstance(what, int):
                 seen += hr[place] - hr[what.image]
-            both = answers(seen, weights), ideal_answers(seen, matrix, sd_px, noise_sd)
-            for found, one in zip(drawn.values(), both, strict=True):
+            maps = [ideal_answers(seen, kept, sd_px, noise_sd) for kept in ideals]
+            for found, one in zip(drawn.values(), [answers(seen, weights), *maps], strict=True):
                 found[region is None].append(marks(one, sd_px, region))
     for key, (none, present) in drawn.items():
         yield key, none, present, list(spots) * DRAWS
@@ -202,8 +203,8 @@ def known_anatomy(
 
     ``images`` hold ``free`` lesion-free images, then one a lesion of ``spots``. The limit is one
     for all arms: ``false_share`` of the lesion-free HR images, which differ from themselves by
-    their noise of SD ``noise_sd``, get a mark. The LR ideal observer, whose answers are d' and no
-    contrasts, has its own by the same rule.
+    their noise of SD ``noise_sd``, get a mark. The ideal observers of LR and HR, whose answers are
+    d' and no contrasts, have their own by the same rule.
 
     Returns
     -------
@@ -222,7 +223,7 @@ def known_anatomy(
         read = list(_read(part, [spots[k] for k in places], free, matrix, noise_sd, seed))
         limits = {key: threshold(none, false_share) for key, none, *_ in read if key[0] == ""}
         for key, none, present, which in read:
-            limit = limits[LR_IDEAL if key == LR_IDEAL else HR]
+            limit = limits[key if key in (LR_IDEAL, HR_IDEAL) else HR]
             counts = np.array([np.sum(found[:, 0] > limit) for found in none]).reshape(-1, free)
             means = counts.mean(0)  # (free,), over draws of noise
             low, high, _ = stats.mean_interval(means, seed, confidence)

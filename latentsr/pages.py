@@ -138,11 +138,13 @@ def _figure_and_verdict(row: Any) -> str:
     if row.measured != row.measured:
         return str(row.verdict)
     interval = "" if row.low != row.low else f" [{row.low:.3g}, {row.high:.3g}]"
+    if interval and row.interval == claims.TOST:
+        interval += " (TOST)"
     return f"{row.measured:.3g}{interval}: {row.verdict}"
 
 
 def _claim(rows: pd.DataFrame) -> str:
-    """Write what was measured for one claim: its LR conditions side by side, then the rest.
+    """Write what was measured for one claim: LR conditions side by side, then parts of one arm.
 
     What was tested nowhere is told in one line a reason.
     """
@@ -156,12 +158,14 @@ def _claim(rows: pd.DataFrame) -> str:
     silent &= by_row["verdict"].transform("nunique") == 1
     shown = []
     spoken = rows[~silent]
-    if len(several := spoken[spoken.lr_condition != "all"]):
+    side_by_side = spoken.groupby("part")["lr_condition"].transform("nunique") > 1
+    if len(several := spoken[side_by_side]):
         wide = several.pivot(index=keys, columns="lr_condition", values="found")
         order = list(dict.fromkeys(map(tuple, several[keys].values.tolist())))
         shown.append(wide.loc[order, list(dict.fromkeys(several.lr_condition))].reset_index())
-    if len(general := spoken[spoken.lr_condition == "all"]):
-        shown.append(general.rename(columns={"found": "here"})[[*keys, "here"]])
+    if len(general := spoken[~side_by_side]):
+        general = general.assign(arm=general["lr_condition"].replace("all", "none"))
+        shown.append(general.rename(columns={"found": "here"})[[*keys, "arm", "here"]])
     text = "".join(f"````{{div}} wide-table\n{markdown_table(part)}````\n\n" for part in shown)
     sets = rows.groupby("part")["dataset"].unique()
     for verdict, untold in rows[silent].groupby("verdict", sort=False):

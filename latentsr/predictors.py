@@ -14,7 +14,7 @@ from latentsr import scores, screening
 from latentsr.lr_regression import predictability
 
 RESPONSES = ("psnr_db", "excess_mse")
-FEW = 6  # points: two autoencoders on three sets
+FEW = 6  # autoencoders: the best of several rules on so few is as likely a chance
 
 
 def of_autoencoders(results: Path, sets: Iterable[str], ceilings: pd.DataFrame) -> pd.DataFrame:
@@ -66,7 +66,7 @@ def compare(
     >>> rows = {"arm": ["x"] * 6, "dataset": [*"aaabbb"], "vae": [*"uvwuvw"]}
     >>> rows |= {"one": [1.0, 2.0, 3.0, 5.0, 6.0, 7.0], "psnr_db": [1.0, 2.0, 3.0, 1.0, 2.0, 3.0]}
     >>> compare(pd.DataFrame(rows), ["one"], ["psnr_db"]).iloc[0, 3:].tolist()
-    [6.0, 1.0, 1.0, 1.0]
+    [6.0, 3.0, 1.0, 1.0, 1.0]
     """
     rows = []
     for arm, part in points.groupby("arm", sort=False):
@@ -74,7 +74,8 @@ def compare(
         for response in responses:
             for predictor in predictors:
                 x, y = part[predictor], part[response]
-                row = {"arm": arm, "response": response, "predictor": predictor, "n_points": len(x)}
+                row = {"arm": arm, "response": response, "predictor": predictor}
+                row |= {"n_points": len(x), "n_vaes": len(set(vaes))}
                 row["within_r"] = screening.within_correlation(x, y, sets)
                 row |= {"skill_set_left_out": nan, "skill_vae_left_out": nan}
                 if len(x) >= 3 and np.ptp(x) > 0:
@@ -89,24 +90,56 @@ def compare(
 
 
 def best_rule(table: pd.DataFrame, arm: str, response: str = "psnr_db") -> str:
-    """Say in words which predictor of `compare` foretells a set left out best, and how well."""
+    """Say in words which predictor of `compare` foretells a set left out best, and how well.
+
+    Skills that are equal to two digits are a tie. Of ``excess_mse`` only a negative r counts: a
+    higher ceiling leaves a larger excess also where SR does not hang on it (`responses`).
+    """
     part = table[(table["arm"] == arm) & (table["response"] == response)]
     part = part.dropna(subset="skill_set_left_out")
     if part.empty:
         return "too few points"
-    best = part.sort_values("skill_set_left_out").to_dict("records")[-1]
+    skilled = part[part["skill_set_left_out"] > 0]
+    counted = skilled if response == "psnr_db" else skilled[skilled["within_r"] < 0]
+    if counted.empty:
+        only = ", but with the positive r that is no finding" * (len(skilled) > 0)
+        return f"nothing foretells a set left out{only}"
+    skill = float(counted["skill_set_left_out"].max())
+    best = counted[counted["skill_set_left_out"].round(2) == round(skill, 2)]
+    words = [
+        f"{row['predictor']} (within-set r {row['within_r']:+.2f}"
+        f"{_left_out(row['skill_vae_left_out'])})"
+        for row in best.to_dict("records")
+    ]
+    verb = "foretells a set left out best" if len(words) == 1 else "foretell a set left out alike"
+    text = f"{' and '.join(words)} {verb} (skill {skill:.2f})"
     named = part.set_index("predictor")
-    ceiling, towards = map(float, named.loc["ceiling_db", ["skill_set_left_out", "within_r"]])
-    if best["skill_set_left_out"] <= 0:
-        return "nothing foretells a set left out"
-    worse = response == "psnr_db" and towards < 0
-    few = ""
-    if part["n_points"].max() <= FEW:
-        few = f" (the best of {len(part)} on {part['n_points'].max()} points: no rule)"
+    own, towards = map(float, named.loc["ceiling_db", ["skill_set_left_out", "within_r"]])
+    text += f"; the ceiling's skill is {own:.2f}"
+    if response == "psnr_db":
+        text += ", and a higher one goes with worse SR" * (towards < 0)
+    else:
+        text += ", of a positive r that is no finding" * (towards > 0)
+    n = int(part["n_vaes"].max())
+    few = f"; the best of {len(part)} rules on {n} autoencoders, picked after the fact: no rule yet"
+    return text + few * (n <= FEW)
+
+
+def _left_out(skill: float) -> str:
+    return "" if skill != skill else f", skill for an autoencoder left out {skill:.2f}"
+
+
+def against_ceiling(table: pd.DataFrame, arm: str) -> str:
+    """Say whether the LR image's round trip foretells SR's PSNR better than the HR ceiling does."""
+    part = table[(table["arm"] == arm) & (table["response"] == "psnr_db")].set_index("predictor")
+    names = ["round_trip_db", "ceiling_db"]
+    trip, ceiling = map(float, part.loc[names, "skill_set_left_out"])
+    if trip != trip or ceiling != ceiling:
+        return f"{arm}: LR round trip and HR ceiling not compared (too few points)"
+    word = "better" if round(trip, 2) > round(ceiling, 2) else "no better"
     return (
-        f"{best['predictor']} foretells a set left out best (skill {best['skill_set_left_out']:.2f}, "
-        f"within-set r {best['within_r']:+.2f}); the ceiling's skill is {ceiling:.2f}"
-        f"{', and a higher one goes with worse SR' * worse}{few}"
+        f"{arm}: the LR round trip foretells a set left out {word} than the HR ceiling "
+        f"(skill {trip:.2f} against {ceiling:.2f}, {part['n_vaes'].iloc[0]:.0f} autoencoders)"
     )
 
 

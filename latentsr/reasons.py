@@ -52,7 +52,8 @@ def _difference(part: Part, word: str, found: Found) -> str:
 
 def _equivalence(part: Part, word: str, found: Found) -> str:
     interval = f"[{found['below']:+.3g}, {found['above']:+.3g}]"
-    text = f"{_levels(found)}{found['value']:+.3g} {interval}{_over(found)}"
+    which = f" {part.interval}" if part.interval else ""
+    text = f"{_levels(found)}{found['value']:+.3g} {interval}{which}{_over(found)}"
     text += "" if isnan(found["T"]) else f" at T = {found['T']:.0f}"
     least, most = sorted(abs(found[end]) / found["margin"] for end in ("below", "above"))
     if word == "opposite":

@@ -156,21 +156,19 @@ def left_out_unit(
     return float(np.sqrt(np.mean(misses**2))), float(np.sqrt(np.mean(plain**2)))
 
 
-def ceiling_against_rate(
-    rates: pd.DataFrame, ceilings: pd.Series, vaes: Sequence[str]
-) -> pd.DataFrame:
+def ceiling_against_rate(rates: pd.DataFrame, ceilings: pd.Series) -> pd.DataFrame:
     """Rank-correlate ceiling and rate of added signal over autoencoders, by set, arm and floor.
 
     ``rates`` has columns dataset, arm, floor_of, vae and hallucination_rate; ``ceilings`` is
-    indexed by dataset and vae. Columns n_vaes and `spearman`'s rho, p and smallest_p, empty below
-    three autoencoders or where the rates are all alike.
+    indexed by dataset and vae. Columns n_vaes, those that the cell has rates of, and `spearman`'s
+    rho, p and smallest_p, empty below three autoencoders or where the rates are all alike.
     """
     rows = []
     for (name, arm, owner), part in rates.groupby(["dataset", "arm", "floor_of"], sort=False):
-        y = part.set_index("vae")["hallucination_rate"].loc[list(vaes)]
-        row = {"dataset": name, "arm": arm, "floor_of": owner, "n_vaes": len(vaes)}
+        y = part.set_index("vae")["hallucination_rate"]
+        row = {"dataset": name, "arm": arm, "floor_of": owner, "n_vaes": len(y)}
         found: Sequence[float | None] = (None, None, None)
-        if len(vaes) >= 3 and y.nunique() > 1:
-            found = spearman([ceilings[str(name), vae] for vae in vaes], y)
+        if len(y) >= 3 and y.nunique() > 1:
+            found = spearman([ceilings[str(name), str(vae)] for vae in y.index], y)
         rows.append({**row, **dict(zip(("rho", "p", "smallest_p"), found, strict=True))})
     return pd.DataFrame(rows)

@@ -140,10 +140,10 @@ def free_response(table: pd.DataFrame, titles: Mapping[str, str], last: str) -> 
         for axis, name in zip(line, titles, strict=True):
             rows = table[(table["dataset"] == name) & (table["detectability"] == level)]
             for (arm, vae), part in rows.groupby(["arm", "vae"], sort=False):
-                reference = vae in ("HR", "LR ideal observer")
+                references = {"HR": "-", "LR ideal observer": "--", "HR ideal observer": "-."}
                 dash = ":" if arm == "released" else "-" if arm in (last, "ceiling") else "--"
-                style = {"ls": "-" if vae == "HR" else dash, "lw": 1 if arm == "ceiling" else 2}
-                style["color"] = "black" if reference else figures.colour(str(vae))
+                style = {"ls": references.get(str(vae), dash), "lw": 1 if arm == "ceiling" else 2}
+                style["color"] = "black" if vae in references else figures.colour(str(vae))
                 seen = part[part["false"] > 0]  # the axis is logarithmic
                 label = f"{vae}, {arm}" if arm else str(vae)
                 axis.plot(seen["false"], seen["found"], label=label, **style)

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from latentsr import book, figures, front, notebook, pages, params, provenance, run_record
+from latentsr import book, claims, figures, front, notebook, pages, params, provenance, run_record
 
 REPOSITORY = Path(__file__).parents[1]
 BOOK = REPOSITORY / "book"
@@ -116,7 +116,7 @@ def fabricate(results: Path, settings: dict, sets: list[str]) -> None:
         [("C1", "gap, dB", "knee", kind, 2.91, 1.0, 0.5, "same direction") for kind in conditions]
         + [("C0", "dominance", "all", "all", nan, nan, nan, "not tested (why)")],
         columns=["claim", "part", "dataset", "lr_condition", "paper", "measured", "low", "verdict"],
-    ).assign(high=1.5, n_subjects=7, margin=nan, because="")
+    ).assign(high=1.5, interval="", n_subjects=7, margin=nan, because="")
     ledger.to_csv(results / "tables" / "10_claims.csv", index=False)
     arms = pd.DataFrame({"dataset": sets, "vae": "natural-f8c4"})
     arms = arms.assign(**dict.fromkeys(conditions, 20.0), ceiling=21.0, bicubic=22.0)
@@ -378,11 +378,14 @@ def test_the_ledger_shows_the_lr_conditions_side_by_side(tmp_path):
     rows = [
         ("C1", "gap, dB", "knee", "lr_latent", 2.91, 1.0, 0.5, 1.5, "same direction"),
         ("C1", "gap, dB", "knee", "lr_pixels", 2.91, -0.2, nan, nan, "opposite"),
+        ("C1", "the same, longer", "knee", "longer", 2.91, 1.0, 0.5, 1.5, "same direction"),
         ("C0", "dominance", "all", "all", nan, nan, nan, nan, "not tested (no alternative)"),
+        ("C5", "h", "knee", "released", 0.0, 0.2, 0.1, 0.3, "opposite"),
     ]
     path = tmp_path / "10_claims.csv"
     ledger = pd.DataFrame(rows, columns=[*columns, "verdict"]).assign(n_subjects=60.0)
-    ledger["because"] = ["", "-0.2 over 60 subjects", ""]
+    ledger["because"] = ["", "-0.2 over 60 subjects", "", "", ""]
+    ledger["interval"] = ["", "", "", "", claims.TOST]
     ledger.to_csv(path, index=False)
     text = pages.claims_sections(path)
     assert "*An arm is scored by what its own autoencoder keeps." in text  # of C1, once
@@ -395,6 +398,8 @@ def test_the_ledger_shows_the_lr_conditions_side_by_side(tmp_path):
         r"| gap, dB | knee | 60 | 2.91 | 1 \[0.5, 1.5\]: same direction | -0.2: opposite |" in text
     )
     assert "Not tested (no alternative): dominance." in text
+    assert r"| the same, longer | knee | 60 | 2.91 | longer | 1 \[0.5, 1.5\]: same" in text
+    assert r"| released | 0.2 \[0.1, 0.3\] (TOST): opposite |" in text
 
 
 def test_the_first_page_shows_both_protocols_and_what_is_shared(workspace):
@@ -435,11 +440,19 @@ def test_the_claims_in_short_take_the_released_part_where_there_is_one(tmp_path)
     rows = [
         ("C1", "PSNR gap", "knee", "lr_latent", 2.91, 0.5, "same direction"),
         ("C1", "PSNR gap", "knee", "lr_pixels", 2.91, -9.0, "opposite"),
-        ("C1", "the same under the released protocol", "knee", "all", 2.91, 1.5, "same direction"),
+        ("C1", "the same, released", "knee", "released", 2.91, 1.5, "same direction"),
+        ("C1", "the same, trained for longer", "knee", "longer", 2.91, 7.5, "inconclusive"),
+        ("C3", "half one", "knee", "lr_latent", nan, 0.5, "same direction"),
+        ("C3", "half one", "knee", "lr_pixels", nan, 0.75, "same direction"),
+        ("C3", "half two", "knee", "lr_latent", nan, 0.5, "opposite"),
+        ("C3", "half two", "knee", "lr_pixels", nan, 0.5, "opposite"),
+        ("C3", "half one, released", "knee", "released", nan, 0.25, "same direction"),
+        ("C3", "half two, released", "knee", "released", nan, 0.5, "inconclusive"),
         ("C2", "pooled d", "knee", "lr_latent", 1.86, 0.25, "not tested (why)"),
         ("C2", "pooled d", "knee", "lr_pixels", 1.86, -9.5, "not tested (other)"),
         ("C4", "change", "knee", "lr_latent", 0.0, nan, "not tested (why)"),
         ("R3", "ceiling", "knee", "all", 2.76, 4.25, "opposite"),
+        ("R4", "domain", "knee", "lr_pixels", 0.95, 0.125, "inconclusive"),
     ]
     ledger = pd.DataFrame(rows, columns=columns)
     ledger["margin"] = ledger["claim"].map({"C4": 0.15})
@@ -450,6 +463,9 @@ def test_the_claims_in_short_take_the_released_part_where_there_is_one(tmp_path)
     assert r"| 1.86 | 0.25\* | -9.50 | not tested |" in text
     assert "| within ±0.15 | – | – |" in text
     assert "| 2.76 | 4.25† | 4.25† | opposite |" in text
+    assert "| 0.95 | – | 0.12 | controlled: inconclusive |" in text  # R4: no released arm
+    assert "| – | 0.25 | 0.75 | released: inconclusive; controlled: opposite ‡ |" in text
+    assert "7.50" not in text, "the longer arm stands in for no other"
 
 
 def test_every_figure_and_table_is_listed_with_its_command_and_linked(workspace):

@@ -1,13 +1,15 @@
 """The ledger of claims: complete, and its verdicts by hand-worked cases."""
 
 import json
+import shutil
 from dataclasses import replace
 from math import isnan, nan
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from latentsr import claims, reasons
+from latentsr import claims, cli, params, reasons
 from latentsr.claims import Part
 
 RULES = "difference equivalence association independence significance text".split()
@@ -209,8 +211,11 @@ def test_the_papers_words_are_for_its_data_and_its_autoencoders():
 
 def test_null_and_absent_records():
     row = part("difference", source="05/gap/{dataset}")
-    for metrics in ({}, {"05": None}, {"05": {"gap": {"knee": {"mean": None}}}}):
-        assert claims.measured(row, metrics, dataset="knee") is None
+    assert claims.measured(row, {"05": {"gap": {"knee": {"mean": None}}}}, dataset="knee") is None
+    for metrics in ({}, {"05": None}, {"05": {"gap": {}}}):
+        assert claims.measured(replace(row, absent="why"), metrics, dataset="knee") is None
+        with pytest.raises(ValueError, match="not in the chapter's file"):
+            claims.measured(row, metrics, dataset="knee")
     seen = claims.measured(row, {"05": {"gap": {"knee": {"mean": 1, "low": None}}}}, dataset="knee")
     assert seen["value"] == 1 and isnan(seen["low"]) and isnan(seen["above"])
 
@@ -220,16 +225,42 @@ def test_a_table_of_a_run_that_is_not_there_is_one_line(tmp_path):
         claims.table(tmp_path, 0.25)
 
 
-def test_a_table_is_read_from_the_files_of_a_run(tmp_path):
+def write_run(results):
     metrics = fabricated({name: fact() for name in claims.PAPER_SETS}, ["u", "v"])
     for folder in ("metrics", "data"):
-        (tmp_path / folder).mkdir()
-    (tmp_path / "data" / "sets.json").write_text(json.dumps(metrics.pop("sets")))
+        (results / folder).mkdir(parents=True)
+    (results / "data" / "sets.json").write_text(json.dumps(metrics.pop("sets")))
     for chapter in claims.CHAPTERS:
-        (tmp_path / "metrics" / f"{chapter}.json").write_text(json.dumps(metrics[chapter]))
+        (results / "metrics" / f"{chapter}.json").write_text(json.dumps(metrics[chapter]))
+
+
+def test_a_table_is_read_from_the_files_of_a_run(tmp_path):
+    write_run(tmp_path)
     table = claims.table(tmp_path, 0.25)
     assert list(table.columns) == claims.COLUMNS
     assert set(table["claim"]) == set(IDS)
+
+
+def test_the_command_line_says_once_what_the_images_are(tmp_path, monkeypatch, capsys):
+    shutil.copy("params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    write_run(Path("results") / params.read(Path("params.yaml"))["profile"])
+    cli.claims(as_json=True)
+    out, error = capsys.readouterr()
+    assert len(json.loads(out)) > 100 and error.count("phantoms") == 1
+    cli.claims()
+    out, error = capsys.readouterr()
+    assert (
+        out.splitlines()[0]
+        == "All test images are phantoms: drawn by a computer, no patient is in them."
+    )
+    assert out.count("phantoms") == 1 and not error
+    path = next(Path("results").glob("*/metrics/05.json"))
+    record = json.loads(path.read_text())
+    del record["finest_db"]
+    path.write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="claim C3, gap in level-1 bands"):
+        cli.claims(check=True)
 
 
 def test_a_record_that_is_broken_names_its_row():
@@ -238,6 +269,42 @@ def test_a_record_that_is_broken_names_its_row():
     metrics["05"]["finest_minus_rest_db"]["knee"]["lr_pixels"]["mean"] = "much"
     with pytest.raises(ValueError, match=r"claim C3, that gap minus .*, knee, lr_pixels: 05/"):
         list(claims.rows(metrics, 0.25))
+
+
+def test_a_record_that_was_lost_names_its_row():
+    sets = {name: fact() for name in claims.PAPER_SETS}
+    metrics = fabricated(sets, ["natural-f8c4", "phantom-f4c3"])
+    del metrics["05"]["finest_db"]
+    with pytest.raises(
+        ValueError, match=r"claim C3, gap in level-1 bands, dB, knee, lr_latent: 05"
+    ):
+        list(claims.rows(metrics, 0.25))
+
+
+def test_a_part_of_one_arm_says_which():
+    sets = {name: fact() for name in claims.PAPER_SETS}
+    rows = pd.DataFrame(claims.rows(fabricated(sets, ["natural-f8c4", "phantom-f4c3"]), 0.25))
+    for word, arm in (("released", "released"), ("for longer", "longer")):
+        said = rows["part"].str.contains(word) & ~rows["part"].str.contains("position rule")
+        assert said.any() and (rows.loc[said, "lr_condition"] == arm).all()
+    assert set(rows.loc[rows.claim == "R4", "lr_condition"]) == {"lr_pixels"}
+    assert set(rows.loc[rows.lr_condition == "all", "claim"]) == {"P1", "P2", "R3"}
+
+
+def test_an_equivalence_shows_the_interval_that_decides():
+    for row in claims.ledger():
+        if row.rule == "equivalence":
+            assert not row.sign_by or list(row.sign_by) == list(row.fields[1:])
+        assert (row.interval != "") == (row.id == "C5")
+    sets = {name: fact() for name in claims.PAPER_SETS}
+    metrics = fabricated(sets, ["natural-f8c4", "phantom-f4c3"])
+    leaf = metrics["06"]["h_added"]["fixed"]["knee"]["lr_pixels"]
+    leaf |= {"mean": 0.1, "low": -0.2, "high": 0.4, "tost_low": 0.01, "tost_high": 0.14}
+    rows = pd.DataFrame(claims.rows(metrics, 0.25), columns=claims.COLUMNS)
+    place = (rows.part.str.contains("a fixed floor")) & (rows.dataset == "knee")
+    (row,) = rows[place & (rows.claim == "C5") & (rows.lr_condition == "lr_pixels")].itertuples()
+    assert (row.low, row.high, row.verdict) == (0.01, 0.14, "same direction")
+    assert any("[0.01, 0.14] of two one-sided tests" in line for line in claims.lines(rows))
 
 
 def test_an_equivalence_without_a_margin_is_no_verdict():

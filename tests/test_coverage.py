@@ -34,21 +34,22 @@ def test_the_simulation_takes_the_intervals_of_the_package(name, n):
 
 
 def test_every_size_and_shape_is_stated():
-    cells = STATED.groupby(["interval", "subjects"])["n"].agg(tuple)
-    names = {(name, shape) for name in SIMULATED["STATISTICS"] for shape in SIMULATED["SHAPES"]}
-    assert set(cells.index) == names and set(cells) == {SIMULATED["SUBJECTS"]}
+    stated = list(zip(STATED.interval, STATED.truth, STATED.subjects, STATED.n, strict=True))
+    cells = [(name, round(truth, 4), *rest) for name, truth, *rest in SIMULATED["cells"]()]
+    assert stated == cells
+    assert {truth for name, truth, *_ in cells if name == "pooled d"} == {0.8, 2.6, 8.0}
     assert (STATED["runs"] == SIMULATED["RUNS"]).all()
 
 
 @pytest.mark.parametrize(
-    "row", STATED.itertuples(), ids=lambda r: f"{r.interval}, {r.subjects}, {r.n}"
+    "row", STATED.itertuples(), ids=lambda r: f"{r.interval}, {r.truth:g}, {r.subjects}, {r.n}"
 )
 def test_coverage_is_what_chapter_8_states(row, monkeypatch):
     """Within three Monte-Carlo standard errors, from another seed and with fewer resamples."""
     runs = row.runs if row.n < 20 else 2000
     monkeypatch.setitem(SIMULATED["bca_ends"].__globals__, "RESAMPLES", 999)
     rng = np.random.default_rng([11, row.Index])
-    found = SIMULATED["coverage"](row.interval, row.subjects, row.n, runs, rng)
+    found = SIMULATED["coverage"](row.interval, row.subjects, row.n, runs, rng, row.truth)
     spread = row.coverage * (1 - row.coverage) * (1 / runs + 1 / row.runs)
     assert abs(found - row.coverage) < 3 * np.sqrt(spread)
 

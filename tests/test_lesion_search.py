@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 
 from latentsr import lesion_search, lesions
-from latentsr.lesion_search import HR, LR_IDEAL
+from latentsr.lesion_search import HR, HR_IDEAL, LR_IDEAL
 from latentsr.lesions import Lesion
 
 NOISE = 0.01
@@ -92,18 +92,30 @@ def trial(rng):
     return images, spots, 8, matrix
 
 
+def test_the_ideal_observer_of_hr_sees_no_less_than_that_of_lr():
+    """Of HR d' is the spot's norm over the noise, which no degradation can raise."""
+    signal = 0.02 * Lesion(0, 24, 24, 1.5, 1.0, 0.0).template(48)
+    hr = lesion_search.ideal_answers(signal, np.eye(48), 1.5, NOISE)[24, 24]
+    assert hr == pytest.approx(np.linalg.norm(signal) / NOISE)
+    for operator in ("bicubic", "gaussian"):
+        matrix = lesions.operator_matrix(48, 12, operator)
+        assert lesion_search.ideal_answers(signal, matrix, 1.5, NOISE)[24, 24] < hr
+
+
 def test_a_reader_who_knows_the_anatomy(trial):
     images, spots, free, matrix = trial
     how = {"matrix": matrix, "noise_sd": NOISE, "false_share": 0.05, "seed": 0}
     table, curves = lesion_search.known_anatomy(images, spots, free, **how)
     at = table.set_index(["arm", "vae", "detectability"])
-    for key in (HR, LR_IDEAL):
+    for key in (HR, LR_IDEAL, HR_IDEAL):
         assert at.loc[(*key, 16.0), "marked"] == pytest.approx(0.05, abs=0.0126)  # of 80 draws
         assert at.loc[(*key, 16.0), "found"] == 1 and at.loc[(*key, 1.0), "found"] < 0.3
     assert at.loc[("copy", "x", 16.0), ["found", "false"]].tolist() == [1, 0]
     assert at.loc[("less", "x", 16.0), ["found", "false"]].tolist() == [0, 0]
     assert at.loc[("more", "x", 1.0), ["marked", "false"]].tolist() == [1, 1]
-    assert at["limit"].drop(LR_IDEAL[1], level="vae").nunique() == 1, "one limit for all arms"
+    assert at["limit"].drop([LR_IDEAL[1], HR_IDEAL[1]], level="vae").nunique() == 1, (
+        "one limit for all arms"
+    )
     assert (at["n_lesions"] == 8).all() and (at["n_subjects"] == 8).all()
     for _, part in curves.groupby(["arm", "vae", "detectability"]):
         assert part["false"].is_monotonic_increasing and part["found"].is_monotonic_increasing

@@ -158,6 +158,31 @@ def test_the_excess_error_holds_nothing_of_the_ceilings():
     found = predictors.compare(points, ["ceiling_db"]).set_index("response")["within_r"]
     assert found["psnr_db"] > 0.9 and abs(found["excess_mse"]) < 0.05
     table = predictors.compare(points, ["ceiling_db"])
-    assert "ceiling_db foretells a set left out best" in predictors.best_rule(table, "x")
+    said = predictors.best_rule(table, "x")
+    assert said.startswith("ceiling_db (within-set r +") and "foretells a set left out best" in said
     assert predictors.best_rule(table, "x", "excess_mse") == "nothing foretells a set left out"
     assert predictors.best_rule(table, "other") == "too few points"
+
+
+def test_a_rule_is_told_with_its_ties_and_with_what_it_rests_on():
+    columns = "arm response predictor n_vaes within_r skill_set_left_out skill_vae_left_out".split()
+    rows = [("x", "psnr_db", "ceiling_db", 6, -0.8, 0.56, 0.4),
+            ("x", "psnr_db", "budget", 6, -0.9, 0.699, 0.7),
+            ("x", "psnr_db", "predictability", 6, 0.9, 0.704, 0.8),
+            ("x", "excess_mse", "ceiling_db", 6, 0.9, 0.58, 0.7),
+            ("x", "excess_mse", "budget", 6, -0.2, -0.1, 0.7)]  # fmt: skip
+    table = pd.DataFrame(rows, columns=columns)
+    said = predictors.best_rule(table, "x")
+    assert "budget (within-set r -0.90" in said and "predictability (within-set r +0.90" in said
+    assert "alike (skill 0.70)" in said and "6 autoencoders, picked after the fact" in said
+    assert "a higher one goes with worse SR" in said
+    assert "picked" not in predictors.best_rule(table.assign(n_vaes=7), "x")
+    no_finding = predictors.best_rule(table, "x", "excess_mse")
+    assert (
+        no_finding == "nothing foretells a set left out, but with the positive r that is no finding"
+    )
+    trip = table[table.predictor == "ceiling_db"].assign(
+        predictor="round_trip_db", skill_set_left_out=0.5
+    )
+    said = predictors.against_ceiling(pd.concat([table, trip]), "x")
+    assert "no better than the HR ceiling (skill 0.50 against 0.56, 6 autoencoders)" in said

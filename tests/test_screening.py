@@ -145,8 +145,15 @@ def test_ceiling_and_rate_are_ranked_by_set_arm_and_floor():
             {"a": (4.0, 3.0, 2.0, 1.0), "fixed": (1.0, 2.0, 4.0, 3.0), "b": (1.0,) * 4}.items()
             for vae, rate in zip("abcd", values, strict=True)]  # fmt: skip
     columns = ["dataset", "arm", "floor_of", "vae", "hallucination_rate"]
-    found = screening.ceiling_against_rate(pd.DataFrame(rows, columns=columns), ceilings, [*"abcd"])
+    found = screening.ceiling_against_rate(pd.DataFrame(rows, columns=columns), ceilings)
     assert found["rho"].tolist()[:2] == pytest.approx([-1, 0.8]) and np.isnan(found["rho"][2])
     assert found["smallest_p"][0] == pytest.approx(2 / 24) and (found["n_vaes"] == 4).all()
-    few = screening.ceiling_against_rate(pd.DataFrame(rows, columns=columns), ceilings, ["a", "b"])
-    assert few["rho"].isna().all()
+    rest = pd.DataFrame([row for row in rows if row[3] in "ab"], columns=columns)
+    few = screening.ceiling_against_rate(rest, ceilings)
+    assert few["rho"].isna().all() and (few["n_vaes"] == 2).all()
+    more = [("knee", "lr_latent", "fixed", vae, rate) for rate, vae in enumerate("abc")]
+    both = screening.ceiling_against_rate(pd.DataFrame(rows + more, columns=columns), ceilings)
+    assert both.groupby("arm")["n_vaes"].unique().map(list).to_dict() == {
+        "lr_latent": [3],
+        "lr_pixels": [4],
+    }
