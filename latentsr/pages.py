@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from latentsr import claims, figures, front, notebook, provenance, registry
+from latentsr import claims, counts, figures, front, notebook, provenance, registry
 from latentsr.attribution import ASTRAY
 from latentsr.markdown import escaped, markdown_table
 from latentsr.provenance import Stage
@@ -30,18 +30,8 @@ def of_chapter(
         return sets
     few = pd.read_csv(used).groupby("dataset")[["n_subjects", "n_images"]].max()
     few = few.rename(columns={"n_subjects": "n_test_subjects", "n_images": "n_test_images"})
-    counts: dict[str, dict[str, int]] = few.to_dict("index")  # type: ignore[assignment]
-    return {name: {**fact, **counts[name]} for name, fact in sets.items()}
-
-
-def _counts(source: Path, sets: Mapping[str, Mapping[str, Any]]) -> str:
-    """Tell the test subjects and images behind a figure; nothing of a lesson, which has its own."""
-    if source.stem.startswith("L"):
-        return ""
-    named = [name for name in sets if re.search(rf"_{re.escape(name)}(?=_|$)", source.stem)]
-    first = list(sets)[:1] if source.stem.startswith("07") else []  # of the first set alone
-    told = [figures.counted(name, sets[name]) for name in named or first or sets]
-    return f" Test images: {'; '.join(told)}."
+    few_of: dict[str, dict[str, int]] = few.to_dict("index")  # type: ignore[assignment]
+    return {name: {**fact, **few_of[name]} for name, fact in sets.items()}
 
 
 def _figure(
@@ -63,7 +53,10 @@ def _figure(
     options = f":alt: {alt}\n:width: 100%\n"
     maker = provenance.made_by(source.as_posix(), listed)
     links = f"{{download}}`300-dpi PNG <{place}{png}>`, [how it is made](#{provenance.anchor(maker.name)})"
-    return f"```{{figure}} {place}{source.name}\n{options}\n{alt}{_counts(source, sets)} {links}\n```\n\n"
+    words = alt, counts.behind(source.stem, sets), links
+    return (
+        f"```{{figure}} {place}{source.name}\n{options}\n{' '.join(filter(None, words))}\n```\n\n"
+    )
 
 
 def _table(source: Path, folder: Path, may_be_shown: bool, warning: str) -> str:
@@ -277,21 +270,6 @@ def images_line(sets: Mapping[str, Mapping[str, Any]]) -> str:
     if not phantoms:
         return "All images are the user's own."
     return f"{', '.join(phantoms)} are phantoms: drawn by a computer, no patient is in them."
-
-
-def counts_line(sets: Mapping[str, Mapping[str, Any]]) -> str:
-    """Count subjects and test images of each set.
-
-    >>> fact = {"is_phantom": True, "n_test_images": 60, "n_test_subjects": 12, "subject_word": "patient"}
-    >>> counts_line({"brain": fact})
-    'brain phantoms: 12 patients, 60 images'
-    """
-    rows = (
-        f"{figures.kind(name, fact)}: {fact['n_test_subjects']} {fact['subject_word']}s, "
-        f"{fact['n_test_images']} images"
-        for name, fact in sets.items()
-    )
-    return "; ".join(rows)
 
 
 def profile_line(results: Path, sets: Mapping[str, Mapping[str, Any]]) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from latentsr import book, figures, front, notebook, pages, params, provenance, run_record
+from latentsr import book, counts, figures, front, notebook, pages, params, provenance, run_record
 
 REPOSITORY = Path(__file__).parents[1]
 BOOK = REPOSITORY / "book"
@@ -286,7 +286,7 @@ def test_a_local_path_in_a_page_stops_the_build(workspace):
 def test_single_images_of_a_closed_set_are_not_listed(workspace, tmp_path, may_be_shown):
     folder = tmp_path / "generated"
     folder.mkdir()
-    facts = {**IDS, **COUNTS}
+    facts = {**IDS, **COUNTS, "n_train_subjects": 5, "n_train_images": 8}
     sets = {"knee": facts, "mine": {**facts, "may_be_shown": may_be_shown}}
     page = pages.results_page([Path("results/smoke")], folder, sets)
     assert ("04_scores.csv" in page) is may_be_shown
@@ -318,8 +318,9 @@ def test_figures_stand_in_the_order_of_the_sets(workspace, tmp_path):
     [
         ("04_arms", " Test images: knee phantoms: 7 exams, 7 images; mine phantoms: 9 images, "
          "subjects shared with training."),
-        ("03_curve_mine_natural-f8c4", " Test images: mine phantoms: 9 images, "
-         "subjects shared with training."),
+        ("03_curve_knee_natural-f8c4", " Training images: knee phantoms: 5 exams, 8 images."),
+        ("04_filmstrip_knee", " Test images: knee phantoms: one of 7."),
+        ("06_errors", " Test images: knee phantoms: one of 7; mine phantoms: one of 9."),
         ("07_steps", " Test images: knee phantoms: 7 exams, 7 images."),
         ("L4_bands", ""),
     ],
@@ -328,7 +329,7 @@ def test_a_caption_counts_subjects_and_images(name, counted, tmp_path, monkeypat
     monkeypatch.chdir(REPOSITORY)
     listed = provenance.stages("smoke")
     monkeypatch.chdir(tmp_path)
-    facts = {**IDS, **COUNTS}
+    facts = {**IDS, **COUNTS, "n_train_subjects": 5, "n_train_images": 8}
     sets = {"knee": facts, "mine": {**facts, "n_test_images": 9, "split_by": "image"}}
     source = Path(f"results/smoke/arms/mine/natural-f8c4/figures/03/{name}.svg")
     source.parent.mkdir(parents=True)
@@ -349,6 +350,22 @@ def test_a_chapters_figure_keeps_its_words():
     assert made[1]["metadata"] == {"tags": [], "mystnb": {"image": {"alt": "A knee."}}}
     assert "](#stage-data)" in made[2]["source"] and "](#files-01)" in made[2]["source"]
     assert len(made) == 4 and "tables as CSV" in made[3]["source"]
+
+
+def test_below_a_chapters_figure_stand_the_counts_of_that_figure():
+    heading = {"source": ["# 4 Swap"], "metadata": {}}
+    drawn = {"Arms.": "04_arms", "A walk.": "04_filmstrip_knee"}
+    cells = [heading]
+    for alt in drawn:
+        output = {"data": {"image/png": ""}, "metadata": {"image/png": {"alt": alt}}}
+        cells.append({"source": [], "metadata": {}, "outputs": [output]})
+    facts = {**IDS, **COUNTS}
+    text = json.dumps({"cells": cells})
+    made = json.loads(book.titled(text, "", "04_vae_swap", drawn, {"knee": facts, "brain": facts}))
+    of_all, of_one = made["cells"][2]["source"], made["cells"][4]["source"]
+    both = "knee phantoms: 7 exams, 7 images; brain phantoms: 7 exams, 7 images."
+    assert of_all.endswith(f" · Test images: {both}")
+    assert of_one.endswith(" · Test images: knee phantoms: one of 7.")
 
 
 def test_the_parameters_of_a_run_are_told_from_those_as_shipped():
@@ -413,7 +430,8 @@ def test_a_chapter_on_few_subjects_counts_those(tmp_path):
     sets["knee"]["subject_word"] = "exam"
     assert pages.of_chapter("06", tmp_path, sets) == sets
     few = pages.of_chapter("11", tmp_path, sets)
-    assert pages.counts_line(few) == "knee phantoms: 8 exams, 56 images"
+    told = "Test images: knee phantoms: 8 exams, 56 images."
+    assert counts.behind("11_transfer", few) == told
 
 
 def test_the_first_page_gives_the_answer_and_how_sure_it_is(workspace):
