@@ -440,6 +440,7 @@ def test_the_first_page_gives_the_answer_and_how_sure_it_is(workspace):
     text = front.answer(results, sets, ("first", "second"))
     assert "as released, PSNR rises on 2 of 2 sets and falls on 0; controlled, PSNR" in text
     assert "controlled, x4 steps, PSNR rises on 0 of 2 sets and falls on 0 (counting" in text
+    assert "has two parts at this training length: what is **seen**" in text
     assert "is worth +1.00 to +1.50 dB, what is **denoised** -0.75 to -0.50 dB" in text
     assert r"| knee | +2.00 \[+1.50, +2.50\] | -0.25 | +0.38 | 7 exams |" in text
     sets["knee"] |= {"n_test_subjects": 5, "split_by": "image"}
