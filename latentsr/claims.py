@@ -36,6 +36,7 @@ class Part:
     claim: str
     part: str
     rule: str
+    title: str = ""
     note: str = ""
     behind: str = ""
     source: str = ""

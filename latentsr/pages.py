@@ -134,6 +134,10 @@ def _figure_and_verdict(row: Any) -> str:
     return f"{row.measured:.3g}{interval}: {row.verdict}"
 
 
+def _in_words(condition: str) -> str:
+    return figures.CONDITION_LABELS.get(condition, condition).replace("\n", " ")
+
+
 def _claim(rows: pd.DataFrame) -> str:
     """Write what was measured for one claim: its LR conditions side by side, then the rest.
 
@@ -152,7 +156,8 @@ def _claim(rows: pd.DataFrame) -> str:
     if len(several := spoken[spoken.lr_condition != "all"]):
         wide = several.pivot(index=keys, columns="lr_condition", values="found")
         order = list(dict.fromkeys(map(tuple, several[keys].values.tolist())))
-        shown.append(wide.loc[order, list(dict.fromkeys(several.lr_condition))].reset_index())
+        wide = wide.loc[order, list(dict.fromkeys(several.lr_condition))]
+        shown.append(wide.rename(columns=_in_words).reset_index())
     if len(general := spoken[spoken.lr_condition == "all"]):
         shown.append(general.rename(columns={"found": "here"})[[*keys, "here"]])
     text = "".join(f"````{{div}} wide-table\n{markdown_table(part)}````\n\n" for part in shown)
@@ -186,7 +191,8 @@ def claims_sections(path: Path) -> str:
     text = ""
     for name, rows in pd.read_csv(path).groupby("claim", sort=False):
         part = said[str(name)]
-        text += f"({front.anchor(str(name))})=\n\n## {name}\n\n**{escaped(part.claim)}**"
+        head = f"({str(name).lower()})=\n({front.anchor(str(name))})=\n\n## {name}"
+        text += f"{head}: {escaped(part.title)}\n\n**{escaped(part.claim)}**"
         text += f"{_measured_in(str(name))}\n\n"
         text += f"{escaped(part.note)}\n\n" if part.note else ""
         text += _claim(rows)
@@ -305,7 +311,8 @@ def write(
     head, _, rest = results_page(roots, folder, sets).partition("\n\n")
     standing = (
         f"Where a claim says SD-VAE, `{first}` stands in this run, and `{second}` for MedVAE. "
-        "The column *subjects* counts test subjects, *paper* is the paper's own figure.\n\n"
+        "The column *subjects* counts test subjects, *paper* is the paper's own figure; the other "
+        "columns are ways of showing the LR image, explained under {doc}`protocols`.\n\n"
     )
     download = f"{{download}}`{ledger.name} <generated/{ledger.name}>`\n\n"
     caption = f"PSNR of `{second}` minus PSNR of `{first}`, in dB, against the true image.\n\n"

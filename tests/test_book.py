@@ -405,9 +405,10 @@ def test_the_ledger_shows_the_lr_conditions_side_by_side(tmp_path):
     assert "*An arm is scored by what its own autoencoder keeps." in text  # of C1, once
     assert text.count("Row by row: {doc}`notebooks/10_claims`") == 1
     assert (
-        "(claim-c1)=\n\n## C1\n\n**Swapping only the autoencoder, SD-VAE for MedVAE, raises PSNR.**"
-        in text
+        "(c1)=\n(claim-c1)=\n\n## C1: the swap raises PSNR\n\n"
+        "**Swapping only the autoencoder, SD-VAE for MedVAE, raises PSNR.**" in text
     )
+    assert r"| paper | LR latent (the released way) | LR pixels (controlled) |" in text
     assert (
         r"| gap, dB | knee | 60 | 2.91 | 1 \[0.5, 1.5\]: same direction | -0.2: opposite |" in text
     )
