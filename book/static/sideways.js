@@ -16,13 +16,14 @@ function widen(image) {
   if (image.naturalWidth < WIDE_PX) return;
   const box = document.createElement("div");
   box.className = "sideways";
-  image.replaceWith(box);
-  box.append(image);
+  const shown = image.closest("a") ?? image;  // a figure links to its file
+  shown.replaceWith(box);
+  box.append(shown);
   announce(box);
 }
 
 document.addEventListener("DOMContentLoaded", () => {
-  for (const image of document.querySelectorAll("figure > img, .cell_output img")) {
+  for (const image of document.querySelectorAll("figure img, .cell_output img")) {
     if (image.complete) widen(image);
     else image.addEventListener("load", () => widen(image), { once: true });
   }
