@@ -158,7 +158,7 @@ def tornado(table: pd.DataFrame, title: str) -> Figure:
     for axis, protocol in zip(axes[0], protocols, strict=True):
         rows = ordered[ordered.protocol == protocol]
         tones = [
-            figures.TONES[0] if lever == "autoencoder" else "#999999" for lever in rows["lever"]
+            figures.TONES[3] if lever == "autoencoder" else "#999999" for lever in rows["lever"]
         ]
         axis.barh(range(len(rows)), rows["gap"], color=tones, height=0.65)
         bars, places = figures.error_bars(rows, "gap"), range(len(rows))
