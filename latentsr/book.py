@@ -13,7 +13,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from latentsr import launch, notebook, pages, params, provenance, registry, run_record, slider
+from latentsr import (
+    counts,
+    launch,
+    notebook,
+    pages,
+    params,
+    provenance,
+    registry,
+    run_record,
+    slider,
+)
 
 BOOK, WORK = Path("book"), notebook.SCRATCH / "book"
 EXERCISES = Path("notebooks/exercises")
@@ -38,11 +48,16 @@ def chapters(settings: Mapping[str, Any], sets: list[str]) -> Iterator[tuple[str
     yield from ((stem, stem, "") for stem in notebook.LESSONS)
 
 
+def _alts(cell: Mapping[str, Any]) -> list[str]:
+    """Return the alternative texts of a cell's figures."""
+    metadata = (output.get("metadata", {}) for output in cell.get("outputs", ()))
+    return [alt for one in metadata if (alt := one.get("image/png", {}).get("alt"))]
+
+
 def _described(cell: dict[str, Any]) -> None:
     """Hand the alternative text of a cell's figure to MyST, which looks for it in the cell."""
-    for output in cell.get("outputs", ()):
-        if alt := output.get("metadata", {}).get("image/png", {}).get("alt"):
-            cell["metadata"]["mystnb"] = {"image": {"alt": alt}}
+    for alt in _alts(cell):
+        cell["metadata"]["mystnb"] = {"image": {"alt": alt}}
 
 
 def placed(text: str) -> str:
@@ -78,12 +93,20 @@ def _words(text: str) -> dict[str, Any]:
     return {"cell_type": "markdown", "metadata": {}, "source": text}
 
 
-def titled(text: str, run: str, stem: str, images: str = "", runs: int = 1) -> str:
+def titled(
+    text: str,
+    run: str,
+    stem: str,
+    drawn: Mapping[str, str] | None = None,
+    sets: counts.Sets | None = None,
+    runs: int = 1,
+) -> str:
     """Return a notebook whose heading names its run, for instance ``# 2 Autoencoders (knee)``.
 
-    Below each figure stand a link to what makes it and ``images``, how many there are of which
-    subjects; at the end where the chapter's files are. Of a chapter with ``runs`` of which one is
-    shown, the page says so.
+    Below each figure stand a link to what makes it and how many subjects and images of ``sets``
+    are behind it; ``drawn`` gives a figure's file name by its alternative text. At the end stands
+    where the chapter's files are. Of a chapter with ``runs`` of which one is shown, the page says
+    so.
     """
     content = json.loads(text)
     lesson = stem in notebook.LESSONS
@@ -95,8 +118,10 @@ def titled(text: str, run: str, stem: str, images: str = "", runs: int = 1) -> s
         _injected(cell)
         cells.append(cell)
         if any("image/png" in output.get("data", {}) for output in cell.get("outputs", ())):
-            words = f"[How this figure is made](#{stage}) · [its files](#{files})"
-            cells.append(_words(f"{words} · {images}" if images else words))
+            names = filter(None, map((drawn or {}).get, _alts(cell)))
+            told = dict.fromkeys(counts.behind(name, sets or {}) for name in names)
+            words = f"[How this figure is made](#{stage}) · [its files](#{files})", *told
+            cells.append(_words(" · ".join(filter(None, words))))
     where = f"[figures in vector form and at 300 dpi, tables as CSV](#{files})"
     cells.append(_words(f"**Files of this chapter**: {where}; [command and inputs](#{stage})."))
     heading, *rest = "".join(cells[0]["source"]).split("\n")
@@ -145,6 +170,11 @@ def gather(settings: Mapping[str, Any], results: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
     (BOOK / "notebooks" / "background").mkdir()
+    roots = [results, *(results / "autoencoders" / name for name in sets)]
+    arms = [registry.folder(vae) for vae in settings["autoencoders"].arms]
+    roots += [results / "arms" / name / arm for name in sets for arm in arms]
+    texts = [path for root in roots for path in root.glob("figures/*/*.txt")]
+    drawn = {path.read_text().strip(): path.stem for path in texts}
     for label, name, run in chapters(settings, list(sets)):
         source = results / "notebooks" / f"{label}.ipynb"
         stem = next(stem for stem in (*notebook.STEMS, *notebook.LESSONS) if label.startswith(stem))
@@ -157,18 +187,14 @@ def gather(settings: Mapping[str, Any], results: Path) -> None:
             text = exercise_page(text, _solutions(stem))
         shown = {run: sets[run]} if run in sets else sets
         shown = pages.of_chapter(stem[:2], results, shown)
-        told = "" if stem in notebook.LESSONS else pages.counts_line(shown)
         count = len(list(notebook.grid(stem, settings, list(sets)))) if stem == SPECIMEN else 1
-        page = placed(titled(text, run, stem, told, count))
+        page = placed(titled(text, run, stem, drawn, shown, count))
         (BOOK / "notebooks" / f"{name}.ipynb").write_text(page)
     (BOOK / "notebooks" / "exercises").mkdir()
     for stem in notebook.STEMS:
         asked = EXERCISES / f"{stem}.ipynb"
         text = exercise_page(asked.read_text(), _solutions(stem))
         (BOOK / "notebooks" / "exercises" / asked.name).write_text(placed(text))
-    roots = [results, *(results / "autoencoders" / name for name in sets)]
-    arms = [registry.folder(vae) for vae in settings["autoencoders"].arms]
-    roots += [results / "arms" / name / arm for name in sets for arm in arms]
     pages.write(roots, settings, sets, BOOK / "generated")
     slider.write(results, sets, settings["vae_swap"].main_vaes, BOOK / "generated")
     launch.mark(BOOK / "notebooks", Path("notebooks"), BOOK / "_config.yml")

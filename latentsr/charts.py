@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_FIRST, _SECOND, _WHOLE = figures.TONES[:3]
-EFFECTS = {"domain": _FIRST, "geometry": _SECOND, "interaction": _WHOLE}
-MARKS = dict(zip(EFFECTS, "os^", strict=True))
-PARTS = {"gap": _WHOLE, "condition": _FIRST, "target": _SECOND}
+GAP = "black"  # a gap and its effects in every figure; marks and faces tell them apart
+EFFECTS = {"domain": ("o", GAP), "geometry": ("s", "white"), "interaction": ("^", "#999999")}
+CONDITIONS = {"released": ("D", GAP), "lr_latent": ("^", GAP), "upsampled_latent": ("s", "white"),
+              "lr_pixels": ("o", "white")}  # fmt: skip
+PARTS = {"gap": GAP, "condition": figures.TONES[0], "target": figures.TONES[1]}
 
 
 def arms(
@@ -135,7 +136,7 @@ def forest(
             axis.axvspan(-margin, margin, **figures.BAND)
         places = [names.index(arm) for arm in rows["arm"]]
         bars = figures.error_bars(rows, value)
-        axis.errorbar(rows[value], places, xerr=bars, fmt="o", ms=4, color="black", capsize=2)
+        axis.errorbar(rows[value], places, xerr=bars, fmt="o", ms=4, color=GAP, capsize=2)
         axis.set_title(titles[name])
     axes[0, 0].set_yticks(range(len(names)), names)
     axes[0, 0].set_ylim(len(names) - 0.5, -0.5)
@@ -160,7 +161,7 @@ def tornado(table: pd.DataFrame, title: str) -> Figure:
     for axis, protocol in zip(axes[:, 0], protocols, strict=True):
         rows = ordered[ordered.protocol == protocol]
         tones = [
-            figures.TONES[0] if lever == "autoencoder" else "#999999" for lever in rows["lever"]
+            figures.TONES[3] if lever == "autoencoder" else "#999999" for lever in rows["lever"]
         ]
         axis.barh(range(len(rows)), rows["gap"], color=tones, height=0.65)
         bars, places = figures.error_bars(rows, "gap"), range(len(rows))
@@ -183,9 +184,9 @@ def effects(table: pd.DataFrame, conditions: Sequence[str], titles: Mapping[str,
     figure, axes = figures.panels(titles, 3.2, sharey=True)
     for axis, name in zip(axes[0], titles, strict=True):
         axis.axvline(0, color="black", lw=0.8)
-        for step, (effect, tone) in enumerate(EFFECTS.items()):
-            _effect(axis, table[(table.dataset == name) & (table.effect == effect)], conditions,
-                    0.2 * (step - 1), tone, effect)  # fmt: skip
+        for step, effect in enumerate(EFFECTS):
+            rows = table[(table.dataset == name) & (table.effect == effect)]
+            _effect(axis, rows, conditions, 0.2 * (step - 1), effect)
         figures.name_conditions(axis, conditions, titles[name])
     figures.label_below(axes, "effect on PSNR, dB")
     figures.legend_below(figure, axes[0, -1])
@@ -193,11 +194,12 @@ def effects(table: pd.DataFrame, conditions: Sequence[str], titles: Mapping[str,
 
 
 def _effect(
-    axis: Axes, rows: pd.DataFrame, conditions: Sequence[str], shift: float, tone: str, name: str
+    axis: Axes, rows: pd.DataFrame, conditions: Sequence[str], shift: float, name: str
 ) -> None:
     places = [list(conditions).index(kind) + shift for kind in rows["lr_condition"]]
     bars = figures.error_bars(rows, "estimate")
-    style: dict[str, Any] = {"fmt": MARKS[name], "color": tone, "capsize": 2, "label": name}
+    mark, face = EFFECTS[name]
+    style: dict[str, Any] = {"fmt": mark, "mfc": face, "color": GAP, "capsize": 2, "label": name}
     axis.errorbar(rows["estimate"], places, xerr=bars, **style)
 
 
@@ -206,7 +208,7 @@ def gap_forest(
     measures: Sequence[str],
     margin: float,
     titles: Mapping[str, str],
-    tone: str,
+    tone: str = GAP,
 ) -> Figure:
     """Draw the gap against two references (columns) by set and arm (rows), with intervals.
 
@@ -274,7 +276,7 @@ def agreement(
     arms = list(dict.fromkeys(arms))
     figure, axes = figures.panels(titles, 0.8 + 2.6 * len(arms), len(arms), sharey="col")
     for line, arm in zip(axes, arms, strict=True):
-        line[0].set_ylabel(f"SR - HR, {arm}")
+        line[0].set_ylabel(f"{arm}\nSR - HR, intensity 0 to 1")
         for axis, name in zip(line, titles, strict=True):
             axis.axhline(0, color="black", lw=0.8)
             rows = means[(means["dataset"] == name) & (means["arm"] == arm)]
@@ -290,6 +292,6 @@ def agreement(
                     axis.plot(ends, line_through, color=tone, lw=2.5)
             axis.set_title(titles[name])
     for axis in axes[-1]:
-        axis.set_xlabel("mean intensity")
+        axis.set_xlabel("mean intensity, 0 to 1")
     figures.legend_below(figure, axes[0, 0])
     return figure

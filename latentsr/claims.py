@@ -40,6 +40,7 @@ class Part:
     claim: str
     part: str
     rule: str
+    title: str = ""
     note: str = ""
     behind: str = ""
     source: str = ""

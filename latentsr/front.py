@@ -55,9 +55,9 @@ def answer(results: Path, sets: Mapping[str, Mapping[str, Any]], mains: Sequence
     effects = parts.set_index(["dataset", "effect"])["estimate"].unstack()
     if len(effects):
         text += (
-            " With the released way of showing the LR image, and all else controlled, the gap has "
-            f"two parts: what is **seen** through the autoencoder is worth {span(effects['condition'])}"
-            f", what is **denoised** {span(effects['target'])}."
+            " With the released way of showing the LR image, and all else controlled, the gap "
+            f"has two parts at this training length: what is **seen** through the autoencoder is "
+            f"worth {span(effects['condition'])}, what is **denoised** {span(effects['target'])}."
         )
     rows = []
     for name in sets:

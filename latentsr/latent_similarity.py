@@ -114,6 +114,27 @@ def nearer_than_bicubic(table: pd.DataFrame) -> str:
     return "latents nearer to the true one than that of enlarged LR: " + ", ".join(said)
 
 
+def _drawn(table: pd.DataFrame, last: str) -> pd.DataFrame:
+    return table[table["arm"].isin(["bicubic", "released", last])]
+
+
+def told(table: pd.DataFrame, last: str) -> str:
+    """Say for an alternative text what `draw` shows, a cosine with the side it is pooled by.
+
+    >>> row = {"dataset": "knee", "vae": "a", "pooled_by": 4, "cosine": 0.5}
+    >>> told(pd.DataFrame([{**row, "arm": "x"}, {**row, "arm": "y", "cosine": 0.9}]), "x")[-44:]
+    'to 0.50 (knee, a, x, 4 places along a side).'
+    """
+    keys = ["dataset", "vae", "arm", "pooled_by"]
+    shown = _drawn(table, last).set_index(keys)["cosine"]
+    sides = {by: f"{by} place{'s' if by > 1 else ''} along a side" for by in set(table.pooled_by)}
+    return (
+        f"PSNR and cosine of the latents of the released arm and of {last} with the true ones, and "
+        "those of enlarged LR, averaged at three scales; cosines are "
+        f"{figures.span(shown.rename(sides, level='pooled_by'), '.2f', '')}."
+    )
+
+
 def draw(table: pd.DataFrame, titles: Mapping[str, str], last: str) -> Figure:
     """Draw PSNR and cosine (rows) along the scales, a column a set.
 
@@ -127,7 +148,7 @@ def draw(table: pd.DataFrame, titles: Mapping[str, str], last: str) -> Figure:
         last: {"ls": "-", "marker": "o"},
     }
     for column, name in zip(axes.T, titles, strict=True):
-        rows = table[(table["dataset"] == name) & table["arm"].isin(list(styles))]
+        rows = _drawn(table[table["dataset"] == name], last)
         for (vae, arm), part in rows.groupby(["vae", "arm"], sort=False):
             style = styles[str(arm)] | {"color": figures.colour(str(vae)), "label": f"{vae}, {arm}"}
             for axis, measure in zip(column, MEASURES, strict=False):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from latentsr import claims, figures, front, notebook, provenance, registry
+from latentsr import claims, counts, figures, front, notebook, provenance, registry
 from latentsr.attribution import ASTRAY
 from latentsr.markdown import escaped, markdown_table
 from latentsr.provenance import Stage
@@ -30,18 +30,8 @@ def of_chapter(
         return sets
     few = pd.read_csv(used).groupby("dataset")[["n_subjects", "n_images"]].max()
     few = few.rename(columns={"n_subjects": "n_test_subjects", "n_images": "n_test_images"})
-    counts: dict[str, dict[str, int]] = few.to_dict("index")  # type: ignore[assignment]
-    return {name: {**fact, **counts[name]} for name, fact in sets.items()}
-
-
-def _counts(source: Path, sets: Mapping[str, Mapping[str, Any]]) -> str:
-    """Tell the test subjects and images behind a figure; nothing of a lesson, which has its own."""
-    if source.stem.startswith("L"):
-        return ""
-    named = [name for name in sets if re.search(rf"_{re.escape(name)}(?=_|$)", source.stem)]
-    first = list(sets)[:1] if source.stem.startswith("07") else []  # of the first set alone
-    told = [figures.counted(name, sets[name]) for name in named or first or sets]
-    return f" Test images: {'; '.join(told)}."
+    few_of: dict[str, dict[str, int]] = few.to_dict("index")  # type: ignore[assignment]
+    return {name: {**fact, **few_of[name]} for name, fact in sets.items()}
 
 
 def _figure(
@@ -63,7 +53,10 @@ def _figure(
     options = f":alt: {alt}\n:width: 100%\n"
     maker = provenance.made_by(source.as_posix(), listed)
     links = f"{{download}}`300-dpi PNG <{place}{png}>`, [how it is made](#{provenance.anchor(maker.name)})"
-    return f"```{{figure}} {place}{source.name}\n{options}\n{alt}{_counts(source, sets)} {links}\n```\n\n"
+    words = alt, counts.behind(source.stem, sets), links
+    return (
+        f"```{{figure}} {place}{source.name}\n{options}\n{' '.join(filter(None, words))}\n```\n\n"
+    )
 
 
 def _table(source: Path, folder: Path, may_be_shown: bool, warning: str) -> str:
@@ -143,6 +136,10 @@ def _figure_and_verdict(row: Any) -> str:
     return f"{row.measured:.3g}{interval}: {row.verdict}"
 
 
+def _in_words(condition: str) -> str:
+    return figures.CONDITION_LABELS.get(condition, condition).replace("\n", " ")
+
+
 def _claim(rows: pd.DataFrame) -> str:
     """Write what was measured for one claim: LR conditions side by side, then parts of one arm.
 
@@ -162,9 +159,11 @@ def _claim(rows: pd.DataFrame) -> str:
     if len(several := spoken[side_by_side]):
         wide = several.pivot(index=keys, columns="lr_condition", values="found")
         order = list(dict.fromkeys(map(tuple, several[keys].values.tolist())))
-        shown.append(wide.loc[order, list(dict.fromkeys(several.lr_condition))].reset_index())
+        wide = wide.loc[order, list(dict.fromkeys(several.lr_condition))]
+        shown.append(wide.rename(columns=_in_words).reset_index())
     if len(general := spoken[~side_by_side]):
-        general = general.assign(arm=general["lr_condition"].replace("all", "none"))
+        arm = general["lr_condition"].replace("all", "none").map(_in_words)
+        general = general.assign(arm=arm)
         shown.append(general.rename(columns={"found": "here"})[[*keys, "arm", "here"]])
     text = "".join(f"````{{div}} wide-table\n{markdown_table(part)}````\n\n" for part in shown)
     sets = rows.groupby("part")["dataset"].unique()
@@ -197,7 +196,8 @@ def claims_sections(path: Path) -> str:
     text = ""
     for name, rows in pd.read_csv(path).groupby("claim", sort=False):
         part = said[str(name)]
-        text += f"({front.anchor(str(name))})=\n\n## {name}\n\n**{escaped(part.claim)}**"
+        head = f"({str(name).lower()})=\n({front.anchor(str(name))})=\n\n## {name}"
+        text += f"{head}: {escaped(part.title)}\n\n**{escaped(part.claim)}**"
         text += f"{_measured_in(str(name))}\n\n"
         text += f"{escaped(part.note)}\n\n" if part.note else ""
         text += _claim(rows)
@@ -283,21 +283,6 @@ def images_line(sets: Mapping[str, Mapping[str, Any]]) -> str:
     return f"{', '.join(phantoms)} are phantoms: drawn by a computer, no patient is in them."
 
 
-def counts_line(sets: Mapping[str, Mapping[str, Any]]) -> str:
-    """Count subjects and test images of each set.
-
-    >>> fact = {"is_phantom": True, "n_test_images": 60, "n_test_subjects": 12, "subject_word": "patient"}
-    >>> counts_line({"brain": fact})
-    'brain phantoms: 12 patients, 60 images'
-    """
-    rows = (
-        f"{figures.kind(name, fact)}: {fact['n_test_subjects']} {fact['subject_word']}s, "
-        f"{fact['n_test_images']} images"
-        for name, fact in sets.items()
-    )
-    return "; ".join(rows)
-
-
 def profile_line(results: Path, sets: Mapping[str, Mapping[str, Any]]) -> str:
     """Say which profile a copy was built from, and which of its images are phantoms."""
     images = images_line(sets)
@@ -331,7 +316,8 @@ def write(
     head, _, rest = results_page(roots, folder, sets).partition("\n\n")
     standing = (
         f"Where a claim says SD-VAE, `{first}` stands in this run, and `{second}` for MedVAE. "
-        "The column *subjects* counts test subjects, *paper* is the paper's own figure.\n\n"
+        "The column *subjects* counts test subjects, *paper* is the paper's own figure; the other "
+        "columns are ways of showing the LR image, explained under {doc}`protocols`.\n\n"
     )
     download = f"{{download}}`{ledger.name} <generated/{ledger.name}>`\n\n"
     caption = f"PSNR of `{second}` minus PSNR of `{first}`, in dB, against the true image.\n\n"

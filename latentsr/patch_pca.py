@@ -180,7 +180,7 @@ def draw(points: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
 
     arms = list(dict.fromkeys(points["arm"]))
     figure, axes = figures.panels(titles, 0.9 + 2.3 * len(arms), len(arms), sharex="col")
-    tones = dict(zip(dict.fromkeys(points["patches"]), figures.TONES, strict=False))
+    tones = dict(zip(dict.fromkeys(points["patches"]), figures.TONES[3:1:-1], strict=False))
     for line, arm in zip(axes, arms, strict=True):
         for axis, name in zip(line, titles, strict=True):
             here = points[(points["arm"] == arm) & (points["dataset"] == name)]

@@ -60,10 +60,25 @@ def filled(page: str, profile: str) -> str:
     return SLOT.sub(measured, page)
 
 
+def commit() -> str:
+    """Name the commit, "-dirty" where a tracked file differs: of `dvc.lock` each run writes its own."""
+    git = "git", "describe", "--always"
+    name = subprocess.run(git, capture_output=True, text=True).stdout.strip()
+    changed = (
+        "git",
+        "status",
+        "--porcelain",
+        "--untracked-files=no",
+        "--",
+        ":/",
+        ":(top,exclude)dvc.lock",
+    )
+    dirty = subprocess.run(changed, capture_output=True, text=True).stdout.strip()
+    return f"{name}-dirty" if name and dirty else name
+
+
 def collect(profile: str, minutes: Mapping[str, float]) -> dict[str, str]:
     """Collect when, from which commit and on what machine a run was made."""
-    git = ["git", "describe", "--always", "--dirty"]
-    commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
     info = Path("/proc/cpuinfo")
     text = info.read_text() if info.exists() else ""
     models = [line.split(":", 1)[1].strip() for line in text.splitlines() if "model name" in line]
@@ -76,7 +91,7 @@ def collect(profile: str, minutes: Mapping[str, float]) -> dict[str, str]:
     return {
         "profile": profile,
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "commit": commit or "none",
+        "commit": commit() or "none",
         "machine": f"{cpu}, {os.cpu_count()} cores, {memory:.0f} GB, {gpu}, {platform.system()}",
         "versions": f"Python {platform.python_version()}, torch {version('torch')}",
         **({"minutes": spent} if spent else {}),

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from latentsr import degrade, figures, registry, scores
 
 PROTOCOLS = {"released": "as released", "lr_pixels": "controlled"}
-CHOICE = "The first test image of the set, before anybody saw a result"
+CHOICE = "The first test image of the set, chosen before anybody saw a result"
+BESIDE = ("lr", "bicubic", "hr")  # stay in view beside the slider
 
 
 def _psnr(table: pd.DataFrame, column: str, value: str, image_id: str) -> str:
@@ -61,7 +62,8 @@ def _set(
         grey = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)  # (H, W)
         Image.fromarray(grey).save(folder / (file := f"compare_{name}_{stem}.png"))
         words = f"{figures.kind(name, fact)}: {title}"
-        shown.append(f"````{{div}} compare-image\n![{words}](generated/{file})\n\n{title}\n````\n")
+        kinds = "compare-image compare-beside" if stem in BESIDE else "compare-image"
+        shown.append(f"````{{div}} {kinds}\n![{words}](generated/{file})\n\n{title}\n````\n")
     return f"`````{{div}} compare\n{''.join(shown)}`````\n"
 
 
@@ -74,7 +76,7 @@ def write(
     """Write ``slider.md``, a tab a set, and its images; of sets that may not be shown nothing.
 
     Without JavaScript and on paper the images stand side by side; ``compare.js`` puts two of
-    them on top of each other.
+    them on top of each other, and those of `BESIDE` stay beside the two.
     """
     tabs = [
         f"``````{{tab-item}} {figures.kind(name, fact)}\n"

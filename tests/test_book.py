@@ -13,7 +13,18 @@ import pandas as pd
 import pytest
 import yaml
 
-from latentsr import book, claims, figures, front, notebook, pages, params, provenance, run_record
+from latentsr import (
+    book,
+    claims,
+    counts,
+    figures,
+    front,
+    notebook,
+    pages,
+    params,
+    provenance,
+    run_record,
+)
 
 REPOSITORY = Path(__file__).parents[1]
 BOOK = REPOSITORY / "book"
@@ -286,7 +297,7 @@ def test_a_local_path_in_a_page_stops_the_build(workspace):
 def test_single_images_of_a_closed_set_are_not_listed(workspace, tmp_path, may_be_shown):
     folder = tmp_path / "generated"
     folder.mkdir()
-    facts = {**IDS, **COUNTS}
+    facts = {**IDS, **COUNTS, "n_train_subjects": 5, "n_train_images": 8}
     sets = {"knee": facts, "mine": {**facts, "may_be_shown": may_be_shown}}
     page = pages.results_page([Path("results/smoke")], folder, sets)
     assert ("04_scores.csv" in page) is may_be_shown
@@ -318,8 +329,9 @@ def test_figures_stand_in_the_order_of_the_sets(workspace, tmp_path):
     [
         ("04_arms", " Test images: knee phantoms: 7 exams, 7 images; mine phantoms: 9 images, "
          "subjects shared with training."),
-        ("03_curve_mine_natural-f8c4", " Test images: mine phantoms: 9 images, "
-         "subjects shared with training."),
+        ("03_curve_knee_natural-f8c4", " Training images: knee phantoms: 5 exams, 8 images."),
+        ("04_filmstrip_knee", " Test images: knee phantoms: one of 7."),
+        ("06_errors", " Test images: knee phantoms: one of 7; mine phantoms: one of 9."),
         ("07_steps", " Test images: knee phantoms: 7 exams, 7 images."),
         ("L4_bands", ""),
     ],
@@ -328,7 +340,7 @@ def test_a_caption_counts_subjects_and_images(name, counted, tmp_path, monkeypat
     monkeypatch.chdir(REPOSITORY)
     listed = provenance.stages("smoke")
     monkeypatch.chdir(tmp_path)
-    facts = {**IDS, **COUNTS}
+    facts = {**IDS, **COUNTS, "n_train_subjects": 5, "n_train_images": 8}
     sets = {"knee": facts, "mine": {**facts, "n_test_images": 9, "split_by": "image"}}
     source = Path(f"results/smoke/arms/mine/natural-f8c4/figures/03/{name}.svg")
     source.parent.mkdir(parents=True)
@@ -349,6 +361,22 @@ def test_a_chapters_figure_keeps_its_words():
     assert made[1]["metadata"] == {"tags": [], "mystnb": {"image": {"alt": "A knee."}}}
     assert "](#stage-data)" in made[2]["source"] and "](#files-01)" in made[2]["source"]
     assert len(made) == 4 and "tables as CSV" in made[3]["source"]
+
+
+def test_below_a_chapters_figure_stand_the_counts_of_that_figure():
+    heading = {"source": ["# 4 Swap"], "metadata": {}}
+    drawn = {"Arms.": "04_arms", "A walk.": "04_filmstrip_knee"}
+    cells = [heading]
+    for alt in drawn:
+        output = {"data": {"image/png": ""}, "metadata": {"image/png": {"alt": alt}}}
+        cells.append({"source": [], "metadata": {}, "outputs": [output]})
+    facts = {**IDS, **COUNTS}
+    text = json.dumps({"cells": cells})
+    made = json.loads(book.titled(text, "", "04_vae_swap", drawn, {"knee": facts, "brain": facts}))
+    of_all, of_one = made["cells"][2]["source"], made["cells"][4]["source"]
+    both = "knee phantoms: 7 exams, 7 images; brain phantoms: 7 exams, 7 images."
+    assert of_all.endswith(f" · Test images: {both}")
+    assert of_one.endswith(" · Test images: knee phantoms: one of 7.")
 
 
 def test_the_parameters_of_a_run_are_told_from_those_as_shipped():
@@ -391,15 +419,16 @@ def test_the_ledger_shows_the_lr_conditions_side_by_side(tmp_path):
     assert "*An arm is scored by what its own autoencoder keeps." in text  # of C1, once
     assert text.count("Row by row: {doc}`notebooks/10_claims`") == 1
     assert (
-        "(claim-c1)=\n\n## C1\n\n**Swapping only the autoencoder, SD-VAE for MedVAE, raises PSNR.**"
-        in text
+        "(c1)=\n(claim-c1)=\n\n## C1: the swap raises PSNR\n\n"
+        "**Swapping only the autoencoder, SD-VAE for MedVAE, raises PSNR.**" in text
     )
+    assert r"| paper | LR latent (the released way) | LR pixels (controlled) |" in text
     assert (
         r"| gap, dB | knee | 60 | 2.91 | 1 \[0.5, 1.5\]: same direction | -0.2: opposite |" in text
     )
     assert "Not tested (no alternative): dominance." in text
     assert r"| the same, longer | knee | 60 | 2.91 | longer | 1 \[0.5, 1.5\]: same" in text
-    assert r"| released | 0.2 \[0.1, 0.3\] (TOST): opposite |" in text
+    assert r"| as released (walk spaced) | 0.2 \[0.1, 0.3\] (TOST): opposite |" in text
 
 
 def test_the_first_page_shows_both_protocols_and_what_is_shared(workspace):
@@ -418,7 +447,8 @@ def test_a_chapter_on_few_subjects_counts_those(tmp_path):
     sets["knee"]["subject_word"] = "exam"
     assert pages.of_chapter("06", tmp_path, sets) == sets
     few = pages.of_chapter("11", tmp_path, sets)
-    assert pages.counts_line(few) == "knee phantoms: 8 exams, 56 images"
+    told = "Test images: knee phantoms: 8 exams, 56 images."
+    assert counts.behind("11_transfer", few) == told
 
 
 def test_the_first_page_gives_the_answer_and_how_sure_it_is(workspace):
@@ -427,6 +457,7 @@ def test_the_first_page_gives_the_answer_and_how_sure_it_is(workspace):
     text = front.answer(results, sets, ("first", "second"))
     assert "as released, PSNR rises on 2 of 2 sets and falls on 0; controlled, PSNR" in text
     assert "controlled, x4 steps, PSNR rises on 0 of 2 sets and falls on 0 (counting" in text
+    assert "has two parts at this training length: what is **seen**" in text
     assert "is worth +1.00 to +1.50 dB, what is **denoised** -0.75 to -0.50 dB" in text
     assert r"| knee | +2.00 \[+1.50, +2.50\] | -0.25 | +0.38 | 7 exams |" in text
     sets["knee"] |= {"n_test_subjects": 5, "split_by": "image"}

@@ -1,4 +1,5 @@
 import json
+import subprocess
 import time
 from pathlib import Path
 
@@ -84,3 +85,20 @@ def test_a_run_notes_its_minutes_and_memory(tmp_path, monkeypatch):
     notebook.note_run("mini", "03_a/b", time.monotonic() - 90)
     took = json.loads(Path(".scratch/run_record/mini/03_a_b.json").read_text())
     assert 1.5 <= took["minutes"] < 1.6 and took["peak_memory_mb"] > 20
+
+
+def test_a_lock_that_a_run_wrote_leaves_the_commit_clean(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_record.commit() == ""
+    who = ["-c", "user.name=a", "-c", "user.email=a@b.invalid"]
+    for name in ("dvc.lock", "code.py"):
+        Path(name).write_text("1\n")
+    for command in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "One"]):
+        subprocess.run(["git", *command], check=True)
+    clean = run_record.commit()
+    assert len(clean) >= 7 and "dirty" not in clean
+    Path("dvc.lock").write_text("2\n")
+    Path("new.txt").write_text("2\n")
+    assert run_record.commit() == clean
+    Path("code.py").write_text("2\n")
+    assert run_record.commit() == f"{clean}-dirty"

@@ -1,5 +1,7 @@
 """The slider's images: of the first test image, the run's own, none of a closed set."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -67,6 +69,8 @@ def test_files_are_grey_levels_and_the_same_on_a_second_run(results, tmp_path):
     assert grey.shape == (21, 17) and (grey == 64).all()  # 0.25 * 255 = 63.75
     text = (places[0] / "slider.md").read_text()
     assert text.count("{tab-item} knee phantoms") == 1
+    beside = re.findall(r"compare-beside\n!\[.*\]\(generated/compare_knee_(\w+)\.png\)", text)
+    assert beside == ["lr", "bicubic", "hr"]
     assert "![knee phantoms: bicubic, 21.3 dB](generated/compare_knee_bicubic.png)" in text
 
 

@@ -79,6 +79,38 @@ def test_images_stand_side_by_side_without_the_slider(visiting, how):
         assert not any(live.is_visible() for live in visit.page.locator(LIVE).all())
 
 
+def test_beside_the_slider_stay_lr_bicubic_and_hr(slider):
+    block = slider.locator("..")
+    beside = [image.get_attribute("src") for image in block.locator(".compare-image img").all()
+              if image.is_visible()]  # fmt: skip
+    assert len(beside) == 3
+    assert all(
+        f"_{kind}." in src for kind, src in zip(("lr", "bicubic", "hr"), beside, strict=True)
+    )
+    stage = slider.locator(".compare-stage").bounding_box()
+    above = slider.locator("img").nth(1).bounding_box()
+    assert abs(stage["height"] - above["height"]) < 1
+    cut = "select => select.scrollWidth > select.clientWidth"
+    assert not any(select.evaluate(cut) for select in slider.locator("select").all())
+
+
+@pytest.mark.parametrize("address", ["intro", "notebooks/04_vae_swap"])
+def test_on_a_phone_a_figure_scrolls_in_a_box_with_a_name(visiting, address):
+    with visiting() as visit:
+        visit.page.set_viewport_size({"width": 390, "height": 844})
+        visit.open(f"file://{BOOK}/{address}.html")
+        box = visit.page.locator(".sideways").first
+        box.scroll_into_view_if_needed()
+        assert box.locator("img").bounding_box()["width"] >= 620
+        assert box.bounding_box()["width"] <= 390
+        assert box.get_attribute("role") == "region" and box.get_attribute("aria-label")
+        box.focus()
+        visit.page.keyboard.press("ArrowRight")
+        visit.page.wait_for_function("() => document.activeElement.scrollLeft > 0")
+        visit.page.set_viewport_size({"width": 1300, "height": 900})
+        visit.page.wait_for_function("() => !document.querySelector('.sideways[tabindex]')")
+
+
 @pytest.mark.parametrize("served", [False, True], ids=["from files", "served"])
 def test_search_finds_hallucination(visiting, server, served):
     with visiting() as visit:
