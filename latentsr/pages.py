@@ -18,6 +18,7 @@ from latentsr.provenance import Stage
 
 SHOWN_ROWS, SHOWN_COLUMNS = 40, 14  # a larger table is offered as a file only
 IDENTIFIERS = {"image_id", "subject_id"}
+PAPER = "https://arxiv.org/abs/2604.12152"
 FRONT_FIGURES = ("04_target_condition", "04_protocols")
 
 
@@ -323,6 +324,7 @@ def write(
     caption = f"PSNR of `{second}` minus PSNR of `{first}`, in dB, against the true image.\n\n"
     fragments = {
         "profile": profile_line(results, sets),
+        "paper": f"[The paper on arXiv]({PAPER})\n",
         "sets": sets_table(sets),
         "answer": front.answer(results, sets, (first, second)),
         "sure": front.how_sure(results, sets),
