@@ -208,7 +208,6 @@ def gap_forest(
     measures: Sequence[str],
     margin: float,
     titles: Mapping[str, str],
-    tone: str = GAP,
 ) -> Figure:
     """Draw the gap against two references (columns) by set and arm (rows), with intervals.
 
@@ -226,9 +225,9 @@ def gap_forest(
         axis.axvspan(-margin, margin, **figures.BAND)
         for row in table[table["measure"] == measure].to_dict("records"):
             y = -places.index((row["dataset"], row["arm"]))
-            axis.plot([row["low"], row["high"]], [y, y], color=tone, lw=2)
-            face = tone if row["low"] == row["low"] else "white"
-            axis.plot(row["mean_difference"], y, "o", color=tone, mfc=face)
+            axis.plot([row["low"], row["high"]], [y, y], color=GAP, lw=2)
+            face = GAP if row["low"] == row["low"] else "white"
+            axis.plot(row["mean_difference"], y, "o", color=GAP, mfc=face)
         axis.set_title(word)
     labels = [f"{titles[name]}\n{kind}" for name, kind in places]
     axes[0].set_yticks([-y for y in range(len(places))], labels)
