@@ -193,7 +193,7 @@ def pairing(
     """Draw Cohen's h by pairing (left, right in a panel) and floor, a row an arm, a column a set."""
     arms = list(dict.fromkeys(arms))
     figure, axes = figures.panels(titles, 0.8 + 2.4 * len(arms), len(arms), sharey=True)
-    others = ("#000000", figures.TONES[0])
+    others = ("#000000", figures.TONES[3])
     tones = {o: figures.colour(o) for o in owners} | dict(
         zip(("own", "fixed"), others, strict=True)
     )
