@@ -171,7 +171,8 @@ def tornado(table: pd.DataFrame, title: str) -> Figure:
         for place, (train, image) in enumerate(costs):
             told = f"{train:.2g} · {image:.2g}"
             axis.text(1.02, place, told, transform=axis.get_yaxis_transform(), va="center")
-        axis.set_title("operations, times: training · image", loc="right")
+        told = "operations, times:\ntraining · image"
+        axis.text(1.02, 1.0, told, transform=axis.transAxes, va="bottom")
         axis.set_yticks(places, rows["arm"])
         axis.set(xlim=(-reach, reach), ylim=(len(rows) - 0.5, -0.7))
         axis.set_title(f"{title}, from {protocol}", loc="left")
