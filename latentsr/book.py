@@ -186,7 +186,7 @@ def gather(settings: Mapping[str, Any], results: Path) -> None:
         if stem in notebook.LESSONS:
             text = exercise_page(text, _solutions(stem))
         shown = {run: sets[run]} if run in sets else sets
-        shown = pages.of_chapter(stem[:2], results, shown)
+        shown = counts.of_chapter(stem[:2], results, shown)
         count = len(list(notebook.grid(stem, settings, list(sets)))) if stem == SPECIMEN else 1
         page = placed(titled(text, run, stem, drawn, shown, count))
         (BOOK / "notebooks" / f"{name}.ipynb").write_text(page)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from latentsr import figures
 
@@ -13,6 +16,17 @@ ONE_IMAGE = ("01_examples", "02_reconstructions", "03_images", "04_filmstrip", "
              "06_errors")  # fmt: skip
 ON_TRAINING = ("03_curve",)
 ON_FIRST_SET = ("07_",)
+
+
+def of_chapter(number: str, results: Path, sets: Sets) -> Sets:
+    """Return the sets with the counts of what a chapter used: 11 takes an image of few subjects."""
+    used = results / "tables" / "11_transfer.csv"
+    if number != "11" or not used.exists():
+        return sets
+    few = pd.read_csv(used).groupby("dataset")[["n_subjects", "n_images"]].max()
+    few = few.rename(columns={"n_subjects": "n_test_subjects", "n_images": "n_test_images"})
+    few_of: dict[str, dict[str, int]] = few.to_dict("index")  # type: ignore[assignment]
+    return {name: {**fact, **few_of[name]} for name, fact in sets.items()}
 
 
 def _one_of(name: str, fact: Mapping[str, Any]) -> str:

@@ -22,19 +22,6 @@ PAPER = "https://arxiv.org/abs/2604.12152"
 FRONT_FIGURES = ("04_target_condition", "04_protocols")
 
 
-def of_chapter(
-    number: str, results: Path, sets: Mapping[str, Mapping[str, Any]]
-) -> Mapping[str, Mapping[str, Any]]:
-    """Return the sets with the counts of what a chapter used: 11 takes an image of few subjects."""
-    used = results / "tables" / "11_transfer.csv"
-    if number != "11" or not used.exists():
-        return sets
-    few = pd.read_csv(used).groupby("dataset")[["n_subjects", "n_images"]].max()
-    few = few.rename(columns={"n_subjects": "n_test_subjects", "n_images": "n_test_images"})
-    few_of: dict[str, dict[str, int]] = few.to_dict("index")  # type: ignore[assignment]
-    return {name: {**fact, **few_of[name]} for name, fact in sets.items()}
-
-
 def _figure(
     source: Path,
     folder: Path,
@@ -97,7 +84,7 @@ def results_page(roots: Sequence[Path], folder: Path, sets: Mapping[str, Any]) -
     for stem in (*notebook.STEMS, *notebook.LESSONS):
         number = Path(stem).name[:2]
         drawn = [path for root in roots for path in (root / "figures" / number).glob("*.svg")]
-        used = of_chapter(number, results, sets)
+        used = counts.of_chapter(number, results, sets)
         parts = [_figure(path, folder, listed, used) for path in sorted(drawn, key=in_order)]
         tables = sorted((results / "tables").glob(f"{number}_*.csv"))
         parts += [_table(path, folder, may_be_shown, warning) for path in tables]
@@ -174,7 +161,7 @@ def _claim(rows: pd.DataFrame) -> str:
             missing = list(dict.fromkeys(of_part.dataset))
             where = "" if set(missing) == set(sets[part]) else f" ({', '.join(missing)})"
             named.append(f"{part}{where}")
-        first = f"{verdict}"
+        first = str(verdict)
         text += f"{escaped(first[:1].upper() + first[1:])}: {escaped('; '.join(named))}.\n\n"
     return text
 

@@ -445,8 +445,8 @@ def test_a_chapter_on_few_subjects_counts_those(tmp_path):
     used.to_csv(tmp_path / "tables" / "11_transfer.csv", index=False)
     sets = {"knee": {"is_phantom": True, "n_test_images": 60, "n_test_subjects": 60}}
     sets["knee"]["subject_word"] = "exam"
-    assert pages.of_chapter("06", tmp_path, sets) == sets
-    few = pages.of_chapter("11", tmp_path, sets)
+    assert counts.of_chapter("06", tmp_path, sets) == sets
+    few = counts.of_chapter("11", tmp_path, sets)
     told = "Test images: knee phantoms: 8 exams, 56 images."
     assert counts.behind("11_transfer", few) == told
 
