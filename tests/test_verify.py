@@ -4,7 +4,7 @@ import pytest
 import typer
 from tiny_layouts import IMAGE, brats_scan, folder_of, mimic_of, mrnet_of, png
 
-from latentsr import cli
+from latentsr.commands import data as data_commands
 from latentsr.datasets import pixels, verify
 
 
@@ -194,7 +194,7 @@ def test_an_interruption_says_what_was_found(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(verify, "verify", stop)
     with pytest.raises(typer.Exit) as ended:
-        cli.verify_data("folder", root)
+        data_commands.verify_data("folder", root)
     out, err = capsys.readouterr()
     assert (ended.value.exit_code, out, err) == (130, "", "latentsr: stopped after 3\n")
 

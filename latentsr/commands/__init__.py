@@ -1,0 +1,1 @@
+"""The subcommands of ``latentsr``, a file a family."""
