@@ -15,7 +15,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from latentsr import book, datastore, notebook, params, run_record, vae_fetching, vaes
+from latentsr import book, datastore, notebook, params, run_record, strangers, vae_fetching, vaes
 from latentsr.datasets import read_sets
 
 PARAMS, PROFILES = Path("params.yaml"), Path("profiles")
@@ -204,7 +204,7 @@ def run(profile: str | None) -> None:
     for line in filter(None, map(vae_fetching.note, settings["autoencoders"].vaes)):
         print(line)
     before = differs_from_commit()
-    for line in datastore.rescue_strangers():
+    for line in strangers.rescue():
         print(line)
     print(f"profile {name}: about {EXPECTED.get(name, 'an unknown time')}, less what is cached")
     if settings["ablations"].run == "all":

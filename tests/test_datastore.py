@@ -12,7 +12,7 @@ from PIL import Image
 from test_formats import dicom
 from tiny_layouts import mimic_of, png
 
-from latentsr import datastore
+from latentsr import datastore, strangers
 from latentsr.datasets import list_images, load_set, read_sets, study_sets
 
 REPO = Path(__file__).parents[1]
@@ -32,7 +32,7 @@ stages:
 DRAW = """\
 import shutil
 from pathlib import Path
-from latentsr.datastore import before_phantoms
+from latentsr.strangers import before_phantoms
 print(*before_phantoms(), sep="\\n")
 value, folder = Path("value.txt").read_text(), Path("assets/phantoms/knee")
 shutil.rmtree(folder, ignore_errors=True)
@@ -122,7 +122,7 @@ def test_a_plain_repro_never_loses_a_file(repository):
     assert (study / "data/knee/mine.png").read_text() == "mine"
     assert (study / "data/knee/changes").read_text() == "edited"
     # what make repro does first: then the same results come without a stage that runs
-    (line,) = datastore.rescue_strangers(study)
+    (line,) = strangers.rescue(study)
     assert "data/ held 2 file(s) not of its import" in line and "data-rescued/2" in line
     assert (study / "data-rescued/2/data/knee/mine.png").read_text() == "mine"
     assert (study / "data-rescued/2/data/knee/changes").read_text() == "edited"
@@ -152,15 +152,15 @@ def test_links_are_moved_and_not_followed(study, tmp_path):
     (study / "data/knee/link").symlink_to(outside)
     (study / "data/knee/relative").symlink_to("../../../outside/scan")
     (study / "data/knee/loop").symlink_to("loop")
-    datastore.before_import(study)
+    strangers.before_import(study)
     assert not (study / "data").exists()
     assert (study / "data-rescued/1/data/knee/relative").read_text() == "far away"
     assert (study / "data-rescued/1/data/knee/loop").is_symlink()
     assert (study / "data-rescued/1/data/knee/link/scan").read_text() == "far away"
     (study / "data").symlink_to(outside)  # the whole folder
-    assert len(datastore.before_import(study)) == 1
+    assert len(strangers.before_import(study)) == 1
     assert not (study / "data").is_symlink() and (outside / "scan").is_file()
-    assert datastore.rescue_strangers(study) == []
+    assert strangers.rescue(study) == []
 
 
 def test_files_that_a_manifest_does_not_name_are_counted(repository, tmp_path):
@@ -277,7 +277,7 @@ def test_pages_of_sets_that_are_gone_go_with_them(tmp_path):
 def test_a_broken_data_dvc_is_one_line(tmp_path):
     (tmp_path / "data.dvc").write_text("outs: [")
     with pytest.raises(ValueError, match=r"^data.dvc: not YAML; `git checkout data.dvc`"):
-        datastore.strangers(tmp_path)
+        strangers.found(tmp_path)
 
 
 def test_of_a_huge_set_only_what_is_sampled_is_copied(study, tmp_path):

@@ -15,12 +15,12 @@ from tiny_layouts import IMAGE, folder_of, png, write_manifest
 from latentsr import (
     book,
     checkpoints,
-    datastore,
     fetching,
     notebook,
     others,
     params,
     repro,
+    strangers,
     vaes,
 )
 from latentsr.datasets import SetEntry, load_set
@@ -163,7 +163,7 @@ def subject_on_both_sides(root):
 
 def strangers_in_data(root):
     png(root / "data/mine.png")
-    raise ValueError(datastore.rescue_strangers()[0])
+    raise ValueError(strangers.rescue()[0])
 
 
 def autoencoder_not_here(root):

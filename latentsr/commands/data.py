@@ -45,9 +45,9 @@ def reset() -> None:
 @app.command()
 def rescue() -> None:
     """Move files that somebody put into data/ by hand to data-rescued/."""
-    from latentsr import datastore
+    from latentsr import strangers
 
-    for line in datastore.rescue_strangers():
+    for line in strangers.rescue():
         print(line)
 
 

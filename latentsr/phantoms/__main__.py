@@ -4,13 +4,13 @@ import shutil
 import sys
 from pathlib import Path
 
-from latentsr import datastore, notebook, params, phantoms
+from latentsr import notebook, params, phantoms, strangers
 
 
 def main(folder: Path) -> None:
     """Draw the phantoms of params.yaml into a folder, anew."""
     counts = vars(params.read(Path("params.yaml"))["phantoms"])
-    for line in datastore.before_phantoms():  # what somebody put into data/ is moved, not lost
+    for line in strangers.before_phantoms():  # what somebody put into data/ is moved, not lost
         print(line)
     shutil.rmtree(folder, ignore_errors=True)
     phantoms.write(folder, **counts)
