@@ -24,6 +24,7 @@ from latentsr import (
     run_record,
     slider,
 )
+from latentsr.stage import note_run, stop
 
 BOOK, WORK = Path("book"), notebook.SCRATCH / "book"
 EXERCISES = Path("notebooks/exercises")
@@ -263,9 +264,9 @@ def main() -> None:
     try:
         started, settings = time.monotonic(), params.read(Path("params.yaml"))
         print(build(settings))
-        notebook.note_run(settings["profile"], "book", started)
+        note_run(settings["profile"], "book", started)
     except (ValueError, OSError) as error:
-        notebook.stop(error)
+        stop(error)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from typing import Any
 
 from latentsr import book, datastore, notebook, params, run_record, strangers, vae_fetching, vaes
 from latentsr.datasets import read_sets
+from latentsr.stage import REASON
 
 PARAMS, PROFILES = Path("params.yaml"), Path("profiles")
 EXPECTED = {  # on 2 cores, as the stage times that a run prints add up
@@ -81,7 +82,7 @@ def _environment() -> dict[str, str]:
 
 def stopped() -> str:
     """Say why the pipeline stopped, in the words of the stage that did."""
-    why = notebook.REASON.read_text().strip() if notebook.REASON.exists() else "see above"
+    why = REASON.read_text().strip() if REASON.exists() else "see above"
     return f"{why} (the pipeline stopped; what was computed is kept, and `make repro` goes on)"
 
 
@@ -180,7 +181,7 @@ def differs_from_commit() -> list[str]:
 def whole(settings: dict[str, Any]) -> dict[str, float]:
     """Run all stages and return their minutes; the grid several at once where cores allow."""
     started = time.monotonic()
-    notebook.REASON.unlink(missing_ok=True)
+    REASON.unlink(missing_ok=True)
     minutes = dict(stages(["dvc", "repro", "data"]))
     jobs = max(1, min(8, (os.cpu_count() or 1) // settings["threads"]))
     if jobs > 1:

@@ -13,9 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from latentsr import notebook
+from latentsr.notebook import flat
+from latentsr.stage import NOTES
 
-NOTES = notebook.NOTES
 PLACEHOLDER = '<p class="run-record"></p>'  # where a page shows the record
 SLOT = re.compile(r'<span class="measured" data-what="(\w+)" data-runs="([^"]*)"></span>')
 KEYS = {"minutes": "minutes", "memory": "peak_memory_mb"}
@@ -35,7 +35,7 @@ def notes() -> dict[str, Any]:
 
 def slot(what: str, labels: Collection[str]) -> str:
     """Leave a place in a page for the ``minutes`` or the ``memory`` of some runs together."""
-    runs = " ".join(map(notebook.flat, labels))
+    runs = " ".join(map(flat, labels))
     return f'<span class="measured" data-what="{what}" data-runs="{runs}"></span>'
 
 

@@ -24,6 +24,7 @@ from latentsr import (
     params,
     provenance,
     run_record,
+    stage,
 )
 
 REPOSITORY = Path(__file__).parents[1]
@@ -51,13 +52,13 @@ def chapter(stem: str, outputs: list) -> str:
     ]
     made = nbformat.v4.new_notebook(cells=cells)
     made.metadata.kernelspec = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    return nbformat.writes(notebook.byte_stable(made))
+    return nbformat.writes(stage.byte_stable(made))
 
 
 def lesson(title: str) -> str:
     links = "[L2](L2_diffusion.ipynb), [chapter 5](../05_wavelets.ipynb), [glossary](../../book/glossary.md)"
     made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"# {title}\n\n{links}")])
-    return nbformat.writes(notebook.byte_stable(made))
+    return nbformat.writes(stage.byte_stable(made))
 
 
 def fabricate_images(results: Path, sets: list[str]) -> None:

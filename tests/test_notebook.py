@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from latentsr import notebook
+from latentsr import notebook, stage
 
 ROOT = Path(__file__).parents[1]
 ALL = sorted(
@@ -149,7 +149,7 @@ def write_notebook(folder, code, parameters='inputs = "x"\noutputs = "x"\nconfid
 
 def execute(*options):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "latentsr.notebook", "09_screening", *options]
+    command = [sys.executable, "-m", "latentsr.stage", "09_screening", *options]
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
@@ -185,7 +185,7 @@ def test_a_failing_notebook_is_one_line_and_keeps_its_copy(miniature):
 def test_a_cell_that_does_not_fit_is_refused(miniature, cell, message):
     write_notebook(miniature, "pass", cell)
     with pytest.raises(ValueError, match=message):
-        notebook.execute("09_screening", {})
+        stage.execute("09_screening", {})
 
 
 def test_a_grid_point_that_is_not_in_the_study_is_one_line(miniature):
@@ -193,7 +193,7 @@ def test_a_grid_point_that_is_not_in_the_study_is_one_line(miniature):
     done = execute("--dataset", "liver")
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "09_screening: {'dataset': 'liver'}; allowed are no options" in done.stderr
-    assert (miniature / notebook.REASON).read_text() == done.stderr
+    assert (miniature / stage.REASON).read_text() == done.stderr
 
 
 def test_a_run_is_read_by_hand_with_the_parameters_that_made_it(miniature, monkeypatch):
@@ -232,8 +232,8 @@ def test_exercises_open_a_run_or_make_the_chapters_own_results(miniature, monkey
 
 def test_a_progress_bar_leaves_nothing_behind():
     """Its id is another one at every run."""
-    bar = nbformat.v4.new_output("display_data", {notebook.WIDGET: {"model_id": "1a"}})
+    bar = nbformat.v4.new_output("display_data", {stage.WIDGET: {"model_id": "1a"}})
     said = nbformat.v4.new_output("stream", name="stdout", text="done")
     cell = nbformat.v4.new_code_cell("run()", outputs=[bar, said])
-    made = notebook.byte_stable(nbformat.v4.new_notebook(cells=[cell]))
+    made = stage.byte_stable(nbformat.v4.new_notebook(cells=[cell]))
     assert made.cells[0].outputs == [said]

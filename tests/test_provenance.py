@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from latentsr import notebook, params, provenance, run_record
+from latentsr import params, provenance, run_record
+from latentsr.stage import note_run
 
 
 def test_every_output_of_the_pipeline_has_one_stage():
@@ -35,7 +36,7 @@ def test_the_page_lists_every_file_with_its_command():
     assert "{download}`results/mini/tables/05_bands.csv <05_bands.csv>`" in text
     assert f"- `{files[1]}`" in text
     assert "(stage-wavelets)=" in text and "`dvc repro wavelets`" in text
-    assert "`python -m latentsr.notebook 09_screening`" in text
+    assert "`python -m latentsr.stage 09_screening`" in text
     for stage in listed:
         runs = provenance.labels(stage, settings, ["knee"])
         assert run_record.slot("minutes", runs) in text
@@ -82,7 +83,7 @@ def test_what_was_measured_is_filled_in(tmp_path, monkeypatch):
 
 def test_a_run_notes_its_minutes_and_memory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    notebook.note_run("mini", "03_a/b", time.monotonic() - 90)
+    note_run("mini", "03_a/b", time.monotonic() - 90)
     took = json.loads(Path(".scratch/run_record/mini/03_a_b.json").read_text())
     assert 1.5 <= took["minutes"] < 1.6 and took["peak_memory_mb"] > 20
 

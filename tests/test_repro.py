@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from latentsr import notebook, params, repro
+from latentsr import notebook, params, repro, stage
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_failing_pipeline_ends_with_the_line_of_its_stage(clone):
     with pytest.raises(ValueError, match=r"see above \(the pipeline stopped; what was computed is"):
         list(repro.stages(["false"]))
     with pytest.raises(SystemExit):
-        notebook.stop(ValueError("set knee: too small"))
+        stage.stop(ValueError("set knee: too small"))
     with pytest.raises(ValueError, match=r"^set knee: too small \(the pipeline stopped"):
         list(repro.stages(["false"]))
 

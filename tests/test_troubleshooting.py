@@ -20,6 +20,7 @@ from latentsr import (
     others,
     params,
     repro,
+    stage,
     strangers,
     vaes,
 )
@@ -85,7 +86,7 @@ def failing_cell(root):
     text = path.read_text()
     path.write_text(text.replace("figures.style()", "raise KeyError('x')", 1))
     assert path.read_text() != text
-    notebook.execute("09_screening", {})
+    stage.execute("09_screening", {})
 
 
 def killed_kernel(root, monkeypatch):
@@ -96,7 +97,7 @@ def killed_kernel(root, monkeypatch):
         raise DeadKernelError("Kernel died")
 
     monkeypatch.setattr(papermill, "execute_notebook", dies)
-    notebook.execute("09_screening", {})
+    stage.execute("09_screening", {})
 
 
 def stopped_pipeline(root):

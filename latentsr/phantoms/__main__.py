@@ -4,7 +4,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from latentsr import notebook, params, phantoms, strangers
+from latentsr import params, phantoms, stage, strangers
 
 
 def main(folder: Path) -> None:
@@ -20,4 +20,4 @@ if __name__ == "__main__":
     try:
         main(Path(sys.argv[1]))
     except (ValueError, OSError) as error:
-        notebook.stop(error)
+        stage.stop(error)
