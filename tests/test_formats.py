@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from tiny_layouts import IMAGE, png
 
-from latentsr.datasets import folder, formats, verify
+from latentsr.datasets import folder, formats, stacks, verify
 
 pydicom = pytest.importorskip("pydicom")
 rng = np.random.default_rng(0)
@@ -26,7 +26,7 @@ def one(path):
 
 def values(stack):
     """The numbers of a stack before any scaling."""
-    return formats._whole(stack.kind, stack.paths, False, formats._modified(stack.paths))
+    return stacks._whole(stack.kind, stack.paths, False, stacks._modified(stack.paths))
 
 
 def dicom(path, pixels, syntax="ExplicitVRLittleEndian", **tags):
@@ -83,7 +83,7 @@ def test_arrays(tmp_path, kind):
     assert stack.chosen("auto", 0.5, 2) == [(0, 3), (0, 5)]
     assert stack.chosen("auto", 0.01, 2) == [(0, 4)]
     assert stack.chosen("2", 1.0, 3) == [(2, 0), (2, 12), (2, 23)]
-    low, high = np.percentile(volume, formats.PERCENTILES)
+    low, high = np.percentile(volume, stacks.PERCENTILES)
     wanted = np.clip((volume[:, :, 12] - low) / (high - low), 0, 1)
     np.testing.assert_allclose(stack.read((2, 12), "auto"), wanted)
     own = stack.read((0, 2), "minmax")

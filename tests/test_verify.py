@@ -5,7 +5,7 @@ import typer
 from tiny_layouts import IMAGE, brats_scan, folder_of, mimic_of, mrnet_of, png
 
 from latentsr.commands import data as data_commands
-from latentsr.datasets import pixels, verify
+from latentsr.datasets import contact_sheet, pixels, verify
 
 
 def told(findings):
@@ -154,7 +154,7 @@ def test_images_that_the_tables_list_and_the_disk_lacks(tmp_path):
     findings, problems = verify.verify("mimic_cxr", root)
     assert told(findings)["frontal images on disk"] == ("0", "3", False) and not problems
     with pytest.raises(ValueError, match="no image to show"):
-        verify.contact_sheet("mimic_cxr", root)
+        contact_sheet.draw("mimic_cxr", root)
 
 
 def test_quick_looks_at_some_and_full_at_all(tmp_path):
@@ -220,7 +220,7 @@ def test_what_cannot_be_verified(tmp_path):
 def test_a_contact_sheet_shows_images_as_the_study_sees_them(tmp_path):
     root = folder_of(tmp_path / "set")
     (root / "9.png").write_bytes(b"")
-    found = verify.contact_sheet("folder", root, side_px=16)
+    found = contact_sheet.draw("folder", root, side_px=16)
     assert found.shape == (2 * 16, 8 * 16) and found.dtype == np.uint8
     first = pixels.prepare_pixels(pixels.read_image(root / "0.png"), "folder", 16)
     assert np.array_equal(found[:16, :16], (255 * first).round().astype(np.uint8))
@@ -231,12 +231,12 @@ def test_a_contact_sheet_shows_images_as_the_study_sees_them(tmp_path):
 def test_a_contact_sheet_shows_several_slices_of_a_volume(tmp_path):
     for patient in range(1, 13):
         brats_scan(tmp_path / "many", patient)
-    sheet = verify.contact_sheet("brats", tmp_path / "many", count=20, slices=5, side_px=16)
+    sheet = contact_sheet.draw("brats", tmp_path / "many", count=20, slices=5, side_px=16)
     assert sheet.shape == (4 * 16, 5 * 16)  # four scans, one a row
     volume = np.stack([IMAGE // 4 + 9 * z for z in range(15)]).astype(np.uint8)
     (tmp_path / "few").mkdir()
     np.save(tmp_path / "few/a.npy", volume)
-    sheet = verify.contact_sheet("folder", tmp_path / "few", count=6, side_px=16)
+    sheet = contact_sheet.draw("folder", tmp_path / "few", count=6, side_px=16)
     assert sheet.shape == (16, 6 * 16)  # the middle half of 15, evenly
     tiles = sheet.reshape(16, 6, 16).transpose(1, 0, 2)  # (6, 16, 16)
     assert np.all(np.diff(tiles.astype(int).mean((1, 2))) > 0)

@@ -73,7 +73,7 @@ def verify_data(
     from rich.table import Table
 
     from latentsr import params
-    from latentsr.datasets import verify
+    from latentsr.datasets import contact_sheet, verify
 
     study = params.read(Path("params.yaml"))["data"]
     if sheet and here(sheet).is_dir():
@@ -100,7 +100,7 @@ def verify_data(
 
         out = here(sheet)
         slices = study.brain_slices if name == "brats" else 5
-        Image.fromarray(verify.contact_sheet(name, place, slices=slices)).save(out, "PNG")
+        Image.fromarray(contact_sheet.draw(name, place, slices=slices)).save(out, "PNG")
         print(f"contact sheet: {out} (it shows images of this set: mind its terms)")
     if len(problems) > 20:
         print(f"and {len(problems) - 20} more problems")

@@ -193,7 +193,7 @@ def folder(
     chooses the files; without it each file is a subject, or the patient that a DICOM file names.
     ``split_by`` "subject" keeps a subject on one side; "image" lets both sides share subjects,
     for sets with too few of them. Of a volume ``slices`` even slices of the middle ``fraction``
-    along ``axis`` are taken, scaled as ``intensity`` says (see `formats.Stack.read`). A file
+    along ``axis`` are taken, scaled as ``intensity`` says (see `stacks.Stack.read`). A file
     that cannot be opened is listed all the same; reading its record says what is wrong.
     """
     manifest, said = root / "manifest.csv", {}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from latentsr.datasets import adapters, formats, pixels
+from latentsr.datasets import adapters, pixels, stacks
 from latentsr.datasets.checks import list_problems
 from latentsr.datasets.pixels import Array
 from latentsr.datasets.records import LEFT_OUT, Record, limited
@@ -31,7 +31,7 @@ def _guarded(path: Path, read: Callable[[], Array]) -> Array:
     try:
         return read()
     except Exception as error:  # noqa: BLE001 - Pillow, NumPy, nibabel, zlib: each has its own
-        raise ValueError(f"{path}: {formats.told(error)}") from None
+        raise ValueError(f"{path}: {stacks.told(error)}") from None
 
 
 def _prepared(record: Record, entry: SetEntry, hr_px: int) -> tuple[Array, Array | None, int]:

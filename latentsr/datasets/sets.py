@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from latentsr.datasets import formats
 from latentsr.datasets.pixels import ANATOMIES
+from latentsr.datasets.stacks import INTENSITIES
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
 NAME_WORDS = "a-z, 0-9, _ and -, a letter first, and not a word such as all, no or null"
@@ -44,7 +44,7 @@ CHOICES: dict[str, tuple[object, ...]] = {
     "split_by": ("subject", "image"),
     "allow_images": (True, False),
     "axis": ("auto", "0", "1", "2"),
-    "intensity": formats.INTENSITIES,
+    "intensity": INTENSITIES,
     "square": ("crop", "pad"),
     "on_error": ("stop", "skip"),
 }

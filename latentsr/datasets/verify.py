@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from latentsr.datasets import adapters, formats, nifti, pixels, scans
+from latentsr.datasets import adapters, formats, nifti, pixels, scans, stacks
 from latentsr.datasets.pixels import Array
 from latentsr.datasets.recognition import recognise
 from latentsr.datasets.records import Record
@@ -23,7 +23,6 @@ EXPECTED = {  # as the data sets' own pages give them; of BraTS as book/access.m
 SHAPES: dict[str, tuple[int | None, ...]] = {"mrnet": (None, 256, 256), "brats": (240, 240, 155)}
 TYPES = {"mrnet": "uint8", "mimic_cxr": "uint8"}
 LABELS = {0.0, 1.0, 2.0, 3.0}  # of a BraTS segmentation
-ACROSS = 8  # images in a row of a contact sheet
 NOT_READ = "not read here"
 
 
@@ -112,8 +111,9 @@ def _inner(layout: str, root: Path) -> Path:
     return root
 
 
-def listed(layout: str, root: Path, slices: int = 1) -> tuple[list[Finding], list[Record]]:
+def listed(layout: str, folder: Path, slices: int = 1) -> tuple[list[Finding], list[Record]]:
     """Count what a folder lists beside what it should, and list its images; nothing is opened."""
+    root = _inner(layout, folder)
     if layout == "mrnet":
         return _mrnet(root)
     if layout == "brats":
@@ -192,7 +192,7 @@ def _open(layout: str, record: Record, full: bool, hr_px: int, look: Look) -> No
         try:
             told = check()
         except Exception as error:  # noqa: BLE001 - every reader raises its own kinds
-            told = formats.told(error)
+            told = stacks.told(error)
         if told:
             look.problems.append(f"{path}: {told}")
     look.opened += 1
@@ -233,7 +233,7 @@ def verify(
         raise ValueError(f"layout: {layout!r}; allowed are {', '.join(LAYOUTS)}")
     if not root.is_dir():
         raise ValueError(f"{root}: not a folder")
-    findings, records = listed(layout, _inner(layout, root))
+    findings, records = listed(layout, root)
     faults = [f"{record.path}: {record.fault}" for record in records if record.fault]
     look = Look(opened=len(faults), problems=[*faults])
     sound = [record for record in records if not record.fault]
@@ -276,45 +276,3 @@ def _seen(layout: str, look: Look) -> Iterable[Finding]:
         yield Finding("smallest image, pixels", f"{height} x {width}")
     good = look.good == look.opened
     yield Finding("of those looked at, can be used", f"{look.good:,}", f"{look.opened:,}", good)
-
-
-def contact_sheet(
-    layout: str, root: Path, *, count: int = 48, slices: int = 5, side_px: int = 128
-) -> Array:
-    """Return one picture of about ``count`` images, evenly spread over a folder, as the study sees them.
-
-    Prepared as the study prepares them, at ``side_px``, with the layout's own settings; one that
-    cannot be used is a grey square. A volume shows ``slices``, more where there are few volumes,
-    and up to eight fill a row; an MRNet exam shows the one that the study reads.
-    ``(rows * side_px, across * side_px)`` uint8.
-    """
-    volumes = _volumes(layout, root, slices)
-    if sum(map(len, volumes)) < count:
-        slices = -(-count // len(volumes))
-        volumes = _volumes(layout, root, slices)
-    wanted = -(-count * len(volumes) // sum(map(len, volumes)))
-    places = np.linspace(0, len(volumes) - 1, min(wanted, len(volumes))).round().astype(int)
-    anatomy, tiles = LAYOUTS[layout].anatomy, []
-    for record in [record for place in places for record in volumes[place]]:
-        try:
-            tile = pixels.prepare_pixels(record.read(), anatomy, side_px)
-        except Exception:  # noqa: BLE001 - `verify` says what is wrong with it
-            tile = np.full((side_px, side_px), 0.5, np.float32)
-        tiles.append(tile)
-    longest = max(map(len, volumes))
-    across = longest if 1 < longest <= ACROSS else ACROSS
-    rows = -(-len(tiles) // across)
-    tiles += [np.zeros_like(tiles[0])] * (rows * across - len(tiles))
-    grid = np.stack(tiles).reshape(rows, across, side_px, side_px)
-    whole = grid.transpose(0, 2, 1, 3).reshape(rows * side_px, across * side_px)
-    return (255 * whole).round().astype(np.uint8)
-
-
-def _volumes(layout: str, root: Path, slices: int) -> list[list[Record]]:
-    """List the images of a folder, those of one volume together."""
-    volumes: dict[Path, list[Record]] = {}
-    for record in listed(layout, _inner(layout, root), slices)[1]:
-        volumes.setdefault(record.path, []).append(record)
-    if not volumes:
-        raise ValueError(f"{root}: no image to show")
-    return list(volumes.values())
