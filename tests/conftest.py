@@ -1,6 +1,8 @@
 import os
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -18,6 +20,25 @@ def _one_thread():
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def smoke_study(tmp_path, monkeypatch):
+    """A study of its own with the parameters of the smoke profile; notebooks run as stages in it."""
+    for name in ("profiles", "notebooks"):
+        shutil.copytree(name, tmp_path / name)
+    for name in ("sets.yaml", "data.dvc", "dvc.yaml"):
+        shutil.copy(name, tmp_path)
+    shutil.copy("profiles/smoke.yaml", tmp_path / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LATENTSR_STAGE", "1")
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    return tmp_path
 
 
 def pytest_collection_modifyitems(items):

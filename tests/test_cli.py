@@ -4,6 +4,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
+
+from latentsr import cli
 
 LATENTSR = str(Path(sys.executable).with_name("latentsr"))
 
@@ -20,6 +24,19 @@ def test_help_names_the_commands():
     assert done.returncode == 0
     for word in ("data", "vaes", "repro", "smoke", "claims"):
         assert word in done.stdout
+
+
+def paths(command, path=()):
+    for name, one in getattr(command, "commands", {}).items():
+        yield from paths(one, (*path, name))
+    if not hasattr(command, "commands"):
+        yield path
+
+
+@pytest.mark.parametrize("command", paths(typer.main.get_command(cli.app)), ids=" ".join)
+def test_a_command_tells_how_it_is_called(command):
+    done = CliRunner().invoke(cli.app, [*command, "--help"])
+    assert done.exit_code == 0 and f"Usage: root {' '.join(command)}" in done.stdout
 
 
 def test_vaes_list():

@@ -6,11 +6,6 @@ import pytest
 from latentsr.frequency import radial_spectrum
 
 
-@pytest.fixture
-def rng() -> np.random.Generator:
-    return np.random.default_rng(0)
-
-
 @pytest.mark.parametrize("cycles, axis", [(3, 0), (3, 1), (9, 0), (15, 1)])
 def test_a_sinusoid_peaks_in_its_ring_and_holds_its_energy(cycles, axis):
     n = 64

@@ -16,11 +16,6 @@ from latentsr.hallucination import (
 )
 
 
-@pytest.fixture
-def rng() -> np.random.Generator:
-    return np.random.default_rng(0)
-
-
 def test_floor_pools_the_pixels_of_all_images(rng):
     hr = rng.random((5, 7, 6))
     decoded = hr + rng.normal(size=hr.shape)

@@ -11,11 +11,6 @@ from skimage.metrics import peak_signal_noise_ratio
 from latentsr import latent_similarity as similarity
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
 @pytest.mark.parametrize("by", [1, 2, 4])
 @pytest.mark.parametrize("shape", [(3, 4, 8, 8), (2, 1, 4, 12)])
 def test_every_number_equals_another_implementation(rng, by, shape):

@@ -11,11 +11,6 @@ from latentsr.lesions import Lesion
 NOISE = 0.01
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
 def marks(image, sd_px):
     return lesion_search.marks(
         lesion_search.answers(image, lesion_search.spot_filter(sd_px)), sd_px

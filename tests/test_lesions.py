@@ -8,11 +8,6 @@ from latentsr.degrade import degrade
 from latentsr.lesions import Lesion
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
 @pytest.mark.parametrize("operator", ["bicubic", "lanczos", "gaussian", "kspace"])
 def test_the_matrix_does_what_the_operator_does(rng, operator):
     matrix = lesions.operator_matrix(32, 8, operator)

@@ -17,11 +17,6 @@ from latentsr.metrics import (
 )
 
 
-@pytest.fixture
-def rng() -> np.random.Generator:
-    return np.random.default_rng(0)
-
-
 def pair(rng, height, width, noise=0.1, n=3):
     smooth = np.cumsum(np.cumsum(rng.normal(size=(n, height, width)), axis=1), axis=2)
     low, high = smooth.min(axis=(1, 2), keepdims=True), smooth.max(axis=(1, 2), keepdims=True)

@@ -13,11 +13,6 @@ from latentsr.lr_regression import Ridge
 from latentsr.patch_pca import PatchPCA
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
 def smooth(rng, count=30, side=32):
     """Images in [0, 1] with most of their power in low frequencies."""
     spectrum = np.fft.rfft2(rng.normal(size=(count, side, side)))

@@ -5,7 +5,6 @@ It has the folders knee, brain and cxr of grey PNG files, each with a manifest.c
 
 import json
 import os
-import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -51,17 +50,9 @@ def test_a_set_of_one_subject_asks_for_a_split_by_image():
 
 
 @pytest.mark.slow
-def test_the_study_runs_on_real_chest_images(tmp_path, monkeypatch):
+def test_the_study_runs_on_real_chest_images(smoke_study):
     """One set, from `data use` to the scores of both main autoencoders, with the smoke profile."""
-    for name in ("profiles", "notebooks"):
-        shutil.copytree(name, tmp_path / name)
-    for name in ("sets.yaml", "data.dvc", "dvc.yaml"):
-        shutil.copy(name, tmp_path)
-    shutil.copy("profiles/smoke.yaml", tmp_path / "params.yaml")
-    (tmp_path / ".dvc").mkdir()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(notebook.IN_STAGE, "1")
-    monkeypatch.setenv("MPLBACKEND", "agg")
+    (smoke_study / ".dvc").mkdir()
     datastore.use([f"chest={ROOT}/cxr"], [])
     Path("data").symlink_to("assets/own")  # what `dvc repro` would import
     settings = params.read(Path("params.yaml"))

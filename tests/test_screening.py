@@ -10,11 +10,6 @@ from latentsr import screening
 from latentsr.screening import fisher_interval, regress, spearman
 
 
-@pytest.fixture
-def rng() -> np.random.Generator:
-    return np.random.default_rng(0)
-
-
 def points(rng, slope=0.5, noise=0.3, n=5):
     groups = np.repeat(["knee", "brain", "chest"], n)
     offset = np.repeat([20.0, 27.0, 29.0], n)

@@ -16,20 +16,11 @@ DRAWS = re.compile(r"image_grid\(|signal_maps\.(?:masks|rate_maps|errors)\(|imsh
 
 
 @pytest.fixture
-def study(tmp_path, monkeypatch):
-    for name in ("profiles", "notebooks"):
-        shutil.copytree(name, tmp_path / name)
-    for name in ("sets.yaml", "data.dvc", "dvc.yaml"):
-        shutil.copy(name, tmp_path)
-    shutil.copy("profiles/smoke.yaml", tmp_path / "params.yaml")
-    rng = np.random.default_rng(0)
+def study(smoke_study, rng):
     for i in range(8):
-        png(tmp_path / f"own/{i}.png", rng.integers(0, 256, (64, 64), dtype=np.uint8))
-    (tmp_path / "own/secret.png").write_text("x")  # left out
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(notebook.IN_STAGE, "1")
-    monkeypatch.setenv("MPLBACKEND", "agg")
-    return tmp_path
+        png(smoke_study / f"own/{i}.png", rng.integers(0, 256, (64, 64), dtype=np.uint8))
+    (smoke_study / "own/secret.png").write_text("x")  # left out
+    return smoke_study
 
 
 @pytest.mark.parametrize("allow", [False, True])

@@ -18,11 +18,6 @@ DRUG_1 = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
 DRUG_2 = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
 
 
-@pytest.fixture
-def rng() -> np.random.Generator:
-    return np.random.default_rng(0)
-
-
 def test_subjects_are_the_unit():
     means = stats.subject_means([1.0, 2.0, 3.0, 10.0], ["b", "b", "b", "a"])
     assert means.to_dict() == {"a": 10.0, "b": 2.0}

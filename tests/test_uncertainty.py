@@ -8,11 +8,6 @@ from latentsr import lesions, uncertainty
 from latentsr.lesions import Lesion
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
 @pytest.mark.parametrize("decimals", [1, 8])  # with many ties and with none
 def test_auroc_equals_scikit_learn(rng, decimals):
     sought = rng.random(300) < 0.2
