@@ -7,99 +7,12 @@ import re
 import shutil
 import zipfile
 from collections.abc import Callable, Mapping
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import yaml
+from latentsr.digests import LOCK, RECORDED, check, digest, locked, record
 
-LOCK = Path("vaes.lock")
-RECORDED = "recorded when it was first seen, not verified"
-OWN = "a file of one's own"
 PIECE = 1 << 20
-
-
-def _text() -> str:
-    return LOCK.read_text() if LOCK.exists() else ""
-
-
-def _rows() -> dict[str, Any]:
-    try:
-        rows = yaml.load(_text(), yaml.BaseLoader) or {}  # noqa: S506 - all of it is text
-    except yaml.YAMLError:
-        rows = None
-    if not isinstance(rows, dict):
-        raise ValueError(f"{LOCK}: not YAML rows; `git checkout {LOCK}` brings it back")
-    return rows
-
-
-def locked(name: str) -> str | None:
-    """Return the sha256 that the lock file has for a download, None where it has none."""
-    rows = _rows()
-    if name not in rows:
-        return None
-    if not isinstance(rows[name], dict) or "sha256" not in rows[name]:
-        raise ValueError(f"{LOCK}: the row of {name} has no sha256; remove the row or mend it")
-    return str(rows[name]["sha256"])
-
-
-def digest(path: Path) -> str:
-    """Return the sha256 of a file as a hexadecimal number."""
-    found = sha256()
-    with path.open("rb") as file:
-        while piece := file.read(PIECE):
-            found.update(piece)
-    return found.hexdigest()
-
-
-def weights(path: Path) -> Path:
-    """Return the file with the weights: the path itself, or the one in a diffusers folder.
-
-    Raises
-    ------
-    ValueError
-        For a folder without one.
-    """
-    if not path.is_dir():
-        return path
-    names = [f"diffusion_pytorch_model.{kind}" for kind in ("safetensors", "bin")]
-    found = next((path / name for name in names if (path / name).is_file()), None)
-    if found is None or not (path / "config.json").is_file():
-        inner = "; name its folder vae/" if (path / "vae").is_dir() else ""
-        raise ValueError(f"{path}: config.json and {names[0]} (or .bin) are needed in it{inner}")
-    return found
-
-
-def _digest_of(path: Path) -> str:
-    """Hash the weights, and the configuration beside them where a folder is named."""
-    found = digest(weights(path))
-    if path.is_dir():
-        found = sha256(f"{found} {digest(path / 'config.json')}".encode()).hexdigest()
-    return found
-
-
-def check(name: str, path: Path) -> None:
-    """Compare a file with the lock file, where that has its digest.
-
-    Raises
-    ------
-    ValueError
-        Where they differ.
-    """
-    wanted = locked(name)
-    if wanted and (found := _digest_of(path)) != wanted:
-        raise ValueError(
-            f"{path} has sha256 {found}, {LOCK} says {wanted}; remove the file and fetch it again, "
-            f"or remove the row of {name} from {LOCK} if you trust the file"
-        )
-
-
-def record(name: str, path: Path, source: str = RECORDED) -> None:
-    """Write a row of the lock file: what came first is what everything later must be."""
-    rows = _rows() | {name: {"sha256": _digest_of(path), "source": source}}
-    head = "".join(line for line in _text().splitlines(True) if line.startswith("#"))
-    quoted = {key: {k: str(v) for k, v in row.items()} for key, row in rows.items()}
-    LOCK.write_text(head + yaml.safe_dump(quoted, sort_keys=False, width=1000))
 
 
 def download(url: str, path: Path, progress: Callable[[int, int], object] | None = None) -> None:
@@ -265,7 +178,7 @@ def fetch_folder(
                 download(url, fresh / file, progress)
         except ValueError as error:
             raise ValueError(f"{error}; or put {', '.join(files)} into {folder}") from None
-    if (known := locked(name)) and (found := _digest_of(fresh)) != known:
+    if (known := locked(name)) and (found := digest(fresh)) != known:
         aside = folder.with_name(f"{folder.name}.mismatch")
         shutil.rmtree(aside, ignore_errors=True)
         raise ValueError(

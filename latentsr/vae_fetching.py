@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from latentsr import fetching, vaes
+from latentsr import digests, fetching, vaes
 from latentsr.registry import PUBLISHED, SPECS, hub_files
 
 
@@ -40,14 +40,14 @@ def note(name: str) -> str | None:
     """
     path = vaes.place(name)
     if name in PUBLISHED or hub_files(name):
-        if fetching.locked(name) is None:
+        if digests.locked(name) is None:
             vaes.opened(name, path)
-            fetching.record(name, path)
-            return f"{name}: its sha256 is now in {fetching.LOCK} ({fetching.RECORDED})"
-        fetching.check(name, path)
+            digests.record(name, path)
+            return f"{name}: its sha256 is now in {digests.LOCK} ({digests.RECORDED})"
+        digests.check(name, path)
     elif name not in SPECS:
-        before = fetching.locked(name)
-        fetching.record(name, path, fetching.OWN)
-        if before and fetching.locked(name) != before:
+        before = digests.locked(name)
+        digests.record(name, path, digests.OWN)
+        if before and digests.locked(name) != before:
             return f"{name}: changed since the last run"
     return None

@@ -90,7 +90,7 @@ def missing(name: str) -> str | None:
 
 
 def _model(name: str, path: Path) -> Any:
-    from latentsr import architectures, checkpoints, fetching
+    from latentsr import architectures, checkpoints, digests
 
     if name in SPECS:
         raw = path.read_bytes()
@@ -100,7 +100,7 @@ def _model(name: str, path: Path) -> Any:
         model = build(SPECS[name].factor, SPECS[name].latent_channels)
         architectures.load_strictly(model, checkpoints.state_dict(path))
         return model
-    fetching.check(name, path)
+    digests.check(name, path)
     return opened(name, path)
 
 
@@ -123,9 +123,9 @@ def opened(name: str, path: Path) -> Any:
 
 def _opened(path: Path, *, alone: bool) -> Any:
     """Build what a file or folder holds; a configuration beside a file counts unless ``alone``."""
-    from latentsr import architectures, checkpoints, fetching
+    from latentsr import architectures, checkpoints, digests
 
-    weights = fetching.weights(path)
+    weights = digests.weights(path)
     settings = weights.parent / "config.json"
     if path.is_dir() or (not alone and settings.is_file()):
         try:

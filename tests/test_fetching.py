@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from latentsr import fetching
+from latentsr import digests, fetching
 
 CONTENT = bytes(range(256)) * 20_000  # five pieces
 
@@ -61,8 +61,8 @@ def test_the_first_fetch_records_and_later_ones_must_match(url):
     said = fetching.fetch("x", f"{url}/x.bin", path, progress=lambda *place: seen.append(place))
     assert path.read_bytes() == CONTENT and "recorded when it was first seen" in said
     assert seen[-1] == (len(CONTENT), len(CONTENT)) and len(seen) > 3
-    row = yaml.safe_load(fetching.LOCK.read_text())["x"]
-    assert row["sha256"] == sha256(CONTENT).hexdigest() == fetching.locked("x")
+    row = yaml.safe_load(digests.LOCK.read_text())["x"]
+    assert row["sha256"] == sha256(CONTENT).hexdigest() == digests.locked("x")
     assert fetching.fetch("x", f"{url}/x.bin", path) == f"x: already at {path}"
     assert len(Server.asked) == 1
     path.unlink()
@@ -73,7 +73,7 @@ def test_the_first_fetch_records_and_later_ones_must_match(url):
 
 
 def test_a_mismatch_stops_and_is_kept_aside(url):
-    fetching.LOCK.write_text(f"x:\n  sha256: {'0' * 64}\n")
+    digests.LOCK.write_text(f"x:\n  sha256: {'0' * 64}\n")
     with pytest.raises(ValueError, match="vaes.lock says 0000"):
         fetching.fetch("x", f"{url}/x.bin", Path("x.bin"))
     assert not Path("x.bin").exists()
@@ -97,7 +97,7 @@ def test_what_is_left_of_an_earlier_fetch(url, there, server):
     Server.ranges, Server.told = server != "no ranges", server
     Path("x.fetched.bin.part").write_bytes(there)
     if there.startswith(b"other") and server == "right":
-        fetching.LOCK.write_text(f"x:\n  sha256: '{sha256(CONTENT).hexdigest()}'\n")
+        digests.LOCK.write_text(f"x:\n  sha256: '{sha256(CONTENT).hexdigest()}'\n")
         with pytest.raises(ValueError, match="vaes.lock says"):
             fetching.fetch("x", f"{url}/x.bin", Path("x.bin"))
         return
@@ -111,20 +111,20 @@ def test_a_page_does_not_become_the_digest(url):
 
     with pytest.raises(ValueError, match="cannot be read"):
         fetching.fetch("x", f"{url}/x.bin", Path("x.bin"), looks_right=looks_right)
-    assert fetching.locked("x") is None and not Path("x.bin").exists()
+    assert digests.locked("x") is None and not Path("x.bin").exists()
 
 
 def test_a_file_put_there_by_hand_is_recorded(url):
     Path("x.bin").write_bytes(CONTENT)
     assert "already at" in fetching.fetch("x", f"{url}/x.bin", Path("x.bin"))
-    assert fetching.locked("x") == sha256(CONTENT).hexdigest() and not Server.asked
+    assert digests.locked("x") == sha256(CONTENT).hexdigest() and not Server.asked
 
 
 @pytest.mark.parametrize("text", ["x: 5\n", "x: {}\n", "<<<<<<< ours\n", "- a\n"])
 def test_a_broken_lock_file_is_one_line(url, text):
-    fetching.LOCK.write_text(text)
+    digests.LOCK.write_text(text)
     with pytest.raises(ValueError, match="vaes.lock: ") as caught:
-        fetching.locked("x")
+        digests.locked("x")
     assert "\n" not in str(caught.value)
 
 

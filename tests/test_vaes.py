@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from latentsr import architectures, cli, fetching, pretrain, registry, vae_fetching, vaes
+from latentsr import architectures, cli, digests, pretrain, registry, vae_fetching, vaes
 
 
 def random_weights(factor, channels):
@@ -288,7 +288,7 @@ def test_a_published_name_is_of_its_geometry_and_opened_before_it_is_locked(tmp_
     for look in (vae_fetching.fetch, vae_fetching.note):
         with pytest.raises(ValueError, match="medvae-4-3.ckpt: cannot be read"):
             look("medvae-4-3")
-    assert fetching.locked("medvae-4-3") is None
+    assert digests.locked("medvae-4-3") is None
     with pytest.raises(ValueError, match="natural-f8c4 comes with the package"):
         vae_fetching.fetch("natural-f8c4")
     server.shutdown()
@@ -338,7 +338,7 @@ def test_a_changed_file_of_ones_own_is_noticed(tmp_path, monkeypatch):
     assert vae_fetching.note(str(path)) == f"{path}: changed since the last run"
     vaes.load(str(path))
     lock = (tmp_path / "vaes.lock").read_text()
-    assert lock.startswith("# kept\n") and fetching.locked("x") == "0012"
+    assert lock.startswith("# kept\n") and digests.locked("x") == "0012"
 
 
 def test_unknown_name():
