@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from latentsr import notebook, params, repro, stage
+from latentsr import notebook, params, pipeline, repro, stage
 
 
 @pytest.fixture
@@ -44,16 +44,16 @@ def test_what_the_paper_profile_needs_is_one_line_a_thing(clone):
 
 def test_minutes_are_added_up_a_stage():
     minutes = {"train_arm@knee-a": 1.5, "train_arm@knee-b": 2.0, "data": 0.5}
-    assert repro.grouped(minutes) == {"train_arm": 3.5, "data": 0.5}
+    assert pipeline.grouped(minutes) == {"train_arm": 3.5, "data": 0.5}
 
 
 def test_a_failing_pipeline_ends_with_the_line_of_its_stage(clone):
     with pytest.raises(ValueError, match=r"see above \(the pipeline stopped; what was computed is"):
-        list(repro.stages(["false"]))
+        list(pipeline.stages(["false"]))
     with pytest.raises(SystemExit):
         stage.stop(ValueError("set knee: too small"))
     with pytest.raises(ValueError, match=r"^set knee: too small \(the pipeline stopped"):
-        list(repro.stages(["false"]))
+        list(pipeline.stages(["false"]))
 
 
 def test_a_profile_that_cannot_run_is_not_put_in_place(clone):
@@ -65,19 +65,19 @@ def test_a_profile_that_cannot_run_is_not_put_in_place(clone):
 def test_advice_of_dvc_is_not_passed_on():
     advice = ["\n", "To track the changes with git, run:\n", "\tgit add dvc.lock\n",
               "To enable auto staging, run:\n", "Use `dvc push` to send your updates\n"]  # fmt: skip
-    assert all(map(repro.ADVICE.match, advice))
+    assert all(map(pipeline.ADVICE.match, advice))
     told = [
         "Running stage 'data':\n",
         "> python -m x\n",
         "Updating lock file 'dvc.lock'\n",
         "a b\n",
     ]
-    assert not any(map(repro.ADVICE.match, told))
+    assert not any(map(pipeline.ADVICE.match, told))
 
 
 def test_stages_are_timed_by_their_lines():
     script = "echo \"Running stage 'a':\"; sleep 0.2; echo \"Running stage 'b':\""
-    found = dict(repro.stages(["bash", "-c", script]))
+    found = dict(pipeline.stages(["bash", "-c", script]))
     assert list(found) == ["a", "b"]
     assert found["a"] * 60 > 0.15
 
@@ -91,7 +91,7 @@ def test_an_autoencoder_without_weights_is_found_before_anything_runs(clone):
 
 def test_the_grid_waits_for_what_it_reads():
     settings = params.read(Path("profiles/mini.yaml"))
-    runs = repro.grid(settings, ["knee", "chest"])
+    runs = pipeline.grid(settings, ["knee", "chest"])
     arms = settings["autoencoders"].arms
     assert len(runs) == 2 + 2 * len(arms) + 1 + len(notebook.LESSONS)
     assert runs["ablations"] == [f"train_arm@knee-{vae}" for vae in arms]
@@ -113,7 +113,9 @@ def fake_dvc(tmp_path, monkeypatch):
     )
     tool.chmod(0o755)
     (tmp_path / "log").touch()
-    monkeypatch.setattr(repro, "_environment", lambda: {**os.environ, "PATH": f"{tmp_path}:/bin"})
+    monkeypatch.setattr(
+        pipeline, "_environment", lambda: {**os.environ, "PATH": f"{tmp_path}:/bin"}
+    )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -123,18 +125,18 @@ RUNS = {"a@x": [], "a@y": [], "b@x": ["a@x"], "c": ["b@x"], "b@y": ["a@y"]}
 
 def test_side_by_side_runs_what_changed_and_what_reads_it(fake_dvc):
     (fake_dvc / "changed").write_text('{"a@x": []}')
-    minutes = repro.side_by_side(RUNS, 2)
+    minutes = pipeline.side_by_side(RUNS, 2)
     assert set(minutes) == {"a@x", "b@x", "c"}
     log = (fake_dvc / "log").read_text().split("\n")
     assert log.index("end a@x") < log.index("start b@x") < log.index("end b@x")
     assert log.index("end b@x") < log.index("start c")
     (fake_dvc / "changed").write_text("{}")
-    assert repro.side_by_side(RUNS, 2) == {}
+    assert pipeline.side_by_side(RUNS, 2) == {}
 
 
 def test_side_by_side_uses_its_jobs(fake_dvc):
     (fake_dvc / "changed").write_text('{"a@x": [], "a@y": []}')
-    repro.side_by_side({"a@x": [], "a@y": []}, 2)
+    pipeline.side_by_side({"a@x": [], "a@y": []}, 2)
     assert (fake_dvc / "log").read_text().count("\nstart") == 1  # both start before one ends
     assert (fake_dvc / "log").read_text().split()[2] == "start"
 
@@ -143,20 +145,20 @@ def test_a_failing_run_stops_what_has_not_started(fake_dvc):
     (fake_dvc / "changed").write_text('{"a@x": [], "a@y": []}')
     (fake_dvc / "failing").write_text("a@x")
     with pytest.raises(ValueError, match="the pipeline stopped; what was computed is kept"):
-        repro.side_by_side(RUNS, 1)
+        pipeline.side_by_side(RUNS, 1)
     assert "start b@x" not in (fake_dvc / "log").read_text()
 
 
 def test_an_interrupt_starts_nothing_more(fake_dvc, monkeypatch):
     (fake_dvc / "changed").write_text('{"a@x": [], "a@y": []}')
-    pause = repro.wait
+    pause = pipeline.wait
 
     def interrupted(futures, return_when=None):
         if return_when:
             raise KeyboardInterrupt
         pause(futures)
 
-    monkeypatch.setattr(repro, "wait", interrupted)
+    monkeypatch.setattr(pipeline, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        repro.side_by_side(RUNS, 1)
+        pipeline.side_by_side(RUNS, 1)
     assert (fake_dvc / "log").read_text().count("start") <= 1

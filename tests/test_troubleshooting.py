@@ -19,6 +19,7 @@ from latentsr import (
     notebook,
     others,
     params,
+    pipeline,
     repro,
     stage,
     strangers,
@@ -101,7 +102,7 @@ def killed_kernel(root, monkeypatch):
 
 
 def stopped_pipeline(root):
-    raise ValueError(repro.stopped())
+    raise ValueError(pipeline.stopped())
 
 
 def broken_book(root, monkeypatch):
