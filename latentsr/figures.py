@@ -143,7 +143,7 @@ def counted(name: str, fact: Mapping[str, Any]) -> str:
     return f"{kind(name, fact)}: {said}"
 
 
-def legend_below(figure: Figure, axis: Axes, place: Any = "outside lower center") -> None:
+def legend_below(figure: Figure, axis: Axes) -> None:
     """Put an axis's legend below the whole figure, in as many columns as its width holds.
 
     A label that stands for several artists is shown once.
@@ -151,7 +151,7 @@ def legend_below(figure: Figure, axis: Axes, place: Any = "outside lower center"
     once = dict(zip(*axis.get_legend_handles_labels()[::-1], strict=True))
     widest_inch = 0.55 + 0.07 * max(map(len, once))
     columns = max(1, min(len(once), int(figure.get_figwidth() / widest_inch)))
-    figure.legend(once.values(), once.keys(), loc=place, ncols=columns)
+    figure.legend(once.values(), once.keys(), loc="outside lower center", ncols=columns)
 
 
 def style() -> None:
@@ -301,13 +301,8 @@ def image_grid(
 
 def name_row(axis: Axes, label: str) -> None:
     """Write the name of a row of images beside its first."""
-    place: dict[str, Any] = {
-        "transform": axis.transAxes,
-        "rotation": 90,
-        "ha": "right",
-        "va": "center",
-    }
-    axis.text(-0.06, 0.5, label, **place)
+    beside = axis.transAxes
+    axis.text(-0.06, 0.5, label, transform=beside, rotation=90, ha="right", va="center")
 
 
 def words(text: str) -> Figure:

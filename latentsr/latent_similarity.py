@@ -76,7 +76,6 @@ def of_run(
     sets: Iterable[str],
     seed: int,
     confidence: float,
-    scales: Iterable[int] = SCALES,
 ) -> pd.DataFrame:
     """Compare every arm's latents with the HR images', means over subjects.
 
@@ -96,7 +95,7 @@ def of_run(
             kept = scores.read_arrays(results / "arms" / name / folder / "latents.npz")
             if list(kept.pop("image_id")) != list(prepared["image_id"][test]):
                 raise ValueError(f"{name}, {vae}: its latents are not those of the test images")
-            for (arm, z), by in ((item, by) for item in (arms | kept).items() for by in scales):
+            for (arm, z), by in ((item, by) for item in (arms | kept).items() for by in SCALES):
                 found = pd.DataFrame(compare(z, hr, by)).groupby(np.array(subjects)).mean()
                 low, high, _ = stats.mean_interval(found["psnr_db"], seed, confidence)
                 row = {"dataset": name, "vae": vae, "arm": arm, "pooled_by": by, **found.mean()}
