@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from latentsr import costs, denoisers, metrics, scores, training
+from latentsr import costs, denoisers, metrics, registry, scores, training
 from latentsr.arms import Arm, Study, Walk
 from latentsr.degrade import degrade
 from latentsr.denoisers import Network
@@ -327,6 +327,7 @@ def run(
         calls = walk_of(spec, base).num_steps
         changed = {"steps": spec.steps, "width": spec.width, "T": calls}
         work = done.work(settings_of(spec, base), calls)
+        role = registry.label(role) if role else ""
         tables.append(table.assign(analysis=analysis, arm=arm, role=role, **changed, **work))
         progress()
     return pd.concat(tables, ignore_index=True)
