@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from latentsr import charts, curves, figures, registry, scores, stability
+from latentsr import charts, curves, figures, forests, registry, scores, stability
 from latentsr.attribution import (
     against_base,
     domain_and_geometry,
@@ -155,9 +155,37 @@ def record(
         return found | {"dominance": {dataset: {}}, "seeds": {dataset: {}}}
     levers = {k: scored[scored["analysis"] == f"levers, {k}"] for k in ("released", "controlled")}
     found["dominance"] = {dataset: {k: dominance(rows, seed) for k, rows in levers.items()}}
-    spread = stability.over_seeds(parts["seeds"])["gap"].to_dict("index")
-    found["seeds"] = {dataset: {k: {"mean": row["std"]} for k, row in spread.items()}}
+    spread = stability.over_seeds(parts["seeds"])["gap", "std"]
+    found["seeds"] = {dataset: {str(k): {"mean": float(sd)} for k, sd in spread.items()}}
     return found
+
+
+def switch_groups(arms: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Put the arms of `plans.switches` under headings, with the names they have there.
+
+    >>> groups = switch_groups(["released", "controlled", "released, but grid", "to grid"])
+    >>> groups["released, one switch turned"]
+    {'released': 'none: released', 'released, but grid': 'grid'}
+    >>> groups["released, one switch after another"]
+    {'released': 'none: released', 'to grid': '+ grid'}
+    """
+    names = list(dict.fromkeys(arms))
+
+    def those(start: str, sign: str = "") -> dict[str, str]:
+        return {arm: sign + arm.removeprefix(start) for arm in names if arm.startswith(start)}
+
+    ends = {arm: f"none: {arm}" for arm in ("released", "controlled")}
+    groups = {
+        "released, one switch turned": {"released": ends["released"]} | those("released, but "),
+        "released, one switch after another": {"released": ends["released"]} | those("to ", "+ "),
+        "controlled, one switch turned back": {"controlled": ends["controlled"]}
+        | those("controlled, but "),
+    }
+    for end in ends:
+        for arm, rest in those(f"{end} at ").items():
+            calls, _, walk = rest.partition(", ")
+            groups.setdefault(f"{end}, walk of {calls} calls", {})[arm] = walk or "spaced"
+    return groups
 
 
 def side_by_side(switches: pd.DataFrame) -> pd.DataFrame:
@@ -192,25 +220,31 @@ def drawn(
     forest = "Gap of the main pair in each arm of the analysis {}, with 95% intervals over subjects"
     yield (
         "switches",
-        charts.forest(parts["switches"], panels, gap, column="measure"),
+        forests.forest(
+            parts["switches"],
+            panels,
+            gap,
+            column="measure",
+            groups=switch_groups(parts["switches"]["arm"]),
+        ),  # fmt: skip
         forest.format("switches") + ", against the true HR image and against the own decode.",
     )
     yield (
         "levers",
-        charts.tornado(parts["levers"], title),
+        forests.tornado(parts["levers"], title),
         "What each lever moves the first main arm by, the largest first, from either protocol.",
     )
     changes, label = parts["ablations"].dropna(subset="change"), f"change of the {gap}"
     yield (
         "ablations",
-        charts.forest(
+        forests.forest(
             changes.assign(measure=""), {"": title}, label, margin_db, "measure", "change"
         ),
         "Change of the gap in each ablation with 90% intervals, those of what was retrained over "
         "training seeds, and the margin as a band.",
     )
     for name in ("sensitivity", "seeds"):
-        figure = charts.forest(parts[name].assign(dataset=dataset), {dataset: title}, gap)
+        figure = forests.forest(parts[name].assign(dataset=dataset), {dataset: title}, gap)
         yield name, figure, forest.format(name) + "."
     if len(split := parts["corners"]):
         split = split.assign(dataset=dataset, lr_condition=split["arm"])

@@ -84,6 +84,24 @@ def perception_distortion(walks: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
+def signal(along: pd.DataFrame) -> Figure:
+    """Draw the signal share along the network calls of every walk, a panel a number of calls.
+
+    ``along`` is that of `sampling.signal_along`.
+    """
+    titles = {total: f"T = {total}" for total in dict.fromkeys(along["T"])}
+    figure, axes = figures.panels(titles, 2.6, sharey=True)
+    for axis, total in zip(axes[0], titles, strict=True):
+        for walk, rows in along[along["T"] == total].groupby("walk", sort=False):
+            dash = "-" if walk == "spaced" else ":"
+            style: dict[str, Any] = {"marker": "o", "ms": 4 if total <= 10 else 2, "color": "black"}
+            axis.plot(rows["call"], rows["signal_share"], dash, label=walk, **style)
+        axis.set(title=titles[total], xlabel="network call", ylim=(-0.03, 1.03))
+    axes[0, 0].set_ylabel("cumulative signal share")
+    figures.legend_below(figure, axes[0, 0])
+    return figure
+
+
 def convergence(parts: pd.DataFrame, title: str) -> Figure:
     """Draw how the gap, its two parts and the other conditions' gaps move with training steps.
 

@@ -78,10 +78,8 @@ def mean_reference(seeds: pd.DataFrame, lr_condition: str) -> dict[str, Any]:
     ``seeds`` as for `seed_gaps`, with the columns first, second and gap.
     """
     rows = seed_gaps(seeds, lr_condition)
-    return {
-        "arm": f"reference, mean of {len(rows)} seeds",
-        **rows[["first", "second", "gap"]].mean().to_dict(),
-    }
+    means = {name: float(rows[name].mean()) for name in ("first", "second", "gap")}
+    return {"arm": f"reference, mean of {len(rows)} seeds", **means}
 
 
 def over_trainings(
