@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SAID = {"gap": "gap, LR latents", "condition": "what is seen", "target": "what is denoised"}
+WALKS = {"spaced": "spaced over the schedule", "first": "first entries of the 1000-step walk"}
 
 
 def band_detail(table: pd.DataFrame, bands: Sequence[str], titles: Mapping[str, str]) -> Figure:
@@ -97,9 +98,10 @@ def signal(along: pd.DataFrame) -> Figure:
     figure, axes = figures.panels(titles, 2.6, sharey=True)
     for axis, total in zip(axes[0], titles, strict=True):
         for walk, rows in along[along["T"] == total].groupby("walk", sort=False):
-            dash = "-" if walk == "spaced" else ":"
-            style: dict[str, Any] = {"marker": "o", "ms": 4 if total <= 10 else 2, "color": "black"}
-            axis.plot(rows["call"], rows["signal_share"], dash, label=walk, **style)
+            dash, face = ("-", "black") if walk == "spaced" else (":", "white")
+            style: dict[str, Any] = {"marker": "o", "ms": 4 if total <= 10 else 2.5, "mfc": face}
+            label = WALKS.get(str(walk), walk)
+            axis.plot(rows["call"], rows["signal_share"], dash, color="black", label=label, **style)
         axis.set(title=titles[total], xlabel="network call", ylim=(-0.03, 1.03))
     axes[0, 0].set_ylabel("cumulative signal share")
     figures.legend_below(figure, axes[0, 0])
