@@ -116,7 +116,7 @@ def target_condition(
 
 def effects(table: pd.DataFrame, conditions: Sequence[str], titles: Mapping[str, str]) -> Figure:
     """Draw domain, geometry and their interaction under each LR condition, with intervals."""
-    figure, axes = figures.panels(titles, 3.2, sharey=True)
+    figure, axes = figures.panels(titles, 1.4 + 0.6 * len(conditions), sharey=True)
     for axis, name in zip(axes[0], titles, strict=True):
         axis.axvline(0, color="black", lw=0.8)
         for step, effect in enumerate(EFFECTS):
