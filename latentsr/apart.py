@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from latentsr import charts, curves, figures, scores, stability
-from latentsr.attribution import against_base, gaps, seen, target_and_condition
+from latentsr import charts, curves, figures, forests, registry, scores, stability
+from latentsr.attribution import (
+    against_base,
+    domain_and_geometry,
+    dominance,
+    gaps,
+    nested,
+    seen,
+    target_and_condition,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ANALYSES = "switches levers ablations sensitivity seeds walks convergence".split()
+ANALYSES = "switches levers ablations sensitivity seeds corners walks convergence".split()
+TABLES = [*ANALYSES, "seed_effects", "corner_scores"]  # written; the last two go with two of them
+EFFECTS = ["domain", "geometry", "interaction", "gap"]
+EMPTY = pd.DataFrame(columns=["arm", "effect", "estimate", "change", "low", "high"])
 MEASURES = {  # of PSNR, and what each is taken against
     "psnr_db": "against the true HR image",
     "psnr_own_decode_db": "against the own decode",
@@ -38,9 +49,12 @@ def taken_apart(
 
     ``main_vaes`` are labels. Gaps with intervals for "switches", by each of `MEASURES`, and for
     "sensitivity" and "seeds"; what each lever moves; how each ablation changes the gap, with both
-    arms' levels, the reference's in the first row; PSNR and GMSD along "walks"; for "convergence"
-    the gap's split into target and condition, and the gap under the other conditions, by the
-    factor of training steps.
+    arms' levels, the reference's in the first row and its mean over training seeds in the second
+    (``against`` says from which of the two a change is taken); PSNR and GMSD along "walks"; for
+    "convergence" the gap's split into target and condition, and the gap under the other conditions,
+    by the factor of training steps. Of four corners also domain, geometry and their interaction:
+    for "corners", under the released protocol, beside its per-image "corner_scores", and over the
+    training seeds ("seed_effects").
     """
     by = {str(name): rows for name, rows in scored.groupby("analysis", sort=False)}
     arms = {
@@ -54,13 +68,8 @@ def taken_apart(
         gaps(arms["switches"], main_vaes, seed, measure=measure, by="role").assign(measure=measure)
         for measure in MEASURES
     )
-    levels = gaps(arms["ablations"], main_vaes, seed, by="role").drop(columns=["low", "high"])
-    changes = stability.change_of_gap(arms["ablations"], main_vaes, "reference", margin_db, seed)
-    kind = str(arms["ablations"]["reference"]["lr_condition"].iloc[0])
-    gap = levels.loc[levels["arm"] == "reference", "gap"].item()
-    changes = stability.over_trainings(changes, found["seeds"], kind, margin_db, gap)
-    changes = changes.rename(columns={"gap": "change"})
-    found["ablations"] = levels.merge(changes, how="left", on="arm", validate="one_to_one")
+    found["ablations"] = _ablations(arms["ablations"], found["seeds"], main_vaes, margin_db, seed)
+    found |= _corners(arms["seeds"], arms.get("corners", {}), seed)
     found["levers"] = pd.concat(
         against_base(by[f"levers, {protocol}"], seed).assign(protocol=protocol)
         for protocol in ("released", "controlled")
@@ -76,6 +85,107 @@ def taken_apart(
         for factor, rows in by["convergence"].groupby("steps")
     )
     return found
+
+
+def _ablations(
+    arms: Mapping[str, pd.DataFrame],
+    seeds: pd.DataFrame,
+    main_vaes: Sequence[str],
+    margin_db: float,
+    seed: int,
+) -> pd.DataFrame:
+    levels = gaps(arms, main_vaes, seed, by="role").drop(columns=["low", "high"])
+    changes = stability.change_of_gap(arms, main_vaes, "reference", margin_db, seed)
+    kind = str(arms["reference"]["lr_condition"].iloc[0])
+    is_reference = levels["arm"] == "reference"
+    gap = levels.loc[is_reference, "gap"].item()
+    changes = stability.over_trainings(changes, seeds, kind, margin_db, gap)
+    mean = levels[is_reference].assign(**stability.mean_reference(seeds, kind))
+    levels = pd.concat([levels[is_reference], mean, levels[~is_reference]])
+    changes = changes.rename(columns={"gap": "change"})
+    return levels.merge(changes, how="left", on="arm", validate="one_to_one")
+
+
+def _corners(
+    seeds: Mapping[str, pd.DataFrame], released: Mapping[str, pd.DataFrame], seed: int
+) -> dict[str, pd.DataFrame]:
+    """Split every arm of four corners; empty tables where the study lacks one of them."""
+    if not released:
+        return dict.fromkeys(("seed_effects", "corners", "corner_scores"), EMPTY)
+    scored = pd.concat(released.values(), ignore_index=True)
+    corners = registry.corners(set(scored["role"]))
+
+    def split(arms: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+        return pd.concat(
+            domain_and_geometry(rows, corners, seed, by="role").assign(arm=name)
+            for name, rows in arms.items()
+        )
+
+    over = split(seeds).query("effect in @EFFECTS")
+    return {
+        "seed_effects": stability.effects_over_seeds(over).reset_index(),
+        "corners": split(released),
+        "corner_scores": scored,
+    }
+
+
+def record(
+    parts: Mapping[str, pd.DataFrame],
+    scored: pd.DataFrame | None,
+    named: Mapping[str, str],
+    margin_db: float,
+    seed: int,
+) -> dict[str, Any]:
+    """Return what chapter 7's metrics say of `taken_apart`: empty dicts where it was not run.
+
+    ``named`` holds ``dataset`` and ``lr_condition`` of the ablations. A change of the gap carries
+    the margin that it is held against.
+    """
+    dataset, place = named["dataset"], ["dataset", "lr_condition"]
+    keyed = parts["ablations"].dropna(subset="change").assign(**named, margin=margin_db)
+    reach = keyed[["low", "high"]].astype(float).abs().max(axis=1)
+    found: dict[str, Any] = {
+        "ablations": nested(keyed, [*place, "arm"], "change"),
+        "every_ablation": nested(keyed.loc[reach.nlargest(1).index], place, "change"),
+        "corners": nested(
+            parts["corners"].assign(dataset=dataset), ["dataset", "arm", "effect"], "estimate"
+        ),
+    }
+    if scored is None:
+        return found | {"dominance": {dataset: {}}, "seeds": {dataset: {}}}
+    levers = {k: scored[scored["analysis"] == f"levers, {k}"] for k in ("released", "controlled")}
+    found["dominance"] = {dataset: {k: dominance(rows, seed) for k, rows in levers.items()}}
+    spread = stability.over_seeds(parts["seeds"])["gap", "std"]
+    found["seeds"] = {dataset: {str(k): {"mean": float(sd)} for k, sd in spread.items()}}
+    return found
+
+
+def switch_groups(arms: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Put the arms of `plans.switches` under headings, with the names they have there.
+
+    >>> groups = switch_groups(["released", "controlled", "released, but grid", "to grid"])
+    >>> groups["released, one switch turned"]
+    {'released': 'none: released', 'released, but grid': 'grid'}
+    >>> groups["released, one switch after another"]
+    {'released': 'none: released', 'to grid': '+ grid'}
+    """
+    names = list(dict.fromkeys(arms))
+
+    def those(start: str, sign: str = "") -> dict[str, str]:
+        return {arm: sign + arm.removeprefix(start) for arm in names if arm.startswith(start)}
+
+    ends = {arm: f"none: {arm}" for arm in ("released", "controlled")}
+    groups = {
+        "released, one switch turned": {"released": ends["released"]} | those("released, but "),
+        "released, one switch after another": {"released": ends["released"]} | those("to ", "+ "),
+        "controlled, one switch turned back": {"controlled": ends["controlled"]}
+        | those("controlled, but "),
+    }
+    for end in ends:
+        for arm, rest in those(f"{end} at ").items():
+            calls, _, walk = rest.partition(", ")
+            groups.setdefault(f"{end}, walk of {calls} calls", {})[arm] = walk or "spaced"
+    return groups
 
 
 def side_by_side(switches: pd.DataFrame) -> pd.DataFrame:
@@ -110,26 +220,40 @@ def drawn(
     forest = "Gap of the main pair in each arm of the analysis {}, with 95% intervals over subjects"
     yield (
         "switches",
-        charts.forest(parts["switches"], panels, gap, column="measure"),
+        forests.forest(
+            parts["switches"],
+            panels,
+            gap,
+            column="measure",
+            groups=switch_groups(parts["switches"]["arm"]),
+        ),  # fmt: skip
         forest.format("switches") + ", against the true HR image and against the own decode.",
     )
     yield (
         "levers",
-        charts.tornado(parts["levers"], title),
+        forests.tornado(parts["levers"], title),
         "What each lever moves the first main arm by, the largest first, from either protocol.",
     )
     changes, label = parts["ablations"].dropna(subset="change"), f"change of the {gap}"
     yield (
         "ablations",
-        charts.forest(
+        forests.forest(
             changes.assign(measure=""), {"": title}, label, margin_db, "measure", "change"
         ),
         "Change of the gap in each ablation with 90% intervals, those of what was retrained over "
         "training seeds, and the margin as a band.",
     )
     for name in ("sensitivity", "seeds"):
-        figure = charts.forest(parts[name].assign(dataset=dataset), {dataset: title}, gap)
+        figure = forests.forest(parts[name].assign(dataset=dataset), {dataset: title}, gap)
         yield name, figure, forest.format(name) + "."
+    if len(split := parts["corners"]):
+        split = split.assign(dataset=dataset, lr_condition=split["arm"])
+        yield (
+            "corners",
+            charts.effects(split, ["released"], {dataset: title}),
+            "Domain, geometry and their interaction over four autoencoders under the released "
+            "protocol, with 95% intervals over subjects.",
+        )
     used = {
         f"n_test_{unit}": int(parts["walks"][f"n_{unit}"].max()) for unit in ("subjects", "images")
     }

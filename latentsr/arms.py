@@ -31,13 +31,26 @@ from latentsr.sampling import Net
 
 @dataclass(frozen=True)
 class Walk:
-    """How an arm is sampled; what its network predicts must be what it was trained to predict."""
+    """How an arm is sampled; what its network predicts must be what it was trained to predict.
+
+    Raises
+    ------
+    ValueError
+        Where sampler, prediction or schedule is not known, or a flow is not sampled with ddim.
+    """
 
     num_steps: int
     sampler: str = "ddim"
     prediction: str = "x0"
     schedule: str = "cosine"
     log_snr_shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        diffusion.check_name("sampler", self.sampler, sampling.SAMPLERS)
+        diffusion.check_name("prediction", self.prediction, diffusion.PREDICTIONS)
+        diffusion.check_name("schedule", self.schedule, diffusion.SCHEDULES)
+        if self.prediction == "flow" and self.sampler != "ddim":
+            raise ValueError(f"sampler: {self.sampler!r}; a flow is sampled with ddim (Euler)")
 
     def times(self, walk: str = "spaced") -> list[int]:
         """Return the times of the walk: one for a one-step regression, whatever ``num_steps``."""
@@ -63,12 +76,7 @@ class Walk:
         clean = sampling.predicts_clean(net, self.prediction, shares)
         if self.prediction == "one_step":
             noise = torch.zeros_like(noise)
-        if self.sampler not in sampling.SAMPLERS:
-            allowed = ", ".join(sampling.SAMPLERS)
-            raise ValueError(f"sampler: {self.sampler!r}; allowed are {allowed}")
         if self.sampler != "ddim":
-            if self.prediction == "flow":
-                raise ValueError(f"sampler: {self.sampler!r}; a flow is sampled with ddim (Euler)")
             given = (noise, condition, times, shares, drawn)
             return sampling.with_scheduler(self.sampler, clean, *given)
         if self.schedule == "released":

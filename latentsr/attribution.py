@@ -75,6 +75,33 @@ def target_and_condition(
     return found.rename_axis("effect").reset_index()
 
 
+def domain_and_geometry(
+    rows: pd.DataFrame,
+    corners: Sequence[str],
+    seed: int,
+    confidence: float = 0.95,
+    measure: str = "psnr_db",
+    by: str = "vae",
+) -> pd.DataFrame:
+    """Split the gap of four corners into domain, geometry and interaction, by `stats.factorial`.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Per-image rows of one arm of all four, one set; the column ``by`` names the autoencoder.
+    corners : sequence of str
+        Those of `registry.corners`.
+
+    Returns
+    -------
+    DataFrame
+        ``effect``, estimate, low, high, interval_method, n_subjects.
+    """
+    cells = [_subject_means(rows[rows[by] == vae], measure) for vae in corners]
+    found = stats.factorial(cells[0], cells[1], cells[2], cells[3], seed, confidence)
+    return found.rename_axis("effect").reset_index().assign(n_subjects=len(cells[0]))
+
+
 def budget_paths(
     scored: pd.DataFrame,
     arms: Sequence[str],
@@ -213,6 +240,8 @@ def dominance(
 def nested(table: pd.DataFrame, keys: Sequence[str], value: str) -> dict[str, Any]:
     """Return a table's values with their intervals as nested dicts, for a metrics file.
 
+    Columns n_subjects and margin go with them, where the table has them.
+
     >>> table = pd.DataFrame({"set": ["a"], "arm": ["x"], "gap": [1.0], "low": [0.5], "high": [2.0]})
     >>> nested(table, ["set", "arm"], "gap")
     {'a': {'x': {'mean': 1.0, 'low': 0.5, 'high': 2.0}}}
@@ -223,5 +252,5 @@ def nested(table: pd.DataFrame, keys: Sequence[str], value: str) -> dict[str, An
         for key in keys:
             place = place.setdefault(row[key], {})
         place |= {"mean": row[value], "low": row["low"], "high": row["high"]}
-        place |= {"n_subjects": row["n_subjects"]} if "n_subjects" in row else {}
+        place |= {key: row[key] for key in ("n_subjects", "margin") if key in row}
     return found

@@ -19,6 +19,7 @@ EFFECTS = {"domain": ("o", GAP), "geometry": ("s", "white"), "interaction": ("^"
 CONDITIONS = {"released": ("D", GAP), "lr_latent": ("^", GAP), "upsampled_latent": ("s", "white"),
               "lr_pixels": ("o", "white")}  # fmt: skip
 PARTS = {"gap": GAP, "condition": figures.TONES[0], "target": figures.TONES[1]}
+SPLIT = PARTS | {"interaction": EFFECTS["interaction"][1]}
 
 
 def arms(
@@ -72,7 +73,7 @@ def target_condition(
     seen: Sequence[str],
     titles: Mapping[str, str],
 ) -> Figure:
-    """Draw what is seen against what is made, and the gap split into the two.
+    """Draw what is seen against what is made, and the gap split into the two, their interaction.
 
     Parameters
     ----------
@@ -87,8 +88,8 @@ def target_condition(
     titles : mapping
         Title of a panel by dataset.
     """
-    figure, axes = figures.panels(titles, 4.6, 2, sharey="row", height_ratios=[2.2, 1.1])
-    ends = parts[["low", "high", "estimate"]].to_numpy(float)
+    figure, axes = figures.panels(titles, 4.9, 2, sharey="row", height_ratios=[2.2, 1.4])
+    ends = parts.loc[parts.effect.isin(list(SPLIT)), ["low", "high", "estimate"]].to_numpy(float)
     widest = max(1e-3, float(pd.Series(ends.ravel()).abs().max()) * 1.1)
     for (above, below), name in zip(axes.T, titles, strict=True):
         for vae in main_vaes:
@@ -100,89 +101,22 @@ def target_condition(
         labels = [figures.CONDITION_LABELS.get(text, text.replace("of ", "of\n")) for text in seen]
         above.set_yticks(range(len(seen)), [f"sees {label}" for label in labels])
         above.set(title=titles[name], xlabel="PSNR, dB", ylim=(len(seen) - 0.7, -0.3))
-        rows = parts[parts.dataset == name].set_index("effect").loc[list(PARTS)]
+        rows = parts[parts.dataset == name].set_index("effect").loc[list(SPLIT)]
+        places = range(len(SPLIT))
         below.axvline(0, color="black", lw=0.8)
-        below.barh(range(3), rows["estimate"], color=list(PARTS.values()), height=0.6)
+        below.barh(places, rows["estimate"], color=list(SPLIT.values()), height=0.6)
         bars = figures.error_bars(rows, "estimate")
-        below.errorbar(rows["estimate"], range(3), xerr=bars, fmt="none", color="black", capsize=2)
-        below.set_yticks(range(3), ["gap", "seen", "denoised"])
-        below.set(xlabel="gap in PSNR, dB", xlim=(-widest, widest), ylim=(2.6, -0.6))
+        below.errorbar(rows["estimate"], places, xerr=bars, fmt="none", color="black", capsize=2)
+        below.axhline(2.5, color="#999999", lw=0.8, ls=":")  # above it parts add up, below not
+        below.set_yticks(places, ["gap", "= seen", "+ denoised", "interaction"])
+        below.set(xlabel="difference, dB", xlim=(-widest, widest), ylim=(3.6, -0.6))
     figures.legend_below(figure, axes[0, 0])
-    return figure
-
-
-def forest(
-    table: pd.DataFrame,
-    titles: Mapping[str, str],
-    label: str,
-    margin: float = 0.0,
-    column: str = "dataset",
-    value: str = "gap",
-) -> Figure:
-    """Draw the gap of every arm with its interval: columns arm, ``value``, low, high.
-
-    A panel a title, its rows those whose ``column`` holds the title's key. A band shows the
-    ``margin`` of equivalence, where there is one.
-    """
-    names = list(dict.fromkeys(table["arm"]))
-    beside = 0.08 * max(0, max(map(len, names)) - 12) / len(titles)  # inches for long names
-    size = 1.0 + 0.35 * len(names), 1, figures.PANEL_INCH + beside
-    alike = column == "dataset"  # two measures differ in size
-    figure, axes = figures.panels(titles, *size, sharex=alike, sharey=True)
-    for axis, name in zip(axes[0], titles, strict=True):
-        rows = table[table[column] == name]
-        axis.axvline(0, color="black", lw=0.8)
-        if margin:
-            axis.axvspan(-margin, margin, **figures.BAND)
-        places = [names.index(arm) for arm in rows["arm"]]
-        bars = figures.error_bars(rows, value)
-        axis.errorbar(rows[value], places, xerr=bars, fmt="o", ms=4, color=GAP, capsize=2)
-        axis.set_title(titles[name])
-    axes[0, 0].set_yticks(range(len(names)), names)
-    axes[0, 0].set_ylim(len(names) - 0.5, -0.5)
-    figure.supxlabel(label)
-    return figure
-
-
-def tornado(table: pd.DataFrame, title: str) -> Figure:
-    """Draw what each lever moves one arm by, the largest first, a panel a protocol.
-
-    ``table`` is that of `attribution.against_base` with a column ``protocol``. Beside a bar stands
-    how many times the operations of the unchanged arm it takes, in training and for an image.
-    """
-    import matplotlib.pyplot as plt
-
-    protocols = list(dict.fromkeys(table["protocol"]))
-    reaches = table["gap"].abs().groupby([table["protocol"], table["lever"]]).transform("max")
-    ordered = table.assign(_size=reaches).sort_values("_size", ascending=False, kind="stable")
-    size = (figures.PAGE_INCH, 1.2 + 0.26 * len(table))
-    figure, axes = plt.subplots(len(protocols), 1, figsize=size, squeeze=False, sharex=True)
-    reach = float(table[["low", "high", "gap"]].abs().max().max()) * 1.1
-    for axis, protocol in zip(axes[:, 0], protocols, strict=True):
-        rows = ordered[ordered.protocol == protocol]
-        tones = [
-            figures.TONES[3] if lever == "autoencoder" else "#999999" for lever in rows["lever"]
-        ]
-        axis.barh(range(len(rows)), rows["gap"], color=tones, height=0.65)
-        bars, places = figures.error_bars(rows, "gap"), range(len(rows))
-        axis.errorbar(rows["gap"], places, xerr=bars, fmt="none", color="black", capsize=2)
-        axis.axvline(0, color="black", lw=0.8)
-        costs = zip(rows["train_times"], rows["image_times"], strict=True)
-        for place, (train, image) in enumerate(costs):
-            told = f"{train:.2g} · {image:.2g}"
-            axis.text(1.02, place, told, transform=axis.get_yaxis_transform(), va="center")
-        told = "operations, times:\ntraining · image"
-        axis.text(1.02, 1.0, told, transform=axis.transAxes, va="bottom")
-        axis.set_yticks(places, rows["arm"])
-        axis.set(xlim=(-reach, reach), ylim=(len(rows) - 0.5, -0.7))
-        axis.set_title(f"{title}, from {protocol}", loc="left")
-    figures.label_below(axes, "PSNR above the unchanged arm, dB")
     return figure
 
 
 def effects(table: pd.DataFrame, conditions: Sequence[str], titles: Mapping[str, str]) -> Figure:
     """Draw domain, geometry and their interaction under each LR condition, with intervals."""
-    figure, axes = figures.panels(titles, 3.2, sharey=True)
+    figure, axes = figures.panels(titles, 1.4 + 0.6 * len(conditions), sharey=True)
     for axis, name in zip(axes[0], titles, strict=True):
         axis.axvline(0, color="black", lw=0.8)
         for step, effect in enumerate(EFFECTS):

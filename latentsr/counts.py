@@ -16,6 +16,7 @@ ONE_IMAGE = ("01_examples", "02_reconstructions", "03_images", "04_filmstrip", "
              "06_errors")  # fmt: skip
 ON_TRAINING = ("03_curve",)
 ON_FIRST_SET = ("07_",)
+ON_NONE = ("L", "07_signal")
 
 
 def of_chapter(number: str, results: Path, sets: Sets) -> Sets:
@@ -37,7 +38,7 @@ def behind(figure: str, sets: Sets) -> str:
     """Tell the subjects and images behind a figure by its file name, without suffix.
 
     A figure that names a set is of that set; one of single images or of a training says so; one
-    of a lesson has counts of its own, and gets none.
+    of a lesson has counts of its own, and gets none, as one behind which no image stands.
 
     >>> fact = {"is_phantom": True, "n_test_images": 60, "n_test_subjects": 12,
     ...         "subject_word": "patient", "may_be_shown": True}
@@ -46,7 +47,7 @@ def behind(figure: str, sets: Sets) -> str:
     >>> behind("06_masks", {"brain": fact})
     'Test images: brain phantoms: one of 60.'
     """
-    if figure.startswith("L"):
+    if figure.startswith(ON_NONE):
         return ""
     named = [name for name in sets if re.search(rf"_{re.escape(name)}(?=_|$)", figure)]
     names = named or list(sets)[: 1 if figure.startswith(ON_FIRST_SET) else None]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SAID = {"gap": "gap, LR latents", "condition": "what is seen", "target": "what is denoised"}
+WALKS = {"spaced": "spaced over the schedule", "first": "first entries of the 1000-step walk"}
 
 
 def band_detail(table: pd.DataFrame, bands: Sequence[str], titles: Mapping[str, str]) -> Figure:
@@ -72,15 +73,39 @@ def perception_distortion(walks: pd.DataFrame, title: str) -> Figure:
         axes, ("PSNR, dB", "GMSD (0 is perfect)", "GMSD (0 is perfect)"), strict=True
     ):
         axis.set_ylabel(y)
+    ticks = [calls for calls in (1, 10, 100, 1000) if calls <= walks["T"].max()]
     for axis in axes[:2]:
         axis.set(xscale="log", xlabel="network calls")
-        axis.set_xticks([1, 10, 100, 1000], ["1", "10", "100", "1000"])
+        axis.set_xticks(ticks, ticks)
         axis.minorticks_off()
     axes[2].set_xlabel("PSNR, dB")
-    for label, face in (("from full noise", "#707070"), ("from half the noise", "white")):
+    faces = {
+        "noise 1": ("from full noise", "#707070"),
+        "noise 0.5": ("from half the noise", "white"),
+    }
+    for label, face in faces.values() if walks["noise"].nunique() > 1 else ():
         axes[0].plot([], [], "o", color="#707070", mfc=face, ms=4, label=label)
     axes[0].set_title(title)
     figures.legend_below(figure, axes[0])
+    return figure
+
+
+def signal(along: pd.DataFrame) -> Figure:
+    """Draw the signal share along the network calls of every walk, a panel a number of calls.
+
+    ``along`` is that of `sampling.signal_along`.
+    """
+    titles = {total: f"T = {total}" for total in dict.fromkeys(along["T"])}
+    figure, axes = figures.panels(titles, 2.6, sharey=True)
+    for axis, total in zip(axes[0], titles, strict=True):
+        for walk, rows in along[along["T"] == total].groupby("walk", sort=False):
+            dash, face = ("-", "black") if walk == "spaced" else (":", "white")
+            style: dict[str, Any] = {"marker": "o", "ms": 4 if total <= 10 else 2.5, "mfc": face}
+            label = WALKS.get(str(walk), walk)
+            axis.plot(rows["call"], rows["signal_share"], dash, color="black", label=label, **style)
+        axis.set(title=titles[total], xlabel="network call", ylim=(-0.03, 1.03))
+    axes[0, 0].set_ylabel("cumulative signal share")
+    figures.legend_below(figure, axes[0, 0])
     return figure
 
 

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from latentsr import diffusion
+
 if TYPE_CHECKING:
     from diffusers import UNet2DModel
 
+KINDS = ("unet", "transformer")
 GROUPS = 8  # of group normalisation, so every width is a multiple of it
 
 
@@ -74,10 +77,9 @@ def build(target_channels: int, condition_channels: int, network: Network, seed:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        diffusion.check_name("network", network.kind, KINDS)
         if network.kind == "unet":
             return Denoiser(target_channels, condition_channels, network)
-        if network.kind != "transformer":
-            raise ValueError(f"network: {network.kind!r}; allowed are unet and transformer")
         width, depth = network.channels[-1], len(network.channels)
         return DiffusionTransformer(target_channels, condition_channels, width, depth)
 

@@ -6,6 +6,7 @@ for rectified flow, with s = (t + 1) / 1000, :math:`z = (1 - s) x_0 + s \epsilon
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import log
 
 import torch
@@ -18,6 +19,17 @@ LARGEST_NOISE_TO_SIGNAL = 50.0  # where a prediction of epsilon may start, see `
 HALF_THE_GRID = -2 * log(
     2
 )  # shift of the log-SNR for twice the latents a side, see `signal_shares`
+
+
+def check_name(what: str, name: str, allowed: Sequence[str]) -> None:
+    """Refuse a name that is not known.
+
+    >>> check_name("schedule", "sine", SCHEDULES)
+    Traceback (most recent call last):
+    ValueError: schedule: 'sine'; allowed are cosine, linear, released
+    """
+    if name not in allowed:
+        raise ValueError(f"{what}: {name!r}; allowed are {', '.join(allowed)}")
 
 
 def signal_shares(schedule: str = "cosine", log_snr_shift: float = 0.0) -> Tensor:
@@ -45,8 +57,7 @@ def signal_shares(schedule: str = "cosine", log_snr_shift: float = 0.0) -> Tenso
     """
     from diffusers import DDPMScheduler
 
-    if schedule not in SCHEDULES:
-        raise ValueError(f"schedule: {schedule!r}; allowed are {', '.join(SCHEDULES)}")
+    check_name("schedule", schedule, SCHEDULES)
     if schedule == "released":
         shares = released_shares()
     else:
@@ -78,6 +89,7 @@ def betas(shares: Tensor) -> Tensor:
 
 def _weights(prediction: str, times: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
     """Return the weights of x0 and epsilon in z, ``(B, 1, 1, 1)``."""
+    check_name("prediction", prediction, PREDICTIONS)
     if prediction == "one_step":  # nothing of the image, and no noise either
         signal = noise = torch.zeros(len(times), dtype=shares.dtype, device=times.device)
     elif prediction == "flow":
@@ -103,8 +115,7 @@ def wanted(prediction: str, clean: Tensor, noise: Tensor, times: Tensor, shares:
     x0 itself; :math:`v = \sqrt{a} \epsilon - \sqrt{1 - a} x_0`; :math:`\epsilon`; or the flow's
     velocity :math:`\epsilon - x_0`. A one-step regression predicts x0.
     """
-    if prediction not in PREDICTIONS:
-        raise ValueError(f"prediction: {prediction!r}; allowed are {', '.join(PREDICTIONS)}")
+    check_name("prediction", prediction, PREDICTIONS)
     if prediction == "epsilon":
         return noise
     if prediction == "flow":
@@ -135,6 +146,7 @@ def first_time(prediction: str, shares: Tensor) -> int:
     >>> first_time("v", signal_shares()), first_time("epsilon", signal_shares())
     (999, 986)
     """
+    check_name("prediction", prediction, PREDICTIONS)
     if prediction != "epsilon":
         return NUM_TRAIN_TIMESTEPS - 1
     ratio = ((1 - shares) / shares).sqrt()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from latentsr import costs, denoisers, metrics, scores, training
+from latentsr import costs, denoisers, diffusion, metrics, registry, scores, training
 from latentsr.arms import Arm, Study, Walk
 from latentsr.degrade import degrade
 from latentsr.denoisers import Network
@@ -48,6 +47,11 @@ class Spec:
     num_steps: int = 0  # network calls; 0: the base's
     seed: int = 42
     lr_side: float = 1.0  # a factor too, of the side of the LR image
+
+    def __post_init__(self) -> None:
+        diffusion.check_name("network", self.kind, denoisers.KINDS)
+        diffusion.check_name("loss", self.loss, list(training.LOSSES))
+        Walk(self.num_steps or 1, self.sampler, self.prediction, self.schedule)  # names it knows
 
     @property
     def training(self) -> Spec:
@@ -157,7 +161,7 @@ class Trained:
         return costs.operations(call, settings, num_steps)
 
 
-def _shown(study: Study, spec: Spec, base: Base) -> Study:
+def shown(study: Study, spec: Spec, base: Base) -> Study:
     """Return the study with LR images as large as the arm asks for."""
     if spec.lr_side == 1:
         return study
@@ -172,7 +176,7 @@ def trained(
     With ``base.finished`` a training is kept there under a hash of settings, data, first weights
     and code, and what was trained before is read again.
     """
-    arm = _shown(study, spec, base).arm(spec.vae, spec.switches, spec.condition_vae, spec.seed)
+    arm = shown(study, spec, base).arm(spec.vae, spec.switches, spec.condition_vae, spec.seed)
     settings = settings_of(spec, base)
     network = network_of(spec, base, arm.autoencoder.factor)
     net = denoisers.build(*arm.ends, network, spec.seed)
@@ -259,50 +263,6 @@ def _scored(
     return scores.table(test, done.arm.identity(spec.seed), found), made
 
 
-def expected_hours(
-    study: Study,
-    plan: Mapping[tuple[str, str], Spec],
-    base: Base,
-    images: Mapping[str, int] | None = None,
-    probe_steps: tuple[int, int] = (5, 25),
-) -> float:
-    """Return about how many hours it takes here to `run` a plan, no training being kept.
-
-    The first is trained for two small numbers of steps; their difference drops what comes before
-    the first step. The others follow by steps, images and GFLOP a call, a training step (forth
-    and back) counting as three calls.
-    """
-    first = replace(next(iter(plan.values())).training, steps=1.0)
-    known: dict[Spec, float] = {}
-
-    def tflop(spec: Spec) -> tuple[float, float]:  # of its training, of one test image
-        if (key := spec.training) not in known:
-            arm = _shown(study, key, base).arm(key.vae, key.switches, key.condition_vae, key.seed)
-            widths = network_of(key, base, arm.autoencoder.factor)
-            net = denoisers.build(*arm.ends, widths, key.seed)
-            known[key] = denoisers.gflop(net, arm.target.shape[1:], arm.condition.shape[1:])
-        calls = walk_of(spec, base).num_steps
-        done = costs.operations(known[key], settings_of(spec, base), calls)
-        return done["train_tflop"], done["image_gflop"] / 1000
-
-    def seconds(steps: int) -> float:
-        short = replace(
-            base, settings=replace(base.settings, steps=steps), keep=None, finished=None
-        )
-        started = time.monotonic()
-        trained(study, first, short)
-        return time.monotonic() - started
-
-    seconds(probe_steps[0])  # warms up
-    less, more = map(seconds, probe_steps)
-    pace = max(more - less, 0.0) / (probe_steps[1] - probe_steps[0])  # seconds a step of the first
-    whole = sum(tflop(one)[0] for one in {spec.training: 0 for spec in plan.values()})
-    for (analysis, _), spec in plan.items():
-        count = (images or {}).get(analysis, len(study.test["hr"]))
-        whole += tflop(spec)[1] * count
-    return pace * settings_of(first, base).steps * whole / tflop(first)[0] / 3600
-
-
 def run(
     study: Study,
     plan: Mapping[tuple[str, str], Spec],
@@ -327,6 +287,7 @@ def run(
         calls = walk_of(spec, base).num_steps
         changed = {"steps": spec.steps, "width": spec.width, "T": calls}
         work = done.work(settings_of(spec, base), calls)
+        role = registry.label(role) if role else ""
         tables.append(table.assign(analysis=analysis, arm=arm, role=role, **changed, **work))
         progress()
     return pd.concat(tables, ignore_index=True)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentsr.degrade import upsample
+from latentsr.degrade import degrade, upsample
 from latentsr.scores import new_array, settle
 from latentsr.vaes import Autoencoder
 
@@ -59,6 +59,17 @@ def round_trip(vae: Autoencoder, lr: Images, hr_px: int, batch: int) -> tuple[Im
     height, width = lr.shape[1:]
     copies = decode_all(vae, encode_all(vae, lr, batch), batch)[:, :height, :width]
     return copies, upsample(copies, hr_px)
+
+
+def through_enlarged(
+    vae: Autoencoder, lr: Images, hr_px: int, batch: int, operator: str = "bicubic"
+) -> Images:
+    """Send LR images ``(N, h, w)`` through the autoencoder enlarged, and make them small again.
+
+    Returns the LR images that its own decoder gives back of the latent of the enlarged ones.
+    """
+    copies = decode_all(vae, encode_all(vae, lr, batch, enlarge_px=hr_px), batch)
+    return degrade(copies[:, :hr_px, :hr_px], lr.shape[-1], operator)
 
 
 def keep(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import log
 from typing import Any
 
+from latentsr import registry
 from latentsr.experiment import Spec
 from latentsr.protocols import CONTROLLED, RELEASED, Switches, ladder, one_changed
 
@@ -195,13 +196,18 @@ def sensitivity(
     }
 
 
-def seeds(main_vaes: Sequence[str], lr_condition: str, seed: int, number: int = 3) -> Plan:
-    """Return the main arms from several training seeds."""
+def seeds(vaes: Sequence[str], lr_condition: str, seed: int, number: int = 3) -> Plan:
+    """Return the arms of some autoencoders from several training seeds."""
     return {
         f"{lr_condition}, seed {k}|{vae}": Spec(vae, switches=Switches(lr_condition), seed=k)
         for k in range(seed, seed + number)
-        for vae in main_vaes
+        for vae in vaes
     }
+
+
+def corners(vaes: Sequence[str], num_steps: int, seed: int) -> Plan:
+    """Return the released arms of the four corners of domain x geometry (none where they lack)."""
+    return {f"released|{vae}": released(vae, num_steps, seed) for vae in registry.corners(vaes)}
 
 
 def walks(main_vaes: Sequence[str], lr_condition: str, seed: int) -> Plan:
@@ -234,7 +240,8 @@ def whole(
     """Return every arm that takes the gap apart, by (analysis, name of the arm).
 
     Most hold each arm of both main autoencoders, ``name|autoencoder``; "levers, released" and
-    "levers, controlled" start from the first.
+    "levers, controlled" start from the first. "seeds" and "corners" hold all four corners of domain
+    x geometry where they are among ``others``, the autoencoders of the study.
     """
     found: dict[tuple[str, str], Spec] = {}
     for vae in main_vaes:
@@ -247,13 +254,15 @@ def whole(
     for protocol, calls in (("released", released_steps), ("controlled", num_steps)):
         plan = levers(first, second, protocol, calls, seed)
         found |= {(f"levers, {protocol}", name): spec for name, spec in plan.items()}
+    every = list(dict.fromkeys([*main_vaes, *registry.corners(others)]))
     for kind in ("lr_latent", "lr_pixels"):
         for analysis, plan in (
             ("sensitivity", sensitivity(main_vaes, others, dataset, kind, seed)),
-            ("seeds", seeds(main_vaes, kind, seed)),
+            ("seeds", seeds(every, kind, seed)),
         ):
             found |= {(analysis, name): spec for name, spec in plan.items()}
     for analysis, plan in (
+        ("corners", corners(others, released_steps, seed)),
         ("walks", walks(main_vaes, lr_condition, seed)),
         ("convergence", convergence(main_vaes, seed)),
     ):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,8 +16,12 @@ from torch import Tensor
 from latentsr import diffusion
 from latentsr.diffusion import NUM_TRAIN_TIMESTEPS
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 Net = Callable[[Tensor, Tensor, Tensor], Tensor]
 SAMPLERS = ("ddim", "ddpm", "dpm++")
+WALKS = ("spaced", "first")
 DPM_FIRST = (
     995  # where log(signal / noise) of the cosine schedule passes -5.1, as DPM-Solver++ wants
 )
@@ -58,8 +63,7 @@ def timesteps(walk: str, num_steps: int, first: int = NUM_TRAIN_TIMESTEPS - 1) -
     """
     if not 1 <= num_steps <= NUM_TRAIN_TIMESTEPS:
         raise ValueError(f"num_steps: {num_steps}, but 1 to {NUM_TRAIN_TIMESTEPS} are allowed")
-    if walk not in ("spaced", "first"):
-        raise ValueError(f"walk: {walk!r}; allowed are spaced and first")
+    diffusion.check_name("walk", walk, WALKS)
     if walk == "first":
         found = range(NUM_TRAIN_TIMESTEPS - 1, NUM_TRAIN_TIMESTEPS - 1 - num_steps, -1)
     else:
@@ -71,8 +75,32 @@ def timesteps(walk: str, num_steps: int, first: int = NUM_TRAIN_TIMESTEPS - 1) -
     return list(dict.fromkeys(min(int(t), first) for t in found))
 
 
+def signal_along(
+    walks: Sequence[str], calls: Sequence[int], shares: Tensor | None = None
+) -> DataFrame:
+    """Return the cumulative signal share at every network call of some walks.
+
+    Columns walk, T, call (1 to T), time and signal_share; ``shares`` as for `ddim`.
+
+    >>> along = signal_along(["spaced", "first"], [2])
+    >>> along[["walk", "call", "time"]].values.tolist()
+    [['spaced', 1, 999], ['spaced', 2, 499], ['first', 1, 999], ['first', 2, 998]]
+    """
+    from pandas import DataFrame
+
+    a = diffusion.signal_shares() if shares is None else shares
+    rows = [
+        {"walk": walk, "T": total, "call": call, "time": time, "signal_share": float(a[time])}
+        for walk in walks
+        for total in calls
+        for call, time in enumerate(timesteps(walk, total), 1)
+    ]
+    return DataFrame(rows, columns=["walk", "T", "call", "time", "signal_share"])
+
+
 def predicts_clean(net: Net, prediction: str, shares: Tensor) -> Net:
     """Turn a network that predicts x0, v, epsilon or a flow's velocity into one that predicts x0."""
+    diffusion.check_name("prediction", prediction, diffusion.PREDICTIONS)
     if prediction in ("x0", "one_step"):
         return net
 
@@ -181,8 +209,7 @@ def with_scheduler(
     """
     from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 
-    if sampler not in ("ddpm", "dpm++"):
-        raise ValueError(f"sampler: {sampler!r}; allowed here are ddpm and dpm++")
+    diffusion.check_name("sampler", sampler, SAMPLERS[1:])
     common = {"trained_betas": diffusion.betas(shares).tolist(), "prediction_type": "sample"}
     if sampler == "ddpm":
         scheduler = DDPMScheduler(NUM_TRAIN_TIMESTEPS, clip_sample=False, **common)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -66,36 +67,63 @@ def settling_n(verdict: str, ends: tuple[float, float], margin: float, n: int) -
     return float(np.ceil(n * (half / room) ** 2 - 1e-9)) if room else float("inf")
 
 
+def seed_gaps(seeds: pd.DataFrame, lr_condition: str) -> pd.DataFrame:
+    """Keep the rows of one LR condition of `attribution.gaps`, arms named ``condition, seed k``."""
+    return seeds[seeds["arm"].str.startswith(f"{lr_condition}, ")]
+
+
+def mean_reference(seeds: pd.DataFrame, lr_condition: str) -> dict[str, Any]:
+    """Return the reference's levels and gap as means over its training seeds, a row of a table.
+
+    ``seeds`` as for `seed_gaps`, with the columns first, second and gap.
+    """
+    rows = seed_gaps(seeds, lr_condition)
+    means = {name: float(rows[name].mean()) for name in ("first", "second", "gap")}
+    return {"arm": f"reference, mean of {len(rows)} seeds", **means}
+
+
 def over_trainings(
     changes: pd.DataFrame, seeds: pd.DataFrame, lr_condition: str, margin_db: float, gap_db: float
 ) -> pd.DataFrame:
-    r"""Give retrained ablations intervals over training seeds: subjects do not tell how those vary.
+    r"""Take retrained ablations against the reference's mean over k training seeds.
 
-    The gap's SD s over the k seeds of the reference is taken for every ablation's too; a change
-    is a difference of two gaps of one seed each, so its half-width is
-    :math:`t_{k-1} s \sqrt{2}`. With few seeds that is wide, and the honest answer most often
-    "inconclusive".
+    Subjects do not tell how trainings vary. The SD s of the gap over the seeds of the reference is
+    taken for every ablation's too; a change is then one gap minus a mean of k others, all of
+    independent trainings, so its variance is :math:`s^2 (1 + 1/k)` and its half-width
+    :math:`t_{k-1} s \sqrt{1 + 1/k}`, as of a prediction interval. With few seeds that is wide, and
+    the honest answer most often "inconclusive".
 
     Parameters
     ----------
     changes : DataFrame
-        Of `change_of_gap`; what only samples otherwise (`SAMPLED_ONLY`) keeps its rows.
+        Of `change_of_gap`; what only samples otherwise (`SAMPLED_ONLY`) keeps its rows, and its
+        pairing with the one reference whose weights it shares. Column ``against`` says which.
     seeds : DataFrame
-        Of `gaps`, arms named ``condition, seed k``.
+        As for `mean_reference`.
+    gap_db : float
+        The gap of the one reference behind ``changes``.
+
+    References
+    ----------
+    Hahn & Meeker, Statistical Intervals, 1991: the prediction of one future observation.
     """
     from scipy import stats as distributions
 
-    spread = seeds.loc[seeds["arm"].str.startswith(f"{lr_condition}, "), "gap"]
-    half = distributions.t.ppf(0.95, len(spread) - 1) * spread.std() * np.sqrt(2)
-    half_95 = distributions.t.ppf(0.975, len(spread) - 1) * spread.std() * np.sqrt(2)
+    spread = seed_gaps(seeds, lr_condition)["gap"]
+    mean = mean_reference(seeds, lr_condition)
+    wide = spread.std() * np.sqrt(1 + 1 / len(spread))
+    half, half_95 = (distributions.t.ppf(p, len(spread) - 1) * wide for p in (0.95, 0.975))
     found = []
     for row in changes.to_dict("records"):
+        row["against"] = "reference"
         if row["arm"] not in SAMPLED_ONLY:
-            low, high = row["gap"] - half, row["gap"] + half
-            row |= {"low": low, "high": high, "unit": f"one of {len(spread)} training seeds"}
-            for key, margin in (("verdict", margin_db), ("verdict_5_percent", 0.05 * abs(gap_db))):
-                row[key] = _within(low, high, margin, "")
-            row["excludes_0"] = bool(abs(row["gap"]) > half_95)
+            change = row["gap"] + gap_db - mean["gap"]
+            low, high = change - half, change + half
+            row |= {"gap": change, "low": low, "high": high, "against": mean["arm"]}
+            row["unit"] = f"one of {len(spread)} training seeds"
+            margins = {"verdict": margin_db, "verdict_5_percent": 0.05 * abs(mean["gap"])}
+            row |= {key: _within(low, high, margin, "") for key, margin in margins.items()}
+            row["excludes_0"] = bool(abs(change) > half_95)
             row["settling_n"] = settling_n(row["verdict"], (low, high), margin_db, 1)
         found.append(row)
     return pd.DataFrame(found)
@@ -121,3 +149,22 @@ def over_seeds(gaps_by_seed: pd.DataFrame) -> pd.DataFrame:
     """
     condition = gaps_by_seed["arm"].str.partition(",")[0].rename("lr_condition")
     return gaps_by_seed.groupby(condition)[["first", "second", "gap"]].agg(["mean", "std", "count"])
+
+
+def effects_over_seeds(effects: pd.DataFrame) -> pd.DataFrame:
+    """Return every effect of every training seed, their mean and their SD: rows (condition, effect).
+
+    ``effects`` has columns arm (``condition, seed k``), effect and estimate; the SD of one seed
+    is NaN.
+
+    >>> arms = [f"lr_pixels, seed {k}" for k in (1, 2, 3)]
+    >>> table = pd.DataFrame({"arm": arms, "effect": "domain", "estimate": [1.0, 2.0, 3.0]})
+    >>> effects_over_seeds(table).loc[("lr_pixels", "domain")].to_dict()
+    {'seed 1': 1.0, 'seed 2': 2.0, 'seed 3': 3.0, 'mean': 2.0, 'sd': 1.0}
+    """
+    named = effects["arm"].str.split(", ", n=1, expand=True)
+    rows = effects.assign(lr_condition=named[0], seed=named[1])
+    wide = rows.pivot_table(
+        index=["lr_condition", "effect"], columns="seed", values="estimate", sort=False
+    ).rename_axis(columns=None)
+    return wide.assign(mean=wide.mean(axis=1), sd=wide.std(axis=1))

@@ -17,6 +17,8 @@ from torch.nn import functional
 from latentsr import diffusion
 from latentsr.diffusion import NUM_TRAIN_TIMESTEPS
 
+LOSSES = {"l1": functional.l1_loss, "l2": functional.mse_loss}
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -41,7 +43,10 @@ class Settings:
 
 def fingerprint(denoiser: nn.Module, target: Tensor, condition: Tensor, settings: Settings) -> str:
     """Return a hash of all that a training depends on: settings, data, first weights and code."""
-    found = sha256(f"{settings!r} torch {torch.__version__}".encode())
+    from diffusers import __version__ as diffusers_version
+
+    versions = f"torch {torch.__version__} diffusers {diffusers_version}"
+    found = sha256(f"{settings!r} {versions}".encode())
     for tensor in (target, condition, *denoiser.state_dict().values()):
         found.update(str((tuple(tensor.shape), tensor.dtype)).encode())
         found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -117,9 +122,7 @@ def train(
     net, optimiser = accelerator.prepare(denoiser, optimiser)
     order, noises = (torch.Generator().manual_seed(settings.seed + k) for k in (0, 1))
     shares = diffusion.signal_shares(settings.schedule, settings.log_snr_shift)
-    losses_by_name = {"l1": functional.l1_loss, "l2": functional.mse_loss}
-    if settings.loss not in losses_by_name:
-        raise ValueError(f"loss: {settings.loss!r}; allowed are {', '.join(losses_by_name)}")
+    diffusion.check_name("loss", settings.loss, list(LOSSES))
     kind = settings.prediction
     net.train()
     plain = accelerator.unwrap_model(net)
@@ -151,7 +154,7 @@ def train(
         aim = diffusion.wanted(kind, target[rows], noise, times, shares)
         batch = (noisy, condition[rows], times, aim)
         noisy, seen, times, aim = (tensor[share].to(accelerator.device) for tensor in batch)
-        loss = losses_by_name[settings.loss](net(noisy, seen, times), aim)
+        loss = LOSSES[settings.loss](net(noisy, seen, times), aim)
         losses.append(float(accelerator.reduce(loss.detach(), "mean")))
         if not isfinite(losses[-1]):
             raise ValueError(f"training: loss {losses[-1]} at step {step}; lower max_learning_rate")

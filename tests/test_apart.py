@@ -5,6 +5,7 @@ import pytest
 from latentsr import apart, attribution, figures, plans, stability
 
 MAIN = ["natural-f8c4", "phantom-f4c3"]
+CORNERS = ["natural-f8c4", "phantom-f8c4", "natural-f4c3", "phantom-f4c3"]
 FACT = {"is_phantom": True, "n_test_subjects": 8, "subject_word": "patient", "split_by": "subject"}
 
 
@@ -13,7 +14,7 @@ def synthetic(moves):
 
     Against the own decode 30 dB, more by twice as much. The walks have five images only.
     """
-    plan = plans.whole(MAIN, MAIN, "knee", "lr_latent", 10, 10, 42)
+    plan = plans.whole(MAIN, CORNERS, "knee", "lr_latent", 10, 10, 42)
     rng, tables = np.random.default_rng(0), []
     subjects = [f"s{k}" for k in range(8)]
     difficulty = rng.normal(0, 2, 8)
@@ -39,6 +40,10 @@ def moves(analysis, arm, role, spec):
         return -3.0
     if analysis.startswith("levers"):
         return {"autoencoder: phantom-f4c3": 1.0, "calls: 1": -3.0}.get(arm, 0.0)
+    if analysis == "corners":  # domain 1 at f8 and 4 at f4, geometry 2 for natural ones
+        return {"phantom-f8c4": 1.0, "natural-f4c3": 2.0, "phantom-f4c3": 6.0}.get(role, 0.0)
+    if analysis == "seeds":  # the domain is worth 1, 2 and 3 over the seeds
+        return (spec.seed - 41.0) * second
     return 1.0 * second
 
 
@@ -53,7 +58,7 @@ def parts(scored):
 
 
 def test_taken_apart_gives_every_analysis_its_table(scored, parts):
-    assert set(parts) == set(apart.ANALYSES)
+    assert set(parts) == set(apart.TABLES)
     assert np.allclose(parts["sensitivity"].gap, 1, atol=0.05)
     split = parts["convergence"].set_index(["steps", "effect"]).estimate
     for steps in (1, 4, 16):
@@ -82,21 +87,83 @@ def test_every_rung_is_scored_against_the_own_decode_too(parts):
 
 
 def test_ablations_have_levels_beside_their_change(parts):
+    """The gap is 1 dB everywhere; over the reference's seeds it is 1, 2 and 3: mean 2, SD 1."""
     table = parts["ablations"].set_index("arm")
-    assert table.index.tolist() == list(plans.ablations(MAIN[0], "lr_latent", 10, 42))
+    mean, names = "reference, mean of 3 seeds", list(plans.ablations(MAIN[0], "lr_latent", 10, 42))
+    assert table.index.tolist() == [names[0], mean, *names[1:]]
     level = table.loc["reference", "first"]
     assert (level, *table.loc["target v", ["first", "second"]]) == pytest.approx(
         (level, level - 3, level - 3), abs=0.05
     )
-    assert table.loc["reference", ["change", "verdict"]].isna().all()
-    assert table.loc["target v", "gap"] == pytest.approx(0, abs=0.05)
-    assert table.loc["target v", "change"] == pytest.approx(-1, abs=0.05)
-    assert np.allclose(table["change"].dropna(), (table["gap"] - table["gap"].iloc[0]).iloc[1:])
-    assert table.loc["target v", ["verdict", "excludes_0"]].tolist() == ["beyond the margin", True]
-    assert table.loc["transformer", "verdict"] == "equivalent"
-    assert table.loc["transformer", "unit"] == "one of 3 training seeds"
-    assert set(table.loc[[*stability.SAMPLED_ONLY], "unit"]) == {"subjects"}
+    assert table.loc[mean, "gap"] == pytest.approx(2, abs=0.05)
+    assert table.loc[mean, "second"] - table.loc[mean, "first"] == pytest.approx(2, abs=0.05)
+    assert table.loc[["reference", mean], ["change", "verdict", "against"]].isna().all(axis=None)
+    changed = table[2:]
+    from_ = table.loc[changed["against"], "gap"].to_numpy()
+    assert np.allclose(changed["change"], changed["gap"] - from_)
+    assert set(changed.drop(list(stability.SAMPLED_ONLY))["against"]) == {mean}
+    half = 2.919986 * (4 / 3) ** 0.5  # t(0.95, 2 df), from any t table
+    assert table.loc["target v", "change"] == pytest.approx(-2, abs=0.05)
+    assert table.loc["target v", "high"] == pytest.approx(half - 2, abs=0.1)
+    assert table.loc["transformer", ["verdict", "unit"]].tolist() == [
+        "inconclusive",
+        "one of 3 training seeds",
+    ]
+    sampled = table.loc[[*stability.SAMPLED_ONLY]]
+    assert set(sampled["unit"]) == {"subjects"} and set(sampled["against"]) == {"reference"}
+    assert set(sampled["verdict"]) == {"equivalent"}
     assert table[["n_subjects", "n_images"]].eq(8).all(axis=None)
+
+
+def test_domain_and_geometry_of_four_corners(parts):
+    split = parts["corners"].set_index(["arm", "effect"])["estimate"]["released"]
+    by_hand = {"domain": 2.5, "geometry": 3.5, "interaction": 3.0, "gap": 6.0}
+    by_hand |= {"geometry_at_natural": 2.0, "domain_at_f4": 4.0}
+    assert split[list(by_hand)].to_dict() == pytest.approx(by_hand, abs=0.05)
+    assert parts["corner_scores"].groupby("role").size().to_dict() == dict.fromkeys(CORNERS, 8)
+    over = parts["seed_effects"].set_index(["lr_condition", "effect"])
+    assert len(over) == 2 * len(apart.EFFECTS)
+    for kind in ("lr_latent", "lr_pixels"):
+        seeds = over.loc[(kind, "domain"), ["seed 42", "seed 43", "seed 44", "mean", "sd"]]
+        assert seeds.tolist() == pytest.approx([1, 2, 3, 2, 1], abs=0.05)
+        assert over.loc[(kind, "geometry"), "sd"] == pytest.approx(0, abs=0.05)
+
+
+def test_without_four_corners_their_tables_stay_empty(scored):
+    rows = scored[(scored.analysis != "corners") & ~scored["role"].isin(CORNERS[1:3])]
+    parts = apart.taken_apart(rows, MAIN, 0.15, 0)
+    for name in ("corners", "corner_scores", "seed_effects"):
+        assert parts[name].empty
+    assert len(parts["seeds"]) == 6
+
+
+def test_the_record_of_a_whole_run(parts, scored):
+    named = {"dataset": "knee", "lr_condition": "lr_latent"}
+    found = apart.record(parts, scored, named, 0.15, 0)
+    changes = found["ablations"]["knee"]["lr_latent"]
+    assert len(changes) == 8 and {one["margin"] for one in changes.values()} == {0.15}
+    largest = found["every_ablation"]["knee"]["lr_latent"]
+    assert largest["margin"] == 0.15 and largest in changes.values()
+    assert max(abs(largest["low"]), abs(largest["high"])) == max(
+        abs(one[end]) for one in changes.values() for end in ("low", "high")
+    )
+    corner = found["corners"]["knee"]["released"]["domain_at_f4"]
+    assert corner["mean"] == pytest.approx(4, abs=0.05) and corner["n_subjects"] == 8
+    assert corner["low"] < corner["mean"] < corner["high"]
+    assert found["seeds"]["knee"]["lr_pixels"]["mean"] == pytest.approx(1, abs=0.05)
+    assert set(found["dominance"]["knee"]) == {"released", "controlled"}
+
+
+def test_the_record_of_a_default_run():
+    parts = dict.fromkeys(apart.TABLES, apart.EMPTY)
+    named = {"dataset": "knee", "lr_condition": "lr_latent"}
+    assert apart.record(parts, None, named, 0.15, 0) == {
+        "ablations": {},
+        "every_ablation": {},
+        "corners": {},
+        "dominance": {"knee": {}},
+        "seeds": {"knee": {}},
+    }
 
 
 def test_walks_count_the_images_that_were_used(parts):
@@ -124,7 +191,7 @@ def test_every_table_is_drawn(parts):
     legend = [text.get_text() for text in found["walks"][0].legends[0].get_texts()]
     assert {"from full noise", "from half the noise"} < set(legend)
     (axis,) = found["ablations"][0].axes
-    assert [text.get_text() for text in axis.get_yticklabels()] == list(parts["ablations"].arm[1:])
+    assert [text.get_text() for text in axis.get_yticklabels()] == list(parts["ablations"].arm[2:])
 
 
 def test_no_title_leaves_its_figure(parts):

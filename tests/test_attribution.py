@@ -147,22 +147,30 @@ def test_whether_an_ablation_moves_the_gap(shift, noise, subjects, verdict):
 
 
 def test_what_was_retrained_has_intervals_over_seeds():
-    """By hand: gaps 1, 2, 3 over seeds have SD 1; t(0.95, 2 df) = 2.920 (any t table), times root 2."""
+    """By hand: gaps 1, 2, 3 over seeds have mean 2 and SD 1; t(0.95, 2 df) = 2.920 (any t table).
+
+    A gap 0.5 above the one reference, whose gap is 2.6, is 1.1 above the mean of three; the spread
+    of a difference to a mean of three is the root of 1 + 1/3.
+    """
     arms = [f"lr_latent, seed {k}" for k in range(3)]
-    seeds = pd.DataFrame({"arm": [*arms, "lr_pixels, seed 0"], "gap": [1.0, 2.0, 3.0, 50.0]})
+    gap = [1.0, 2.0, 3.0, 50.0]
+    seeds = pd.DataFrame({"arm": [*arms, "lr_pixels, seed 0"], "gap": gap})
+    seeds = seeds.assign(first=20.0, second=20 + seeds["gap"])
     names = ["target v", "ancestral sampling"]
     changes = pd.DataFrame(
         {"arm": names, "gap": [0.5, 0.5], "low": 0.4, "high": 0.6, "unit": "subjects"}
     )
-    found = stability.over_trainings(changes, seeds, "lr_latent", 0.15, 2.0).set_index("arm")
-    half = 2.919986 * 2**0.5
-    assert found.loc["target v", "low"] == pytest.approx(0.5 - half, abs=1e-5)
-    assert (
-        found.loc["target v", "verdict"] == "inconclusive"
-        and not found.loc["target v", "excludes_0"]
-    )
-    assert found.loc["target v", "settling_n"] == np.ceil((half / 0.35) ** 2)
-    assert found.loc["ancestral sampling", ["low", "unit"]].tolist() == [0.4, "subjects"]
+    found = stability.over_trainings(changes, seeds, "lr_latent", 0.15, 2.6).set_index("arm")
+    half = 2.919986 * (4 / 3) ** 0.5
+    row = found.loc["target v"]
+    assert row[["gap", "low", "high"]].tolist() == pytest.approx([1.1, 1.1 - half, 1.1 + half])
+    assert row["against"] == "reference, mean of 3 seeds"
+    assert row["verdict"] == "inconclusive" and not row["excludes_0"]
+    assert row["settling_n"] == np.ceil((half / 0.95) ** 2)
+    kept = found.loc["ancestral sampling", ["gap", "low", "unit", "against"]]
+    assert kept.tolist() == [0.5, 0.4, "subjects", "reference"]
+    levels = stability.mean_reference(seeds, "lr_latent")
+    assert levels == {"arm": row["against"], "first": 20.0, "second": 22.0, "gap": 2.0}
 
 
 def test_ablations_that_only_sample_are_known_by_name():

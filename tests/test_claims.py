@@ -43,7 +43,7 @@ def test_a_row_is_tested_or_says_why_not(row):
         assert ("{dataset}" in row.source) == (set(row.paper) != {"all"})
         assert row.rule == "equivalence" or isnan(row.tolerance)
         if row.rule == "equivalence":  # one place: the ledger, or the record of a chapter's margin
-            assert isnan(row.tolerance) == row.source.startswith(("06/", "08/"))
+            assert isnan(row.tolerance) == row.source.startswith(("06/", "07/", "08/"))
         assert (row.rule in ("significance", "independence")) == (not isnan(row.threshold))
         assert len(row.fields) == 3 and len(row.sign_by) in (0, 2)
 

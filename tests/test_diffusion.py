@@ -1,8 +1,11 @@
+import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 
 from latentsr import diffusion, sampling
+from latentsr.arms import Walk
+from latentsr.experiment import Spec
 
 TIMES = torch.tensor([0, 3, 500, 900, 985])
 CONFIG = {"prediction_type": "sample", "clip_sample": False, "timestep_spacing": "trailing"}
@@ -146,9 +149,67 @@ def test_ancestral_and_multistep_walks_equal_diffusers(schedule):
 def test_what_is_not_known_is_refused():
     clean, noise = pair()
     shares = diffusion.signal_shares()
-    with pytest.raises(ValueError, match="schedule: 'sine'; allowed are cosine, linear"):
+    with pytest.raises(
+        ValueError, match="^schedule: 'sine'; allowed are cosine, linear, released$"
+    ):
         diffusion.signal_shares("sine")
-    with pytest.raises(ValueError, match="prediction: 'score'; allowed are x0, v"):
-        diffusion.wanted("score", clean, noise, TIMES, shares)
-    with pytest.raises(ValueError, match="sampler: 'heun'; allowed here are ddpm"):
+    unknown = "^prediction: 'score'; allowed are x0, v, epsilon, flow, one_step$"
+    for call in (
+        lambda: diffusion.wanted("score", clean, noise, TIMES, shares),
+        lambda: diffusion.noised(clean, noise, TIMES, shares, "score"),
+        lambda: diffusion.clean_of("score", noise, noise, TIMES, shares),
+        lambda: diffusion.first_time("score", shares),
+        lambda: sampling.predicts_clean(drifting, "score", shares),
+    ):
+        with pytest.raises(ValueError, match=unknown):
+            call()
+    with pytest.raises(ValueError, match=r"^sampler: 'heun'; allowed are ddpm, dpm\+\+$"):
         sampling.with_scheduler("heun", drifting, noise, noise, [999], shares, [])
+    with pytest.raises(ValueError, match="^walk: 'loop'; allowed are spaced, first$"):
+        sampling.timesteps("loop", 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("sampler", "heun", r"sampler: 'heun'; allowed are ddim, ddpm, dpm\+\+"),
+        ("prediction", "score", "prediction: 'score'; allowed are x0, v, "),
+        ("schedule", "sine", "schedule: 'sine'; allowed are cosine, "),
+    ],
+)
+def test_walks_and_arms_know_their_names(name, value, told):
+    with pytest.raises(ValueError, match=told):
+        Walk(5, **{name: value})
+    with pytest.raises(ValueError, match=told):
+        Spec("natural-f8c4", **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("kind", "mamba", "network: 'mamba'; allowed are unet, transformer"),
+        ("loss", "l3", "loss: 'l3'; allowed are l1, l2"),
+    ],
+)
+def test_arms_know_networks_and_losses(name, value, told):
+    with pytest.raises(ValueError, match=told):
+        Spec("natural-f8c4", **{name: value})
+
+
+def test_signal_along_two_walks():
+    """Spaced walks end near the image, whatever their length; the first entries stay in noise."""
+    along = (
+        sampling.signal_along(["spaced", "first"], [10, 50])
+        .set_index(["walk", "T", "call"])
+        .sort_index()
+    )
+    share = along["signal_share"]
+    assert len(along) == 2 * (10 + 50)
+    for walk, calls in (("spaced", 10), ("spaced", 50), ("first", 10), ("first", 50)):
+        assert share[walk, calls].is_monotonic_increasing
+        assert along["time"][walk, calls, 1] == 999
+    cosine = np.cos((100 / 1000 + 0.008) / 1.008 * np.pi / 2) ** 2  # t = 99, by its formula
+    assert share["spaced", 10, 10] == pytest.approx(
+        cosine / np.cos(0.008 / 1.008 * np.pi / 2) ** 2, rel=1e-4
+    )
+    assert share["spaced", 50, 50] > 0.99 and share["first", 50, 50] < 0.01

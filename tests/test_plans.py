@@ -111,11 +111,27 @@ def test_convergence_asks_for_every_arm_at_every_length():
     assert plan["x16, lr_pixels|phantom-f4c3"] == Spec("phantom-f4c3", steps=16)
 
 
+def test_seeds_and_corners_hold_four_autoencoders_where_they_are_at_hand():
+    four = ["natural-f8c4", "phantom-f8c4", "natural-f4c3", "phantom-f4c3"]
+    plan = plans.whole(MAIN, [*four, "natural-f4c1"], "knee", "lr_latent", 10, 10, 42)
+    by = {
+        kind: [s for (name, _), s in plan.items() if name == kind] for kind in ("seeds", "corners")
+    }
+    assert len(by["seeds"]) == 4 * 3 * 2 and {spec.vae for spec in by["seeds"]} == {*four}
+    assert [spec.vae for spec in by["corners"]] == four
+    assert {spec.switches.protocol for spec in by["corners"]} == {"released"}
+    assert by["corners"][0] == plan["switches", f"released|{MAIN[0]}"]  # trained once
+    fewer = plans.whole(MAIN, MAIN, "knee", "lr_latent", 10, 10, 42)
+    more = len(plans.unique_trainings(plan)) - len(plans.unique_trainings(fewer))
+    assert more == 2 * 3 * 2 + 2 and "corners" not in {name for name, _ in fewer}
+
+
 def test_the_whole_is_named_by_analysis_and_arm():
-    plan = plans.whole(MAIN, MAIN, "knee", "lr_latent", 10, 10, 42)
+    four = [*MAIN, "phantom-f8c4", "natural-f4c3"]
+    plan = plans.whole(MAIN, four, "knee", "lr_latent", 10, 10, 42)
     levers = {"levers, released", "levers, controlled"}
     assert {analysis for analysis, _ in plan} == {*apart.ANALYSES, *levers} - {"levers"}
-    both = {name for analysis, name in plan if analysis not in levers}
+    both = {name for analysis, name in plan if analysis not in {*levers, "seeds", "corners"}}
     assert {name.partition("|")[2] for name in both} == set(MAIN)
     # base arms of the levers are arms of the switches
     assert len(plans.unique_trainings(plan)) < len(plan)

@@ -228,6 +228,17 @@ def test_a_state_of_another_training_is_not_taken_up(tmp_path):
         training.train(denoisers.build(3, 2, NETWORK, seed=1), *tensors(), SETTINGS, **how)
 
 
+@pytest.mark.parametrize("library", ["torch", "diffusers"])
+def test_a_training_of_another_version_is_another(library, monkeypatch):
+    import diffusers
+
+    given = (denoisers.build(3, 2, NETWORK, seed=1), *tensors(), SETTINGS)
+    before = training.fingerprint(*given)
+    assert training.fingerprint(*given) == before
+    monkeypatch.setattr({"torch": torch, "diffusers": diffusers}[library], "__version__", "0.0.1")
+    assert training.fingerprint(*given) != before
+
+
 def test_the_moving_average_is_what_is_kept():
     settings = replace(SETTINGS, steps=3, ema_decay=0.5)
     path = []
