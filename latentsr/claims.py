@@ -178,14 +178,14 @@ def rows(metrics: Record, half_width: float) -> Iterator[dict[str, Any]]:
     """Yield the rows of the ledger from the sets and the metrics of all chapters."""
     first, second = metrics["04"]["main_vaes"]
     for part in ledger():
-        head = {"claim": part.id, "part": part.part, "dataset": "all", "lr_condition": "all"}
+        arm = part.stands_under
+        head = {"claim": part.id, "part": part.part, "dataset": "all", "lr_condition": arm}
         head["interval"] = ""
         if part.why:
             yield head | {"verdict": f"not tested ({part.why})"}
             continue
         sets = [s for s in metrics["sets"] if s in part.paper or s not in PAPER_SETS]
-        here, under = "{lr_condition}" in part.source, [part.stands_under]
-        kinds = metrics["04"]["lr_conditions"] if here else under
+        kinds = metrics["04"]["lr_conditions"] if "{lr_condition}" in part.source else [arm]
         for name in sets if "{dataset}" in part.source else ["all"]:
             for kind in kinds:
                 place = {"dataset": name, "lr_condition": kind}
@@ -203,7 +203,7 @@ def rows(metrics: Record, half_width: float) -> Iterator[dict[str, Any]]:
                 if found:
                     told = reasons.because(part, word, found)
                     seen = {**seen, "measured": found["value"], "because": told}
-                    seen["interval"] = part.interval if found["low"] == found["low"] else ""
+                    seen["interval"] = reasons.which_interval(part, found)
                 yield (
                     head
                     | place

@@ -20,7 +20,7 @@ def because(part: Part, word: str, found: Found) -> str:
     if part.rule == "association":
         return _association(part, found)
     if word not in NO_SUPPORT:
-        return ""
+        return _of_two_intervals(part, found)
     clauses = {
         "difference": _difference,
         "equivalence": _equivalence,
@@ -45,9 +45,38 @@ def _difference(part: Part, word: str, found: Found) -> str:
     text = f"{_levels(found)}{found['value']:+.3g} "
     text += f"with a mean difference in {interval}" if part.sign_by else interval
     text += _over(found)
+    text += f"; {aside}" if (aside := _of_two_intervals(part, found)) else ""
     if word == "inconclusive" and not isnan(found["detectable_db"]):
         text += f", who would show a difference of {found['detectable_db']:.2g} dB in 80% of cases"
     return text
+
+
+def _of_two_intervals(part: Part, found: Found) -> str:
+    """Say which interval decides where a figure's own holds 0 and that of its sign does not."""
+    if not disagree(part, found):
+        return ""
+    return (
+        f"its own interval [{found['low']:+.3g}, {found['high']:+.3g}] holds 0, but a d has the "
+        f"sign of its mean difference, [{found['below']:+.3g}, {found['above']:+.3g}]; the wide "
+        f"one is of the spread that it divides by, which {found['n_subjects']:.0f} subjects tell "
+        "badly"
+    )
+
+
+def which_interval(part: Part, found: Found) -> str:
+    """Say of a row's interval what it is, where it is not the run's usual one, or not alone."""
+    if isnan(found["low"]):
+        return ""
+    if disagree(part, found):
+        decides = f"[{found['below']:.3g}, {found['above']:.3g}]"
+        return f"of d, its side that of the mean difference {decides}"
+    return part.interval
+
+
+def disagree(part: Part, found: Found) -> bool:
+    """Tell whether a figure's own interval holds 0 where the interval that decides does not."""
+    decided = found["below"] > 0 or found["above"] < 0
+    return bool(part.sign_by) and decided and found["low"] <= 0 <= found["high"]
 
 
 def _equivalence(part: Part, word: str, found: Found) -> str:

@@ -287,8 +287,47 @@ def test_a_part_of_one_arm_says_which():
     for word, arm in (("released", "released"), ("for longer", "longer")):
         said = rows["part"].str.contains(word) & ~rows["part"].str.contains("position rule")
         assert said.any() and (rows.loc[said, "lr_condition"] == arm).all()
-    assert set(rows.loc[rows.claim == "R4", "lr_condition"]) == {"lr_pixels"}
+    assert set(rows.loc[rows.claim == "R4", "lr_condition"]) == {"lr_pixels", "released"}
     assert set(rows.loc[rows.lr_condition == "all", "claim"]) == {"P1", "P2", "R3"}
+
+
+def test_the_corners_under_released_are_read_where_they_were_run():
+    """R2 under the released protocol: one set, of all those of the paper."""
+    sets = {name: fact() for name in claims.PAPER_SETS}
+    metrics = fabricated(sets, ["natural-f8c4", "phantom-f4c3"])
+    geometry = {"mean": 1.2, "low": 0.9, "high": 1.5, "n_subjects": 30}
+    domain = {"mean": 0.05, "low": -0.02, "high": 0.12, "n_subjects": 30}
+    corners = {"geometry_at_natural": geometry, "domain_at_f4": domain}
+    for made, words in (
+        ({"knee": {"released": corners}}, ["same direction", "same direction"]),
+        (
+            {"knee": {"released": corners | {"domain_at_f4": geometry}}},
+            ["same direction", "opposite"],
+        ),
+        ({}, ["not tested", "not tested"]),
+    ):
+        metrics["07"]["corners"] = made
+        rows = pd.DataFrame(claims.rows(metrics, 0.25))
+        rows = rows[(rows.claim == "R2") & (rows.lr_condition == "released")]
+        word = rows["verdict"].str.partition(" (")[0]
+        assert word[rows.dataset == "knee"].tolist() == words
+        other = rows.loc[rows.dataset != "knee", "verdict"]
+        assert other.str.contains("not run; set ablations.run to all").all() and len(other) == 4
+    del metrics["07"]["corners"]
+    rows = pd.DataFrame(claims.rows(metrics, 0.25))
+    assert (rows.claim == "R2").sum() == 2 * 3 * (len(KINDS) + 1)
+
+
+def test_a_d_whose_interval_holds_0_says_what_decides():
+    row = part("difference", sign_by=["low", "high"])
+    given = {**found(-1.8, -1.4, -2.6), "low": -4.6, "high": 0.2}
+    assert reasons.which_interval(row, given).endswith("that of the mean difference [-1.8, -1.4]")
+    for paper, word in ((1.4, "opposite"), (-1.4, "same direction")):
+        assert claims.direction(row, paper, given) == word
+        text = reasons.because(row, word, given)
+        assert "its own interval [-4.6, +0.2] holds 0, but a d has the sign of" in text
+    clear = given | {"high": -0.2}
+    assert reasons.which_interval(row, clear) == reasons.because(row, "same direction", clear) == ""
 
 
 def test_an_equivalence_shows_the_interval_that_decides():
