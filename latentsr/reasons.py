@@ -30,6 +30,20 @@ def because(part: Part, word: str, found: Found) -> str:
     return clauses[part.rule](part, word, found)
 
 
+def with_others(
+    part: Part, found: Found, told: str, turned: Mapping[str, tuple[str, Found]]
+) -> str:
+    """Add to a row's reason the wavelets with which its verdict turns (`claims.turned`)."""
+    if not turned:
+        return told
+    also = [
+        f"{wavelet} makes it {word}, {other['value']:+.3g} "
+        f"[{other['below']:+.3g}, {other['above']:+.3g}]"
+        for wavelet, (word, other) in turned.items()
+    ]
+    return f"{told or _difference(part, '', found)}; but {', '.join(also)}"
+
+
 def _levels(found: Found) -> str:
     if isnan(found["first"]) or isnan(found["second"]):
         return ""
@@ -56,10 +70,9 @@ def _of_two_intervals(part: Part, found: Found) -> str:
     if not disagree(part, found):
         return ""
     return (
-        f"its own interval [{found['low']:+.3g}, {found['high']:+.3g}] holds 0, but a d has the "
-        f"sign of its mean difference, [{found['below']:+.3g}, {found['above']:+.3g}]; the wide "
-        f"one is of the spread that it divides by, which {found['n_subjects']:.0f} subjects tell "
-        "badly"
+        f"a d has the sign of its mean difference, [{found['below']:+.3g}, {found['above']:+.3g}], "
+        f"though its own interval [{found['low']:+.3g}, {found['high']:+.3g}] holds 0: that is wide "
+        f"for the spread that d divides by, which {found['n_subjects']:.0f} subjects tell badly"
     )
 
 

@@ -211,13 +211,31 @@ def test_the_papers_words_are_for_its_data_and_its_autoencoders():
 
 def test_null_and_absent_records():
     row = part("difference", source="05/gap/{dataset}")
-    assert claims.measured(row, {"05": {"gap": {"knee": {"mean": None}}}}, dataset="knee") is None
+    null = {"05": {"gap": {"knee": {"mean": None}}}}
+    assert claims.measured(row, claims.recorded(row, null, dataset="knee")) is None
     for metrics in ({}, {"05": None}, {"05": {"gap": {}}}):
-        assert claims.measured(replace(row, absent="why"), metrics, dataset="knee") is None
+        assert claims.recorded(replace(row, absent="why"), metrics, dataset="knee") is None
         with pytest.raises(ValueError, match="not in the chapter's file"):
-            claims.measured(row, metrics, dataset="knee")
-    seen = claims.measured(row, {"05": {"gap": {"knee": {"mean": 1, "low": None}}}}, dataset="knee")
+            claims.recorded(row, metrics, dataset="knee")
+    seen = claims.measured(row, {"mean": 1, "low": None})
     assert seen["value"] == 1 and isnan(seen["low"]) and isnan(seen["above"])
+
+
+def test_a_verdict_that_turns_with_the_wavelet_says_so():
+    sets = {name: fact() for name in claims.PAPER_SETS}
+    metrics = fabricated(sets, ["natural-f8c4", "phantom-f4c3"])
+    leaf = metrics["05"]["finest_minus_rest_db"]["chest"]["lr_pixels"]
+    leaf |= {"mean": 0.2, "low": 0.1, "high": 0.3}
+    same, other = {"mean": 0.4, "low": 0.3, "high": 0.5}, {"mean": -0.2, "low": -0.3, "high": -0.1}
+    leaf["by_wavelet"] = {"db4": same, "bior4.4": other}
+    rows = pd.DataFrame(claims.rows(metrics, 0.25))
+    (row,) = rows[(rows.claim == "C3") & rows.because.str.contains("makes it")].itertuples()
+    assert (row.dataset, row.lr_condition, row.verdict) == ("chest", "lr_pixels", "same direction")
+    assert row.because == (
+        "+0.2 [+0.1, +0.3] over 30 subjects; but bior4.4 makes it opposite, -0.2 [-0.3, -0.1]"
+    )
+    line = next(line for line in claims.told(rows) if "bior4.4" in line)
+    assert "same direction, because chest, lr_pixels: +0.2" in line
 
 
 def test_a_table_of_a_run_that_is_not_there_is_one_line(tmp_path):
@@ -325,7 +343,9 @@ def test_a_d_whose_interval_holds_0_says_what_decides():
     for paper, word in ((1.4, "opposite"), (-1.4, "same direction")):
         assert claims.direction(row, paper, given) == word
         text = reasons.because(row, word, given)
-        assert "its own interval [-4.6, +0.2] holds 0, but a d has the sign of" in text
+        assert "its own interval [-4.6, +0.2] holds 0" in text and text.startswith(
+            "a d has the sign of" if paper < 0 else "-2.6"
+        )
     clear = given | {"high": -0.2}
     assert reasons.which_interval(row, clear) == reasons.because(row, "same direction", clear) == ""
 
