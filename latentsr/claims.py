@@ -18,11 +18,11 @@ from latentsr.stats import MIN_SUBJECTS
 PAPER_SETS, PAPER_VAES = ("knee", "brain", "chest"), ["sd-vae-ft-ema", "medvae-4-3"]
 CHAPTERS = ("04", "05", "06", "07", "08", "09")
 COLUMNS = (
-    "claim part dataset lr_condition paper measured low high interval n_subjects margin verdict "
-    "because"
+    "claim part dataset lr_condition paper measured low high interval n_subjects n_images margin "
+    "verdict because"
 ).split()
 MORE = (
-    "p smallest_p within_slope left_out_rmse no_difference_rmse n_subjects first second "
+    "p smallest_p within_slope left_out_rmse no_difference_rmse n_subjects n_images first second "
     "detectable_db n_points n_groups n_vaes T margin"
 ).split()
 DIRECTIONS = ("same direction", "opposite", "inconclusive")

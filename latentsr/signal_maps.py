@@ -200,7 +200,7 @@ def pairing(
         for axis, name in zip(line, titles, strict=True):
             axis.axhspan(-margin, margin, **figures.BAND)
             rows = table[(table["dataset"] == name) & (table["arm"] == arm)]
-            for (owner, how), part in rows.groupby(["floor_of", "pairing"]):
+            for (owner, how), part in rows.groupby(["floor_of", "pairing"], sort=False):
                 place = 0.15 * (owners.index(owner) - (len(owners) - 1) / 2) + (how == "position")
                 bars, (mark, tone) = figures.error_bars(part, "difference"), looks[str(owner)]
                 axis.errorbar(
