@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latentsr import stats
+from latentsr import paired_tests, stats
 
 TRIED = ("haar", "db4", "bior4.4")  # an image's bands are not those of another wavelet
 HALVES = ("finest", "finest - rest")  # of claim C3
@@ -48,7 +48,7 @@ def over_subjects(
         row = {"band": band, "gap_db": d.mean(), "low": low, "high": high}
         row |= {"interval_method": method, "n_subjects": len(d)}
         row |= dict(zip(("first", "second"), [level.mean() for level in levels], strict=True))
-        row["p"] = stats.wilcoxon(d)[0] if len(d) >= stats.MIN_SUBJECTS else np.nan
+        row["p"] = paired_tests.wilcoxon(d)[0] if len(d) >= stats.MIN_SUBJECTS else np.nan
         yield row | {"n_images": int(known.sum()), "n_left_out": int((~known).sum())}
 
 

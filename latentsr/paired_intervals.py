@@ -16,7 +16,7 @@ Statistic = Callable[..., Any]  # of two arrays and an axis over which subjects 
 
 
 def pooled_d(a: Any, b: Any, axis: int = -1) -> Any:
-    """Return `stats.cohen_d_pooled` of a minus b along an axis.
+    """Return `paired_tests.cohen_d_pooled` of a minus b along an axis.
 
     >>> float(pooled_d([2.0, 3.0, 4.0], [1.0, 2.0, 3.0]))
     1.0
