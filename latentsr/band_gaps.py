@@ -38,11 +38,11 @@ def over_subjects(
     of them is left out of all (``n_left_out``). Wilcoxon's p is nan below six subjects.
     """
     gap = second - first
-    known = np.isfinite(gap).all(axis=1).to_numpy()
+    known = np.isfinite(gap.to_numpy()).all(axis=1)
     owners = list(np.asarray(subjects)[known])
     for band in gap:
         d, *levels = (
-            stats.subject_means(side.loc[known, band], owners) for side in (gap, first, second)
+            stats.subject_means(side[band][known], owners) for side in (gap, first, second)
         )
         low, high, method = stats.mean_interval(d, seed, confidence)
         row = {"band": band, "gap_db": d.mean(), "low": low, "high": high}
@@ -78,10 +78,10 @@ def signs(table: pd.DataFrame) -> pd.DataFrame:
 def others(table: pd.DataFrame, dataset: str, arm: str, band: str, wavelet: str) -> dict[str, Any]:
     """Return the gap of one band with the other wavelets: mean, low and high by wavelet."""
     rows = table[(table.dataset == dataset) & (table.arm == arm) & (table.band == band)]
+    found = rows[rows.wavelet != wavelet].rename(columns={"gap_db": "mean"})
     return {
-        row.wavelet: {"mean": row.gap_db, "low": row.low, "high": row.high}
-        for row in rows.itertuples()
-        if row.wavelet != wavelet
+        str(row["wavelet"]): {key: row[key] for key in ("mean", "low", "high")}
+        for row in found.to_dict("records")
     }
 
 

@@ -222,7 +222,7 @@ def rows(metrics: Record, half_width: float) -> Iterator[dict[str, Any]]:
                 word = verdict(part, found, name, metrics, half_width)
                 if found:
                     told = reasons.because(part, word, found)
-                    told = reasons.with_others(part, found, told, turned(part, word, record))
+                    told = reasons.with_others(part, found, told, turned(part, word, record or {}))
                     seen = {**seen, "measured": found["value"], "because": told}
                     seen["interval"] = reasons.which_interval(part, found)
                 yield (
