@@ -20,7 +20,7 @@ def because(part: Part, word: str, found: Found) -> str:
     if part.rule == "association":
         return _association(part, found)
     if word not in NO_SUPPORT:
-        return _of_two_intervals(part, found)
+        return _difference(part, word, found) if disagree(part, found) else ""
     clauses = {
         "difference": _difference,
         "equivalence": _equivalence,
@@ -59,21 +59,14 @@ def _difference(part: Part, word: str, found: Found) -> str:
     text = f"{_levels(found)}{found['value']:+.3g} "
     text += f"with a mean difference in {interval}" if part.sign_by else interval
     text += _over(found)
-    text += f"; {aside}" if (aside := _of_two_intervals(part, found)) else ""
+    if disagree(part, found):
+        text += (
+            f"; its own interval [{found['low']:+.3g}, {found['high']:+.3g}] holds 0: that is wide "
+            "for the spread that d divides by, which so few subjects tell badly"
+        )
     if word == "inconclusive" and not isnan(found["detectable_db"]):
         text += f", who would show a difference of {found['detectable_db']:.2g} dB in 80% of cases"
     return text
-
-
-def _of_two_intervals(part: Part, found: Found) -> str:
-    """Say which interval decides where a figure's own holds 0 and that of its sign does not."""
-    if not disagree(part, found):
-        return ""
-    return (
-        f"a d has the sign of its mean difference, [{found['below']:+.3g}, {found['above']:+.3g}], "
-        f"though its own interval [{found['low']:+.3g}, {found['high']:+.3g}] holds 0: that is wide "
-        f"for the spread that d divides by, which {found['n_subjects']:.0f} subjects tell badly"
-    )
 
 
 def which_interval(part: Part, found: Found) -> str:

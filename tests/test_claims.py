@@ -343,9 +343,10 @@ def test_a_d_whose_interval_holds_0_says_what_decides():
     for paper, word in ((1.4, "opposite"), (-1.4, "same direction")):
         assert claims.direction(row, paper, given) == word
         text = reasons.because(row, word, given)
-        assert "its own interval [-4.6, +0.2] holds 0" in text and text.startswith(
-            "a d has the sign of" if paper < 0 else "-2.6"
+        assert text.startswith(
+            "-2.6 with a mean difference in [-1.8, -1.4] over 30 subjects; its own"
         )
+        assert "[-4.6, +0.2] holds 0" in text
     clear = given | {"high": -0.2}
     assert reasons.which_interval(row, clear) == reasons.because(row, "same direction", clear) == ""
 
