@@ -22,7 +22,7 @@ SHAPES = {  # mean 0, SD 1
 }
 CORRELATION = 0.8  # between the arms of one subject
 SHIFT, RATES = 0.8, (0.10, 0.12)  # of the mean, and of pooled d; mean rates of the two arms
-LARGER = (2.6, 8.0)  # of pooled d too: a gap may be many times the spread of subjects
+LARGER = (2.6, 8.0, 20.0)  # of pooled d too: a gap may be many times the spread of subjects
 
 
 def moments(x, y):

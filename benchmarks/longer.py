@@ -28,11 +28,11 @@ from latentsr import (
     experiment,
     latents,
     metrics,
+    paired_tests,
     params,
     phantoms,
     plans,
     scores,
-    stats,
     vaes,
 )
 from latentsr.arms import Study
@@ -185,7 +185,7 @@ def tables(path):
             print(means.round(2).to_string(header=shown == "lr_pixels"))
             if set(MAIN) <= set(part["role"]) and "latent of" not in shown:
                 pair = scores.paired(part, "role", *MAIN, "psnr_db")
-                gap = stats.paired_summary(pair["b"], pair["a"], list(pair["subject_id"]), 0)
+                gap = paired_tests.paired_summary(pair["b"], pair["a"], list(pair["subject_id"]), 0)
                 print(f"    gap {gap.mean_difference:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]")
         latents = rows[rows["shown"].str.startswith("latent of")]
         if len(latents.groupby(["role", "shown"])) == 4:

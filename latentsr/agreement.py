@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import nan, sqrt
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,7 @@ import scipy.stats
 from numpy.typing import ArrayLike, NDArray
 
 from latentsr.metrics import as_pair
-from latentsr.stats import MIN_SUBJECTS, measured
+from latentsr.stats import MIN_SUBJECTS, mean_interval, measured
 
 SPREAD = 1.96  # standard deviations between the bias and a limit
 
@@ -63,27 +65,52 @@ def limits(differences: ArrayLike, confidence: float = 0.95) -> Limits:
     return Limits(n, *ends)
 
 
-def proportional_bias(
-    a: ArrayLike, b: ArrayLike, confidence: float = 0.95
-) -> tuple[float, float, float]:
-    r"""Return slope, low and high of the difference a - b on the mean (a + b) / 2, ``(n,)`` each.
+@dataclass(frozen=True)
+class Sloping:
+    """Bias along the mean, with its slope's interval, and limits at the least and the most mean."""
 
-    .. math:: a_i - b_i = \alpha + \beta (a_i + b_i) / 2 + \varepsilon_i
+    slope: float
+    slope_low: float
+    slope_high: float
+    intercept: float
+    sd_about: float
+    least: float
+    lower_at_least: float
+    upper_at_least: float
+    most: float
+    lower_at_most: float
+    upper_at_most: float
 
-    by least squares, with Student's t of n - 2. Where the interval excludes 0 the bias hangs on
-    the magnitude, and one bias with one pair of limits does not describe it (Bland and Altman
-    1999, section 3). nan below six subjects.
 
-    >>> slope, low, high = proportional_bias([1.1, 2.2, 3.3, 4.4, 5.5, 6.6], [1.0, 2, 3, 4, 5, 6])
-    >>> round(slope, 4)  # SR is 1.1 times HR: 0.1 / 1.05
-    0.0952
+def sloping_limits(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> Sloping:
+    r"""Return how the difference a - b follows the mean (a + b) / 2, ``(n,)`` each.
+
+    .. math:: a_i - b_i = \alpha + \beta m_i + \varepsilon_i, \quad m_i = (a_i + b_i) / 2, \qquad
+        \hat\alpha + \hat\beta m \pm 1.96 s, \quad s^2 = \frac{\sum \hat\varepsilon_i^2}{n - 2}
+
+    by least squares, with Student's t of n - 2 for the slope. Where its interval excludes 0 the
+    bias hangs on the magnitude: level limits do not describe it, these do, as long as the spread
+    about the line is the same all along (Bland and Altman 1999, section 3.2). nan below six
+    subjects.
+
+    >>> found = sloping_limits([1.1, 2.2, 3.3, 4.4, 5.5, 6.6], [1.0, 2, 3, 4, 5, 6])
+    >>> round(found.slope, 4), round(found.upper_at_most, 4)  # SR is 1.1 times HR: 0.1 / 1.05
+    (0.0952, 0.6)
     """
     x, y = measured(a), measured(b)
     if len(x) < MIN_SUBJECTS:
-        return nan, nan, nan
-    found = scipy.stats.linregress((x + y) / 2, x - y)
-    half = scipy.stats.t.ppf((1 + confidence) / 2, len(x) - 2) * found.stderr
-    return float(found.slope), float(found.slope - half), float(found.slope + half)
+        return Sloping(*[nan] * 11)
+    mean, d = (x + y) / 2, x - y
+    fit = scipy.stats.linregress(mean, d)
+    half = scipy.stats.t.ppf((1 + confidence) / 2, len(x) - 2) * fit.stderr
+    about = d - fit.intercept - fit.slope * mean
+    sd = float(np.sqrt(np.sum(about**2) / (len(x) - 2)))
+    ends = []
+    for at in (float(mean.min()), float(mean.max())):
+        middle = float(fit.intercept + fit.slope * at)
+        ends += [at, middle - SPREAD * sd, middle + SPREAD * sd]
+    slope = float(fit.slope)
+    return Sloping(slope, slope - half, slope + half, float(fit.intercept), sd, *ends)
 
 
 def mean_intensity(
@@ -120,3 +147,26 @@ def by_region(sr: ArrayLike, hr: ArrayLike, mask: NDArray[np.bool_]) -> pd.DataF
             row[f"ssim_{name}"] = float(ssim[region].mean()) if there else nan
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def over_regions(
+    first: pd.DataFrame, second: pd.DataFrame, subjects: NDArray[np.str_], seed: int,
+    confidence: float = 0.95,
+) -> Iterator[dict[str, Any]]:  # fmt: skip
+    """Yield a row a measure of `by_region`: both arms' means and the gap, over subjects.
+
+    Each has its interval (`stats.mean_interval`), named ``first_low`` and so on, the gap's ``low``
+    and ``high``. An image that lacks the region in question takes no part, and is not counted.
+    """
+    for measure in first:
+        sides = pd.DataFrame({"first": first[measure], "second": second[measure]})
+        known = sides.notna().all(axis=1)
+        means = sides[known].groupby(np.asarray(subjects)[known]).mean()
+        row: dict[str, Any] = {"measure": measure}
+        for side in means:
+            low, high, _ = mean_interval(means[side], seed, confidence)
+            row |= {str(side): means[side].mean(), f"{side}_low": low, f"{side}_high": high}
+        gap = means["second"] - means["first"]
+        low, high, method = mean_interval(gap, seed, confidence)
+        row |= {"gap": gap.mean(), "low": low, "high": high, "interval_method": method}
+        yield row | {"n_subjects": len(gap), "n_images": int(known.sum())}

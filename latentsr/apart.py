@@ -148,7 +148,9 @@ def record(
         "ablations": nested(keyed, [*place, "arm"], "change"),
         "every_ablation": nested(keyed.loc[reach.nlargest(1).index], place, "change"),
         "corners": nested(
-            parts["corners"].assign(dataset=dataset), ["dataset", "arm", "effect"], "estimate"
+            parts["corners"].assign(dataset=dataset, margin=margin_db),
+            ["dataset", "arm", "effect"],
+            "estimate",
         ),
     }
     if scored is None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latentsr import registry, scores, stats
+from latentsr import paired_tests, registry, scores, stats
 
 ASTRAY = 1.2  # smoothed loss at the end over its lowest: the arm says nothing of its autoencoder
 CONDITIONS = ("latent of {0}", "latent of {1}", "upsampled_latent", "lr_pixels")
@@ -182,7 +182,7 @@ def gaps(
     found = []
     for name, rows in arms.items():
         pair = scores.paired(rows, by, main_vaes[0], main_vaes[1], measure)
-        summary = stats.paired_summary(
+        summary = paired_tests.paired_summary(
             pair["b"], pair["a"], list(pair["subject_id"]), seed, confidence
         )
         first, second = (_subject_means(rows[rows[by] == vae], measure).mean() for vae in main_vaes)
@@ -205,7 +205,7 @@ def against_base(
     times = work / work.loc["base"]
     for name in [name for name in dict.fromkeys(scored["arm"]) if name != "base"]:
         pair = scores.paired(scored, "arm", "base", name, measure)
-        summary = stats.paired_summary(
+        summary = paired_tests.paired_summary(
             pair["b"], pair["a"], list(pair["subject_id"]), seed, confidence
         )
         ends = {"gap": summary.mean_difference, "low": summary.low, "high": summary.high}

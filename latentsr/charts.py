@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from latentsr import figures
@@ -204,8 +203,8 @@ def agreement(
     """Draw SR minus HR mean intensity against their mean, a point a subject; rows are arms.
 
     ``means`` has columns dataset, arm, vae, sr and hr; ``found`` is indexed by the first three
-    and has the columns of `agreement.Limits` and slope, slope_low, slope_high: a sloping line is
-    drawn where their interval excludes 0.
+    and has the columns of `agreement.Limits` and `agreement.Sloping`: where the slope's interval
+    excludes 0, the line and its limits stand out, and the level ones are pale.
     """
     arms = list(dict.fromkeys(arms))
     figure, axes = figures.panels(titles, 0.8 + 2.6 * len(arms), len(arms), sharey="col")
@@ -218,12 +217,16 @@ def agreement(
                 tone, level = figures.colour(str(vae)), found.xs((name, arm, vae))
                 x = (part["sr"] + part["hr"]) / 2
                 axis.plot(x, part["sr"] - part["hr"], "o", ms=3, color=tone, label=vae)
+                slopes = level["slope_low"] > 0 or level["slope_high"] < 0
                 for key, dash in (("bias", "-"), ("lower", ":"), ("upper", ":")):
-                    axis.axhline(level[key], color=tone, ls=dash, lw=1)
-                if level["slope_low"] > 0 or level["slope_high"] < 0:
-                    ends = np.array([x.min(), x.max()])
-                    line_through = level["bias"] + level["slope"] * (ends - x.mean())
-                    axis.plot(ends, line_through, color=tone, lw=2.5)
+                    axis.axhline(level[key], color=tone, ls=dash, lw=1, alpha=0.4 if slopes else 1)
+                ends = [level["least"], level["most"]]
+                for key, dash in (("lower", ":"), ("upper", ":")) if slopes else ():
+                    limit = [level[f"{key}_at_least"], level[f"{key}_at_most"]]
+                    axis.plot(ends, limit, color=tone, ls=dash, lw=2)
+                if slopes:
+                    line_through = [level["intercept"] + level["slope"] * end for end in ends]
+                    axis.plot(ends, line_through, color=tone, lw=2)
             axis.set_title(titles[name])
     for axis in axes[-1]:
         axis.set_xlabel("mean intensity, 0 to 1")

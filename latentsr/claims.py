@@ -18,13 +18,14 @@ from latentsr.stats import MIN_SUBJECTS
 PAPER_SETS, PAPER_VAES = ("knee", "brain", "chest"), ["sd-vae-ft-ema", "medvae-4-3"]
 CHAPTERS = ("04", "05", "06", "07", "08", "09")
 COLUMNS = (
-    "claim part dataset lr_condition paper measured low high interval n_subjects margin verdict "
-    "because"
+    "claim part dataset lr_condition paper measured low high interval n_subjects n_images margin "
+    "verdict because"
 ).split()
 MORE = (
-    "p smallest_p within_slope left_out_rmse no_difference_rmse n_subjects first second "
+    "p smallest_p within_slope left_out_rmse no_difference_rmse n_subjects n_images first second "
     "detectable_db n_points n_groups n_vaes T margin"
 ).split()
+DIRECTIONS = ("same direction", "opposite", "inconclusive")
 DESCRIPTIVE = "inconclusive (descriptive only)"
 TOST = "of two one-sided tests"  # a narrower interval than all others of the ledger
 ARMS = {"released": "released", "longer": "longer", "controlled": "lr_pixels"}  # by source
@@ -77,30 +78,35 @@ def ledger() -> list[Part]:
     return [Part(**{**row, **part}) for row in rows for part in row.pop("parts")]
 
 
-def measured(part: Part, metrics: Record, **place: str) -> dict[str, float] | None:
+def recorded(part: Part, metrics: Record, **place: str) -> Record | None:
     """Look up a part's record in the metrics of all chapters; None where it was not measured.
 
     A part that does not say when its record is ``absent`` always has one.
-
-    Returns value, low and high; below and above, the interval that decides the direction; p,
-    and the rest of `MORE`; nan for what the record does not hold. The margin of an equivalence is
-    the part's tolerance, or the record's own.
-
-    >>> part = Part("C", "", "", "difference", source="05/gap/{dataset}")
-    >>> record = {"mean": 1, "low": 0.5, "high": 1.5}
-    >>> measured(part, {"05": {"gap": {"knee": record}}}, dataset="knee")["below"]
-    0.5
     """
     found: Any = metrics
     for key in part.source.format(**place).split("/"):
         found = (found or {}).get(key)
     if not found and not part.absent:
         raise ValueError("not in the chapter's file, where it always is")
-    if not found or found.get(part.fields[0]) is None:
+    return None if not found or found.get(part.fields[0]) is None else found
+
+
+def measured(part: Part, record: Record | None) -> dict[str, float] | None:
+    """Read what the ledger needs from a part's record.
+
+    Returns value, low and high; below and above, the interval that decides the direction; p,
+    and the rest of `MORE`; nan for what the record does not hold. The margin of an equivalence is
+    the part's tolerance, or the record's own.
+
+    >>> part = Part("C", "", "", "difference", source="05/gap/{dataset}")
+    >>> measured(part, {"mean": 1, "low": 0.5, "high": 1.5})["below"]
+    0.5
+    """
+    if record is None:
         return None
     names = ("value", "low", "high", "below", "above", *MORE)
     keys = (*part.fields, *(part.sign_by or part.fields[1:]), *MORE)
-    values = {name: found.get(key) for name, key in zip(names, keys, strict=True)}
+    values = {name: record.get(key) for name, key in zip(names, keys, strict=True)}
     given = {name: nan if value is None else float(value) for name, value in values.items()}
     if not isnan(part.tolerance):
         given["margin"] = part.tolerance
@@ -157,6 +163,19 @@ def reproduction(part: Part, figure: float, found: Record, half_width: float) ->
     return "reproduced" if (high - low) / 2 <= half_width * abs(figure) else "inconclusive"
 
 
+def turned(part: Part, word: str, record: Record) -> dict[str, tuple[str, dict[str, float]]]:
+    """Give the verdicts with other wavelets, where the record has them, that are not the row's.
+
+    Nothing of a row whose verdict speaks of no direction: too few subjects, or not tested.
+    """
+    figure, words = next(iter(part.paper.values()), nan), {}
+    for wavelet, leaf in record.get("by_wavelet", {}).items():
+        found = measured(part, leaf)
+        if found and word in DIRECTIONS and (other := direction(part, figure, found)) != word:
+            words[wavelet] = other, found
+    return words
+
+
 def verdict(part: Part, found: Record | None, name: str, metrics: Record, width: float) -> str:
     """Give a row's verdict: why it was not tested, or the words its kind of run allows."""
     sets = [name] if name in metrics["sets"] else list(metrics["sets"])
@@ -178,19 +197,20 @@ def rows(metrics: Record, half_width: float) -> Iterator[dict[str, Any]]:
     """Yield the rows of the ledger from the sets and the metrics of all chapters."""
     first, second = metrics["04"]["main_vaes"]
     for part in ledger():
-        head = {"claim": part.id, "part": part.part, "dataset": "all", "lr_condition": "all"}
+        arm = part.stands_under
+        head = {"claim": part.id, "part": part.part, "dataset": "all", "lr_condition": arm}
         head["interval"] = ""
         if part.why:
             yield head | {"verdict": f"not tested ({part.why})"}
             continue
         sets = [s for s in metrics["sets"] if s in part.paper or s not in PAPER_SETS]
-        here, under = "{lr_condition}" in part.source, [part.stands_under]
-        kinds = metrics["04"]["lr_conditions"] if here else under
+        kinds = metrics["04"]["lr_conditions"] if "{lr_condition}" in part.source else [arm]
         for name in sets if "{dataset}" in part.source else ["all"]:
             for kind in kinds:
                 place = {"dataset": name, "lr_condition": kind}
                 try:
-                    found = measured(part, metrics, first=first, second=second, **place)
+                    record = recorded(part, metrics, first=first, second=second, **place)
+                    found = measured(part, record)
                 except (AttributeError, TypeError, KeyError, ValueError) as error:
                     raise ValueError(
                         f"claim {part.id}, {part.part}, {name}, {kind}: {part.source} holds no "
@@ -202,8 +222,9 @@ def rows(metrics: Record, half_width: float) -> Iterator[dict[str, Any]]:
                 word = verdict(part, found, name, metrics, half_width)
                 if found:
                     told = reasons.because(part, word, found)
+                    told = reasons.with_others(part, found, told, turned(part, word, record or {}))
                     seen = {**seen, "measured": found["value"], "because": told}
-                    seen["interval"] = part.interval if found["low"] == found["low"] else ""
+                    seen["interval"] = reasons.which_interval(part, found)
                 yield (
                     head
                     | place

@@ -81,6 +81,8 @@ def span(values: Series, form: str = ".2f", unit: str = " dB") -> str:
     >>> import pandas as pd
     >>> span(pd.Series({("knee", "a"): -1.0, ("brain", "b"): 2.5}), "+.1f")
     'from -1.0 dB (knee, a) to +2.5 dB (brain, b)'
+    >>> span(pd.Series({("knee", "lr_pixels"): 1.0, ("knee", "released"): 2.0}))
+    'from 1.00 dB (knee, LR pixels) to 2.00 dB (knee, as released)'
     """
     if not values.notna().any():
         return "no value"
@@ -89,9 +91,14 @@ def span(values: Series, form: str = ".2f", unit: str = " dB") -> str:
         return f"{values.min():{form}}{unit}"
     for key, value in ((values.idxmin(), values.min()), (values.idxmax(), values.max())):
         names = key if isinstance(key, tuple) else (key,)
-        label = ", ".join(str(name) for name in names if name != "")
+        label = ", ".join(_spoken(str(name)) for name in names if name != "")
         told.append(f"{value:{form}}{unit} ({label})")
     return f"from {told[0]} to {told[1]}"
+
+
+def _spoken(name: str) -> str:
+    """Name an LR condition in words, without what stands in brackets; all else as it is."""
+    return CONDITION_LABELS.get(name, name).split("\n(")[0].replace("\n", " ")
 
 
 def signs(rows: DataFrame) -> str:

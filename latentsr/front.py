@@ -92,13 +92,14 @@ def how_sure(results: Path, sets: Mapping[str, Mapping[str, Any]]) -> str:
 def _column(rows: Table, protocol: str) -> tuple[Table, str]:
     """Choose the rows of one claim that stand for a protocol, and the mark they need."""
     named = rows[rows["part"].str.contains(protocol)]
-    if len(named):
-        return named[named["part"] == named["part"].iloc[0]], ""
     first = rows[rows["part"] == rows["part"].iloc[0]]
     kind, mark = {"released": ("lr_latent", "*"), "controlled": ("lr_pixels", "")}[protocol]
+    near = first[first["lr_condition"] == kind]
+    if len(named) and (named["measured"].notna().any() or near.empty):
+        return named[named["part"] == named["part"].iloc[0]], ""
     if (first["lr_condition"] == "all").all():
         return first, "†"
-    return first[first["lr_condition"] == kind], mark
+    return near, mark
 
 
 def _parts(rows: Table, protocol: str) -> Table:
@@ -152,7 +153,7 @@ def claims_in_short(path: Path) -> str:
     """Write a row a claim: the paper's figure, the released and the controlled one, the verdicts.
 
     Of each claim its first part stands here, in brackets; for the released protocol the part that
-    measures it, where there is one. Of claims in `WHOLE` the verdict is on all their parts.
+    measures it, where it was run. Of claims in `WHOLE` the verdict is on all their parts.
     Figures are in the order of the sets.
     """
     said = {part.id: part for part in reversed(claims.ledger())}  # the first part of each

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from latentsr import scores, stats
+from latentsr import paired_tests, scores, stats
 from latentsr.paired_intervals import paired_interval, pooled_d
 
 Pair = tuple[str, str]  # the main autoencoders, first and second
@@ -21,7 +21,7 @@ def summarised(
 ) -> dict[str, Any]:
     """Summarise b minus a of ``pair``, the images of `scores.paired`, over subjects.
 
-    To `stats.PairedSummary` come ``first`` and ``second``, the means of a and b; d_low, d_high and
+    To `paired_tests.PairedSummary` come ``first`` and ``second``, the means of a and b; d_low, d_high and
     d_method of pooled d (`paired_interval`); equivalence_p within ``margin_db``; detectable_db;
     and, where subjects have several images, mixed_low and mixed_high, the Wald interval of
     `stats.mixed_mean`, beside t_low and t_high, Student's t on the means of subjects.
@@ -29,11 +29,11 @@ def summarised(
     a, b, subjects = pair["a"], pair["b"], list(pair["subject_id"])
     x, y = (stats.subject_means(side, subjects) for side in (a, b))
     found: dict[str, Any] = {"first": float(x.mean()), "second": float(y.mean())}
-    found |= vars(stats.paired_summary(b, a, subjects, seed, confidence))
+    found |= vars(paired_tests.paired_summary(b, a, subjects, seed, confidence))
     ends = paired_interval(pooled_d, y, x, seed, confidence)
     found |= dict(zip(("d_low", "d_high", "d_method"), ends, strict=True))
-    found["equivalence_p"] = stats.equivalence_p(y, x, margin_db)
-    found["detectable_db"] = stats.minimum_detectable(y - x)
+    found["equivalence_p"] = paired_tests.equivalence_p(y, x, margin_db)
+    found["detectable_db"] = paired_tests.minimum_detectable(y - x)
     mixed = stats.mixed_mean(b - a, subjects, confidence)
     found |= dict(zip(("mixed_low", "mixed_high", "between_share"), mixed[1:], strict=True))
     several = np.isfinite(mixed[0])
@@ -105,7 +105,7 @@ def in_families(gaps: pd.DataFrame, others: pd.DataFrame) -> tuple[pd.DataFrame,
         tables = [(t, t.index[(t["family"] == family) & t["wilcoxon_p"].notna()])
                   for t in (gaps, others)]  # fmt: skip
         p = np.concatenate([table.loc[rows, "wilcoxon_p"] for table, rows in tables])
-        adjusted = stats.holm(p) if len(p) else p
+        adjusted = paired_tests.holm(p) if len(p) else p
         for table, rows in tables:
             table.loc[rows, "holm_p"], adjusted = adjusted[: len(rows)], adjusted[len(rows) :]
     return gaps, others

@@ -3,7 +3,7 @@ of how images are paired and whose floor is the threshold."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import asin, nan, sin, sqrt
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from latentsr.metrics import as_pair
 from latentsr.paired_intervals import paired_interval
-from latentsr.stats import DESCRIPTIVE, MIN_SUBJECTS, measured
+from latentsr.stats import DESCRIPTIVE, MIN_SUBJECTS, mean_interval, measured
 
 Name = TypeVar("Name")
 
@@ -53,6 +53,27 @@ def rates(
             columns[f"{name}_rate"] = mask.sum(axis=(-2, -1)) / pixels
             columns[f"{name}_magnitude"] = np.where(mask, signed, 0).sum(axis=(-2, -1)) / pixels
     return pd.DataFrame(columns)
+
+
+def in_regions(
+    sr: ArrayLike, hr: ArrayLike, floor: float, mask: ArrayLike, subjects: Sequence[str], seed: int,
+    confidence: float = 0.95,
+) -> Iterator[dict[str, Any]]:  # fmt: skip
+    """Yield `rates` inside a mask ``(N, H, W)`` and outside: means over subjects, a row each.
+
+    Each has its interval over subjects (`stats.mean_interval`), named ``*_low`` and ``*_high``.
+    An image without such a region takes no part, and is not counted.
+    """
+    there = np.asarray(mask).astype(bool)
+    for where, region in (("inside", there), ("outside", ~there)):
+        found = rates(sr, hr, floor, region)
+        row: dict[str, Any] = {"where": where}
+        counts = {"n_images": int(found["loss_rate"].notna().sum())}
+        means = found.groupby(np.asarray(subjects)).mean().dropna()
+        for rate, values in means.items():
+            low, high, _ = mean_interval(values, seed, confidence)
+            row |= {str(rate): values.mean(), f"{rate}_low": low, f"{rate}_high": high}
+        yield row | {"n_subjects": len(means), **counts}
 
 
 def cohen_h(a: Any, b: Any, axis: int = -1) -> Any:

@@ -119,8 +119,8 @@ def _figure_and_verdict(row: Any) -> str:
     if row.measured != row.measured:
         return str(row.verdict)
     interval = "" if row.low != row.low else f" [{row.low:.3g}, {row.high:.3g}]"
-    if interval and row.interval == claims.TOST:
-        interval += " (TOST)"
+    if interval and isinstance(row.interval, str) and row.interval:
+        interval += " (TOST)" if row.interval == claims.TOST else f" {row.interval}"
     return f"{row.measured:.3g}{interval}: {row.verdict}"
 
 

@@ -20,7 +20,7 @@ def because(part: Part, word: str, found: Found) -> str:
     if part.rule == "association":
         return _association(part, found)
     if word not in NO_SUPPORT:
-        return ""
+        return _difference(part, word, found) if disagree(part, found) else ""
     clauses = {
         "difference": _difference,
         "equivalence": _equivalence,
@@ -28,6 +28,20 @@ def because(part: Part, word: str, found: Found) -> str:
         "independence": _independence,
     }
     return clauses[part.rule](part, word, found)
+
+
+def with_others(
+    part: Part, found: Found, told: str, turned: Mapping[str, tuple[str, Found]]
+) -> str:
+    """Add to a row's reason the wavelets with which its verdict turns (`claims.turned`)."""
+    if not turned:
+        return told
+    also = [
+        f"{wavelet} makes it {word}, {other['value']:+.3g} "
+        f"[{other['below']:+.3g}, {other['above']:+.3g}]"
+        for wavelet, (word, other) in turned.items()
+    ]
+    return f"{told or _difference(part, '', found)}; but {', '.join(also)}"
 
 
 def _levels(found: Found) -> str:
@@ -45,9 +59,30 @@ def _difference(part: Part, word: str, found: Found) -> str:
     text = f"{_levels(found)}{found['value']:+.3g} "
     text += f"with a mean difference in {interval}" if part.sign_by else interval
     text += _over(found)
+    if disagree(part, found):
+        text += (
+            f"; its own interval [{found['low']:+.3g}, {found['high']:+.3g}] holds 0: that is wide "
+            "for the spread that d divides by, which so few subjects tell badly"
+        )
     if word == "inconclusive" and not isnan(found["detectable_db"]):
         text += f", who would show a difference of {found['detectable_db']:.2g} dB in 80% of cases"
     return text
+
+
+def which_interval(part: Part, found: Found) -> str:
+    """Say of a row's interval what it is, where it is not the run's usual one, or not alone."""
+    if isnan(found["low"]):
+        return ""
+    if disagree(part, found):
+        decides = f"[{found['below']:.3g}, {found['above']:.3g}]"
+        return f"of d, its side that of the mean difference {decides}"
+    return part.interval
+
+
+def disagree(part: Part, found: Found) -> bool:
+    """Tell whether a figure's own interval holds 0 where the interval that decides does not."""
+    decided = found["below"] > 0 or found["above"] < 0
+    return bool(part.sign_by) and decided and found["low"] <= 0 <= found["high"]
 
 
 def _equivalence(part: Part, word: str, found: Found) -> str:

@@ -36,10 +36,20 @@ def new_array(
 
 
 def read_images(path: Path, key: str, image_ids: Iterable[str]) -> NDArray[np.float64]:
-    """Read one stack of an npz file with the rows in the order of these ids, ``(N, H, W)``."""
-    archive = read_arrays(path)
+    """Read one stack of an npz file with the rows in the order of these ids, ``(N, H, W)``.
+
+    Raises
+    ------
+    ValueError
+        When the file does not hold each of them, each id once.
+    """
+    archive, wanted = read_arrays(path), list(image_ids)
     place = {image: row for row, image in enumerate(archive["image_id"])}
-    return archive[key][[place[image] for image in image_ids]].astype(np.float64)
+    if len(place) < len(archive["image_id"]):
+        raise ValueError(f"{path}: an image id is there twice; make it again")
+    if missing := [image for image in wanted if image not in place]:
+        raise ValueError(f"{path}: holds no image {missing[0]}; make it again")
+    return archive[key][[place[image] for image in wanted]].astype(np.float64)
 
 
 def settle(*arrays: NDArray[Any]) -> None:
@@ -200,6 +210,11 @@ def identity(
 
 
 def subject_mean(frame: pd.DataFrame, by: list[str], measures: list[str]) -> pd.DataFrame:
-    """Average over a subject's images first, then over subjects."""
+    """Average over a subject's images first, then over subjects; refuse values that are NaN."""
+    for measure in measures:
+        if unknown := int(frame[measure].isna().sum()):
+            raise ValueError(
+                f"{measure}: {unknown} of {len(frame)} values are NaN, no mean of them"
+            )
     subjects = frame.groupby([*by, "subject_id"], sort=False)[measures].mean()
     return subjects.groupby(by, sort=False).mean()

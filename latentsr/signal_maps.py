@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 ADDED, LOST = (1.0, 0.83, 0.0), (0.93, 0.2, 1.0)  # yellow, magenta: no arm's, apart on any grey
+FLOORS = {"own": ("D", figures.TONES[5]), "fixed": ("s", figures.TONES[4])}  # others: an arm's
 
 
 def masks(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
@@ -193,23 +194,20 @@ def pairing(
     """Draw Cohen's h by pairing (left, right in a panel) and floor, a row an arm, a column a set."""
     arms = list(dict.fromkeys(arms))
     figure, axes = figures.panels(titles, 0.8 + 2.4 * len(arms), len(arms), sharey=True)
-    others = ("#000000", figures.TONES[3])
-    tones = {o: figures.colour(o) for o in owners} | dict(
-        zip(("own", "fixed"), others, strict=True)
-    )
+    looks = {o: FLOORS.get(o, ("o", figures.colour(o))) for o in owners}
     for line, arm in zip(axes, arms, strict=True):
         line[0].set_ylabel(f"Cohen's h, {arm}")
         for axis, name in zip(line, titles, strict=True):
             axis.axhspan(-margin, margin, **figures.BAND)
             rows = table[(table["dataset"] == name) & (table["arm"] == arm)]
-            for (owner, how), part in rows.groupby(["floor_of", "pairing"]):
+            for (owner, how), part in rows.groupby(["floor_of", "pairing"], sort=False):
                 place = 0.15 * (owners.index(owner) - (len(owners) - 1) / 2) + (how == "position")
-                bars, tone = figures.error_bars(part, "difference"), tones[str(owner)]
+                bars, (mark, tone) = figures.error_bars(part, "difference"), looks[str(owner)]
                 axis.errorbar(
                     place,
                     part["difference"],
                     bars,
-                    fmt="o",
+                    fmt=mark,
                     color=tone,
                     capsize=2,
                     label=f"floor: {owner}",

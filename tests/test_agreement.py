@@ -1,12 +1,25 @@
 """Limits of agreement against the example of Bland and Altman (Lancet 1986); regions by hand."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import statsmodels.api as sm
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from latentsr.agreement import by_region, limits, mean_intensity, proportional_bias
+from latentsr import stats
+from latentsr.agreement import by_region, limits, mean_intensity, over_regions, sloping_limits
 
+# fat in human milk, g/100 ml, by an enzymic method and by Gerber's: Bland and Altman 1999, table 3
+TRIG = (
+    "0.96 1.16 0.97 1.01 1.25 1.22 1.46 1.66 1.75 1.72 1.67 1.67 1.93 1.99 2.01 2.28 2.15 2.29 2.45 "
+    "2.40 2.79 2.77 2.64 2.73 2.67 2.61 3.01 2.93 3.18 3.18 3.19 3.12 3.33 3.51 3.66 3.95 4.20 4.05 "
+    "4.30 4.74 4.71 4.71 4.74 5.23 6.21"
+)
+GERBER = (
+    "0.85 1.00 1.00 1.00 1.20 1.20 1.38 1.65 1.68 1.70 1.70 1.70 1.88 2.00 2.05 2.17 2.20 2.28 2.43 "
+    "2.55 2.60 2.65 2.67 2.70 2.70 2.70 3.00 3.02 3.03 3.11 3.15 3.15 3.40 3.42 3.62 3.95 4.27 4.30 "
+    "4.35 4.75 4.79 4.80 4.80 5.42 6.20"
+)
 # peak expiratory flow in l/min of 17 people, first reading of each of two meters
 WRIGHT = "494 395 516 434 476 557 413 442 650 433 417 656 267 478 178 423 427"
 MINI = "512 430 520 428 500 600 364 380 658 445 432 626 260 477 259 350 451"
@@ -27,14 +40,32 @@ def test_the_published_example():
 def test_the_slope_of_the_difference_on_the_mean():
     """Equals statsmodels; 0 in the published example, whose meters differ alike at every flow."""
     wright, mini = (np.array(list(map(float, text.split()))) for text in (WRIGHT, MINI))
-    slope, low, high = proportional_bias(wright, mini)
+    found = sloping_limits(wright, mini)
     fit = sm.OLS(wright - mini, sm.add_constant((wright + mini) / 2)).fit()
-    assert slope == pytest.approx(fit.params[1])
-    assert (low, high) == pytest.approx(tuple(fit.conf_int()[1]))
-    assert low < 0 < high
-    slope, low, high = proportional_bias(1.2 * mini, mini)
-    assert slope == pytest.approx(0.2 / 1.1) and low > 0
-    assert np.isnan(proportional_bias([1.0, 2.0], [1.0, 2.5])).all()
+    assert (found.intercept, found.slope) == pytest.approx(tuple(fit.params))
+    assert (found.slope_low, found.slope_high) == pytest.approx(tuple(fit.conf_int()[1]))
+    assert found.sd_about == pytest.approx(np.sqrt(fit.mse_resid))
+    assert found.slope_low < 0 < found.slope_high
+    found = sloping_limits(1.2 * mini, mini)
+    assert found.slope == pytest.approx(0.2 / 1.1) and found.slope_low > 0
+    assert np.isnan(list(vars(sloping_limits([1.0, 2.0], [1.0, 2.5])).values())).all()
+
+
+def test_the_published_sloping_limits():
+    """Bland and Altman 1999, section 3.2: 0.079 - 0.0283 A, SD of the residuals 0.08033."""
+    trig, gerber = (np.array(list(map(float, text.split()))) for text in (TRIG, GERBER))
+    found = sloping_limits(trig, gerber)
+    assert len(trig) == len(gerber) == 45
+    assert (found.intercept, found.slope) == pytest.approx((0.079, -0.0283), abs=5e-5)
+    assert found.sd_about == pytest.approx(0.08033, abs=5e-6) and found.slope_high < 0
+    for end in ("least", "most"):  # their lower and upper limit, to the digits that they print
+        at = getattr(found, end)
+        lower, upper = (getattr(found, f"{side}_at_{end}") for side in ("lower", "upper"))
+        assert (lower, upper) == pytest.approx(
+            (-0.078 - 0.0283 * at, 0.237 - 0.0283 * at), abs=1e-3
+        )
+    level = limits(trig - gerber)
+    assert level.upper - level.lower > found.upper_at_most - found.lower_at_most
 
 
 def test_few_subjects_get_no_interval():
@@ -66,3 +97,19 @@ def test_regions_equal_scikit_image():
     assert found.loc[1, "psnr_outside_db"] == pytest.approx(
         peak_signal_noise_ratio(b[1], a[1], data_range=1)
     )
+
+
+def test_regions_are_compared_over_subjects():
+    rng = np.random.default_rng(3)
+    subjects = np.repeat([f"s{k}" for k in range(8)], 2)
+    first = pd.DataFrame({"psnr_inside_db": rng.normal(20, 1, 16), "ssim_inside": rng.random(16)})
+    second = first + rng.normal(1, 0.5, (16, 2))
+    first.loc[[4, 5], "psnr_inside_db"] = second.loc[[4, 5], "psnr_inside_db"] = np.nan
+    psnr, ssim = over_regions(first, second, subjects, 0)
+    assert (psnr["n_subjects"], psnr["n_images"]) == (7, 14)
+    assert (ssim["n_subjects"], ssim["n_images"]) == (8, 16)
+    assert psnr["gap"] == pytest.approx(psnr["second"] - psnr["first"])
+    d = (second - first)["psnr_inside_db"].groupby(subjects).mean().dropna()
+    assert (psnr["low"], psnr["high"]) == pytest.approx(stats.t_interval(d))
+    level = first["psnr_inside_db"].groupby(subjects).mean().dropna()
+    assert (psnr["first_low"], psnr["first_high"]) == pytest.approx(stats.t_interval(level))

@@ -483,6 +483,9 @@ def test_the_claims_in_short_take_the_released_part_where_there_is_one(tmp_path)
         ("C2", "pooled d", "knee", "lr_latent", 1.86, 0.25, "not tested (why)"),
         ("C2", "pooled d", "knee", "lr_pixels", 1.86, -9.5, "not tested (other)"),
         ("C4", "change", "knee", "lr_latent", 0.0, nan, "not tested (why)"),
+        ("R2", "geometry", "knee", "lr_latent", 1.91, 0.5, "same direction"),
+        ("R2", "geometry", "knee", "lr_pixels", 1.91, -1.5, "opposite"),
+        ("R2", "geometry, released protocol", "knee", "released", 1.91, nan, "not tested (why)"),
         ("R3", "ceiling", "knee", "all", 2.76, 4.25, "opposite"),
         ("R4", "domain", "knee", "lr_pixels", 0.95, 0.125, "inconclusive"),
     ]
@@ -494,6 +497,7 @@ def test_the_claims_in_short_take_the_released_part_where_there_is_one(tmp_path)
     assert "| [C1](#claim-c1) Swapping" in text and told in text
     assert r"| 1.86 | 0.25\* | -9.50 | not tested |" in text
     assert "| within ±0.15 | – | – |" in text
+    assert r"| 1.91 | 0.50\* | -1.50 |" in text, "R2 was not run under released"
     assert "| 2.76 | 4.25† | 4.25† | opposite |" in text
     assert "| 0.95 | – | 0.12 | controlled: inconclusive |" in text  # R4: no released arm
     assert "| – | 0.25 | 0.75 | released: inconclusive; controlled: opposite ‡ |" in text

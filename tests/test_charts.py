@@ -2,11 +2,12 @@
 
 import matplotlib
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from latentsr import charts, figures, forests
+from latentsr import agreement, charts, figures, forests, signal_maps
 
 matplotlib.use("agg")
 TITLES = {"knee": "knee phantoms"}
@@ -112,3 +113,31 @@ def test_the_signal_is_drawn_for_every_walk():
             rows = along[(along["T"] == total) & (along["walk"] == walk)]
             assert line.get_xdata().tolist() == list(range(1, total + 1))
             assert line.get_ydata().tolist() == rows["signal_share"].tolist()
+
+
+def test_floors_of_no_single_arm_have_tones_of_their_own():
+    tones = {tone for _, tone in signal_maps.FLOORS.values()}
+    taken = {*charts.PARTS.values(), charts.GAP, BLACK, *figures.COLOURS.values()}
+    assert len(tones) == len(signal_maps.FLOORS) and not tones & taken
+    rows = {"dataset": "knee", "arm": "released", "difference": 0.1, "low": 0.0, "high": 0.2}
+    owners = ["own", "phantom-f4c3", "fixed"]
+    table = pd.DataFrame([{**rows, "floor_of": o, "pairing": "id"} for o in owners])
+    figure = signal_maps.pairing(table, owners, ["released"], {"knee": 0.9}, 0.02, TITLES)
+    seen = {line.get_color() for line in figure.axes[0].lines if line.get_marker() in "oDs"}
+    assert seen == {*tones, figures.colour("phantom-f4c3")}
+
+
+def test_sloping_limits_are_drawn_where_the_bias_slopes():
+    hr = np.linspace(0.2, 0.8, 12)
+    wobble = 0.01 * np.array([1, -1, -1, 1] * 3)
+    for slope, lines in ((0.3, 3), (0.0, 0)):
+        sr = hr * (1 + slope) + wobble
+        found = vars(agreement.limits(sr - hr)) | vars(agreement.sloping_limits(sr, hr))
+        keys = {"dataset": "knee", "arm": "lr_pixels", "vae": "phantom-f4c3"}
+        means = pd.DataFrame({"sr": sr, "hr": hr}).assign(**keys)
+        table = pd.DataFrame([keys | found]).set_index(list(keys))
+        axis = charts.agreement(means, table, ["lr_pixels"], TITLES).axes[0]
+        drawn = [line for line in axis.lines if line.get_linewidth() == 2]
+        assert len(drawn) == lines
+        for line, key in zip(drawn, ("lower", "upper"), strict=False):
+            assert line.get_ydata()[1] == found[f"{key}_at_most"]

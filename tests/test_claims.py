@@ -211,13 +211,31 @@ def test_the_papers_words_are_for_its_data_and_its_autoencoders():
 
 def test_null_and_absent_records():
     row = part("difference", source="05/gap/{dataset}")
-    assert claims.measured(row, {"05": {"gap": {"knee": {"mean": None}}}}, dataset="knee") is None
+    null = {"05": {"gap": {"knee": {"mean": None}}}}
+    assert claims.measured(row, claims.recorded(row, null, dataset="knee")) is None
     for metrics in ({}, {"05": None}, {"05": {"gap": {}}}):
-        assert claims.measured(replace(row, absent="why"), metrics, dataset="knee") is None
+        assert claims.recorded(replace(row, absent="why"), metrics, dataset="knee") is None
         with pytest.raises(ValueError, match="not in the chapter's file"):
-            claims.measured(row, metrics, dataset="knee")
-    seen = claims.measured(row, {"05": {"gap": {"knee": {"mean": 1, "low": None}}}}, dataset="knee")
+            claims.recorded(row, metrics, dataset="knee")
+    seen = claims.measured(row, {"mean": 1, "low": None})
     assert seen["value"] == 1 and isnan(seen["low"]) and isnan(seen["above"])
+
+
+def test_a_verdict_that_turns_with_the_wavelet_says_so():
+    sets = {name: fact() for name in claims.PAPER_SETS}
+    metrics = fabricated(sets, ["natural-f8c4", "phantom-f4c3"])
+    leaf = metrics["05"]["finest_minus_rest_db"]["chest"]["lr_pixels"]
+    leaf |= {"mean": 0.2, "low": 0.1, "high": 0.3}
+    same, other = {"mean": 0.4, "low": 0.3, "high": 0.5}, {"mean": -0.2, "low": -0.3, "high": -0.1}
+    leaf["by_wavelet"] = {"db4": same, "bior4.4": other}
+    rows = pd.DataFrame(claims.rows(metrics, 0.25))
+    (row,) = rows[(rows.claim == "C3") & rows.because.str.contains("makes it")].itertuples()
+    assert (row.dataset, row.lr_condition, row.verdict) == ("chest", "lr_pixels", "same direction")
+    assert row.because == (
+        "+0.2 [+0.1, +0.3] over 30 subjects; but bior4.4 makes it opposite, -0.2 [-0.3, -0.1]"
+    )
+    line = next(line for line in claims.told(rows) if "bior4.4" in line)
+    assert "same direction, because chest, lr_pixels: +0.2" in line
 
 
 def test_a_table_of_a_run_that_is_not_there_is_one_line(tmp_path):
@@ -287,8 +305,52 @@ def test_a_part_of_one_arm_says_which():
     for word, arm in (("released", "released"), ("for longer", "longer")):
         said = rows["part"].str.contains(word) & ~rows["part"].str.contains("position rule")
         assert said.any() and (rows.loc[said, "lr_condition"] == arm).all()
-    assert set(rows.loc[rows.claim == "R4", "lr_condition"]) == {"lr_pixels"}
+    assert set(rows.loc[rows.claim == "R4", "lr_condition"]) == {"lr_pixels", "released"}
     assert set(rows.loc[rows.lr_condition == "all", "claim"]) == {"P1", "P2", "R3"}
+
+
+def test_the_corners_under_released_are_read_where_they_were_run():
+    """R2 under the released protocol: one set, of all those of the paper."""
+    sets = {name: fact() for name in claims.PAPER_SETS}
+    metrics = fabricated(sets, ["natural-f8c4", "phantom-f4c3"])
+    geometry = {"mean": 1.2, "low": 0.9, "high": 1.5, "n_subjects": 30}
+    domain = {"mean": 0.05, "low": -0.02, "high": 0.12, "n_subjects": 30}
+    corners = {"geometry_at_natural": geometry, "domain_at_f4": domain}
+    for one in corners.values():
+        one["margin"] = 0.15
+    for made, words in (
+        ({"knee": {"released": corners}}, ["same direction", "same direction"]),
+        (
+            {"knee": {"released": corners | {"domain_at_f4": geometry}}},
+            ["same direction", "opposite"],
+        ),
+        ({}, ["not tested", "not tested"]),
+    ):
+        metrics["07"]["corners"] = made
+        rows = pd.DataFrame(claims.rows(metrics, 0.25))
+        rows = rows[(rows.claim == "R2") & (rows.lr_condition == "released")]
+        word = rows["verdict"].str.partition(" (")[0]
+        assert word[rows.dataset == "knee"].tolist() == words
+        other = rows.loc[rows.dataset != "knee", "verdict"]
+        assert other.str.contains("not run; set ablations.run to all").all() and len(other) == 4
+    del metrics["07"]["corners"]
+    rows = pd.DataFrame(claims.rows(metrics, 0.25))
+    assert (rows.claim == "R2").sum() == 2 * 3 * (len(KINDS) + 1)
+
+
+def test_a_d_whose_interval_holds_0_says_what_decides():
+    row = part("difference", sign_by=["low", "high"])
+    given = {**found(-1.8, -1.4, -2.6), "low": -4.6, "high": 0.2}
+    assert reasons.which_interval(row, given).endswith("that of the mean difference [-1.8, -1.4]")
+    for paper, word in ((1.4, "opposite"), (-1.4, "same direction")):
+        assert claims.direction(row, paper, given) == word
+        text = reasons.because(row, word, given)
+        assert text.startswith(
+            "-2.6 with a mean difference in [-1.8, -1.4] over 30 subjects; its own"
+        )
+        assert "[-4.6, +0.2] holds 0" in text
+    clear = given | {"high": -0.2}
+    assert reasons.which_interval(row, clear) == reasons.because(row, "same direction", clear) == ""
 
 
 def test_an_equivalence_shows_the_interval_that_decides():

@@ -37,7 +37,7 @@ def test_every_size_and_shape_is_stated():
     stated = list(zip(STATED.interval, STATED.truth, STATED.subjects, STATED.n, strict=True))
     cells = [(name, round(truth, 4), *rest) for name, truth, *rest in SIMULATED["cells"]()]
     assert stated == cells
-    assert {truth for name, truth, *_ in cells if name == "pooled d"} == {0.8, 2.6, 8.0}
+    assert {truth for name, truth, *_ in cells if name == "pooled d"} == {0.8, 2.6, 8.0, 20.0}
     assert (STATED["runs"] == SIMULATED["RUNS"]).all()
 
 

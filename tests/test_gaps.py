@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from latentsr import gaps, stats
+from latentsr import gaps, paired_tests
 
 HOW = {"margin_db": 0.15, "seed": 0, "confidence": 0.95}
 GAPS = {"released": 2.0, "lr_pixels": -1.0}
@@ -68,9 +68,9 @@ def test_every_p_of_the_page_lies_in_a_family(scored):
         found["family"] == "primary"
     ).sum() == 10  # two sets: two measures, two protocols; the change
     first = found[found.family == "primary"]
-    np.testing.assert_allclose(first["holm_p"], stats.holm(first["wilcoxon_p"]))
+    np.testing.assert_allclose(first["holm_p"], paired_tests.holm(first["wilcoxon_p"]))
     second = [found[found.family == "secondary"], others]
-    together = stats.holm(np.concatenate([part["wilcoxon_p"] for part in second]))
+    together = paired_tests.holm(np.concatenate([part["wilcoxon_p"] for part in second]))
     np.testing.assert_allclose(np.concatenate([part["holm_p"] for part in second]), together)
     assert (others["holm_p"] >= others["wilcoxon_p"]).all()
 

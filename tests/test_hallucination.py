@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from statsmodels.stats.proportion import proportion_effectsize
 
-from latentsr import hallucination
+from latentsr import hallucination, stats
 from latentsr.hallucination import (
     cohen_h,
     compare_rates,
@@ -154,3 +154,19 @@ def test_a_rate_map_averages_to_the_rates():
     assert added.mean() == pytest.approx(found["hallucination_rate"])
     assert lost.mean() == pytest.approx(found["loss_rate"])
     assert added[3, 4] == np.mean([x - y > 0.2 for x, y in zip(image, true, strict=True)], 0)[3, 4]
+
+
+def test_rates_in_regions_are_those_of_subjects_that_have_one():
+    rng = np.random.default_rng(2)
+    hr, sr = rng.random((2, 14, 8, 8))
+    mask = np.zeros((14, 8, 8), np.uint8)
+    mask[:, :4] = 1
+    mask[[6, 7]] = 0  # both images of one subject
+    subjects = [f"s{k // 2}" for k in range(14)]
+    inside, outside = hallucination.in_regions(sr, hr, 0.3, mask, subjects, 0)
+    assert (inside["where"], inside["n_subjects"], inside["n_images"]) == ("inside", 6, 12)
+    assert (outside["where"], outside["n_subjects"], outside["n_images"]) == ("outside", 7, 14)
+    upper = np.array([np.mean((sr - hr)[k : k + 2, :4] > 0.3) for k in (0, 2, 4, 8, 10, 12)])
+    assert inside["hallucination_rate"] == pytest.approx(upper.mean())
+    ends = inside["hallucination_rate_low"], inside["hallucination_rate_high"]
+    assert ends == pytest.approx(stats.t_interval(upper))

@@ -82,6 +82,24 @@ def test_images_are_read_in_the_order_of_their_ids(tmp_path):
     assert found.dtype == np.float64 and found[:, 0, 0].tolist() == [2, 0]
 
 
+def test_images_are_joined_one_to_one(tmp_path):
+    stack, path = np.zeros((3, 2, 2), np.float16), tmp_path / "sr.npz"
+    np.savez(path, image_id=np.array(["a", "b", "b"]), lr_pixels=stack)
+    with pytest.raises(ValueError, match=r"sr\.npz: an image id is there twice"):
+        scores.read_images(path, "lr_pixels", ["a"])
+    np.savez(path, image_id=np.array(["a", "b", "c"]), lr_pixels=stack)
+    with pytest.raises(ValueError, match=r"sr\.npz: holds no image d"):
+        scores.read_images(path, "lr_pixels", ["a", "d"])
+
+
+def test_nan_does_not_enter_a_mean():
+    """pandas would leave it out and average the rest."""
+    table = frame("u", [1.0, 2.0, 4.0])
+    table.loc[1, "psnr_db"] = np.nan
+    with pytest.raises(ValueError, match="psnr_db: 1 of 3 values are NaN"):
+        scores.subject_mean(table, ["vae"], ["psnr_db"])
+
+
 def test_arms_on_different_images_are_caught():
     good = pd.DataFrame({"dataset": "x", "vae": list("uuvv"), "image_id": list("1221")})
     scores.same_images(good, ["vae"])

@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 from statsmodels.stats.weightstats import ttost_paired
 
-from latentsr import stats
+from latentsr import paired_tests, stats
 
 # Hollander & Wolfe's depression data (R, ?wilcox.test): V = 40, two-sided exact p 0.03906.
 HAMILTON_FIRST = [1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30]
@@ -29,14 +29,14 @@ def test_subjects_are_the_unit():
 def test_missing_values_are_refused(value, word):
     values = [1.0, value, 2.0, value]
     with pytest.raises(ValueError, match=f"^not measured: 2 of 4 values are {word}$"):
-        stats.paired_summary(values, [0.0] * 4, list("abcd"), seed=0)
+        paired_tests.paired_summary(values, [0.0] * 4, list("abcd"), seed=0)
 
 
 def test_wilcoxon_published_example():
     difference = np.subtract(HAMILTON_FIRST, HAMILTON_SECOND)
-    p, method = stats.wilcoxon(difference)
+    p, method = paired_tests.wilcoxon(difference)
     assert (round(p, 5), method) == (0.03906, "exact")
-    assert stats.rank_biserial(difference) == pytest.approx((40 - 5) / 45)
+    assert paired_tests.rank_biserial(difference) == pytest.approx((40 - 5) / 45)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 8])
@@ -47,22 +47,22 @@ def test_exact_wilcoxon_equals_enumeration(n):
     for signs in product((-1, 1), repeat=n):
         plus = ranks[np.array(signs) > 0].sum()
         tail = min(np.mean(sums <= plus), np.mean(sums >= plus))
-        assert stats.wilcoxon(ranks * signs)[0] == pytest.approx(min(1, 2 * tail))
+        assert paired_tests.wilcoxon(ranks * signs)[0] == pytest.approx(min(1, 2 * tail))
 
 
 @pytest.mark.parametrize("n", [12, 35, 60])
 def test_exact_wilcoxon_equals_scipy(rng, n):
     difference = rng.normal(0.1, 1, n)
     expected = scipy.stats.wilcoxon(difference, method="exact").pvalue
-    assert stats.wilcoxon(difference) == (pytest.approx(expected, rel=1e-9), "exact")
+    assert paired_tests.wilcoxon(difference) == (pytest.approx(expected, rel=1e-9), "exact")
 
 
 def test_ties_zeros_and_many_subjects_take_the_approximation(rng):
     for difference in ([1, 1, 2, 3, -4, 5, 6], [0, 1, 2, -3, 4, 5, 6], rng.normal(0.2, 1, 61)):
         expected = scipy.stats.wilcoxon(difference, zero_method="wilcox", method="asymptotic")
-        assert stats.wilcoxon(difference) == (pytest.approx(expected.pvalue), "approx")
-    assert stats.wilcoxon(np.zeros(7)) == (1.0, "exact")
-    assert np.isnan(stats.rank_biserial(np.zeros(7)))
+        assert paired_tests.wilcoxon(difference) == (pytest.approx(expected.pvalue), "approx")
+    assert paired_tests.wilcoxon(np.zeros(7)) == (1.0, "exact")
+    assert np.isnan(paired_tests.rank_biserial(np.zeros(7)))
 
 
 @pytest.mark.parametrize(
@@ -76,11 +76,11 @@ def test_ties_zeros_and_many_subjects_take_the_approximation(rng):
     ],
 )
 def test_smallest_wilcoxon_p(n, method, printed):
-    smallest = stats.smallest_wilcoxon_p(n, method)
+    smallest = paired_tests.smallest_wilcoxon_p(n, method)
     assert f"{smallest:.1e}" == printed
     attained = np.arange(1, n + 1.0)
     if method == "exact":
-        assert stats.wilcoxon(attained)[0] == pytest.approx(smallest, rel=1e-12)
+        assert paired_tests.wilcoxon(attained)[0] == pytest.approx(smallest, rel=1e-12)
     else:
         expected = scipy.stats.wilcoxon(attained, method="asymptotic").pvalue
         assert smallest == pytest.approx(expected, rel=1e-9)
@@ -88,17 +88,19 @@ def test_smallest_wilcoxon_p(n, method, printed):
 
 def test_smallest_p_refuses_other_methods():
     with pytest.raises(ValueError, match="exact or approx"):
-        stats.smallest_wilcoxon_p(12, "auto")
+        paired_tests.smallest_wilcoxon_p(12, "auto")
 
 
 def test_student_interval_published_example():
     low, high, method = stats.mean_interval(np.subtract(DRUG_1, DRUG_2), seed=0)
     assert (round(low, 7), round(high, 7), method) == (-2.4598858, -0.7001142, "Student t")
     # t = -4.0621 with n = 10, hence d_z = t / sqrt(10)
-    d_z = stats.cohen_d_z(np.subtract(DRUG_1, DRUG_2))
+    d_z = paired_tests.cohen_d_z(np.subtract(DRUG_1, DRUG_2))
     assert d_z == pytest.approx(-4.0621 / np.sqrt(10), abs=5e-5)
     # pooled d = two-sample t / sqrt(2/n), t = -1.8608 (R: t.test(extra ~ group, var.equal = TRUE))
-    assert stats.cohen_d_pooled(DRUG_1, DRUG_2) == pytest.approx(-1.8608 / np.sqrt(5), abs=5e-5)
+    assert paired_tests.cohen_d_pooled(DRUG_1, DRUG_2) == pytest.approx(
+        -1.8608 / np.sqrt(5), abs=5e-5
+    )
 
 
 def test_interval_follows_the_number_of_subjects(rng):
@@ -123,8 +125,8 @@ def test_bca_is_seeded_skewed_and_widens_with_confidence(rng):
 
 
 def test_effects_without_spread_are_undefined():
-    assert np.isnan(stats.cohen_d_z([2.0, 2.0])) and np.isnan(stats.cohen_d_z([1.0]))
-    assert np.isnan(stats.cohen_d_pooled([2.0, 2.0], [1.0, 1.0]))
+    assert np.isnan(paired_tests.cohen_d_z([2.0, 2.0])) and np.isnan(paired_tests.cohen_d_z([1.0]))
+    assert np.isnan(paired_tests.cohen_d_pooled([2.0, 2.0], [1.0, 1.0]))
 
 
 def test_paired_summary_averages_images_within_subjects(rng):
@@ -133,7 +135,7 @@ def test_paired_summary_averages_images_within_subjects(rng):
     b = rng.normal(25, 3, 60)
     a = b + shift
     mixed = rng.permutation(60)
-    got = stats.paired_summary(a[mixed], b[mixed], subjects[mixed], seed=0)
+    got = paired_tests.paired_summary(a[mixed], b[mixed], subjects[mixed], seed=0)
     per_subject = shift[::5]
     assert (got.n_subjects, got.n_images) == (12, 60)
     assert got.mean_difference == pytest.approx(per_subject.mean())
@@ -146,7 +148,7 @@ def test_paired_summary_averages_images_within_subjects(rng):
 
 
 def test_fewer_than_six_subjects_are_described_only():
-    got = stats.paired_summary([2.0, 3, 4, 6, 9], [1.0] * 5, list("abcde"), seed=0)
+    got = paired_tests.paired_summary([2.0, 3, 4, 6, 9], [1.0] * 5, list("abcde"), seed=0)
     assert got.mean_difference == pytest.approx(3.8) and got.rank_biserial == 1
     assert got.interval_method == got.wilcoxon_method == "descriptive only"
     assert np.isnan([got.low, got.high, got.wilcoxon_p, got.smallest_p]).all()
@@ -155,16 +157,18 @@ def test_fewer_than_six_subjects_are_described_only():
 def test_equivalence(rng):
     a = rng.normal(25, 2, 30)
     b = a + rng.normal(0.02, 0.1, 30)
-    assert stats.equivalence_p(a, b, 0.15) == pytest.approx(ttost_paired(a, b, -0.15, 0.15)[0])
-    assert stats.equivalence_p(a, b, 0.15) < 1e-4
-    assert stats.equivalence_p(a, b + 1, 0.15) > 0.5
+    assert paired_tests.equivalence_p(a, b, 0.15) == pytest.approx(
+        ttost_paired(a, b, -0.15, 0.15)[0]
+    )
+    assert paired_tests.equivalence_p(a, b, 0.15) < 1e-4
+    assert paired_tests.equivalence_p(a, b + 1, 0.15) > 0.5
     one_sided = scipy.stats.ttest_1samp(a - b, -0.15, alternative="greater").pvalue
-    assert stats.equivalence_p(a, b, 0.15) == pytest.approx(
+    assert paired_tests.equivalence_p(a, b, 0.15) == pytest.approx(
         max(one_sided, scipy.stats.ttest_1samp(a - b, 0.15, alternative="less").pvalue)
     )
-    assert np.isnan(stats.equivalence_p(a[:5], b[:5], 0.15))
+    assert np.isnan(paired_tests.equivalence_p(a[:5], b[:5], 0.15))
     with pytest.raises(ValueError, match="must be positive"):
-        stats.equivalence_p(a, b, -0.15)
+        paired_tests.equivalence_p(a, b, -0.15)
 
 
 def test_holm_against_its_definition(rng):
@@ -172,7 +176,7 @@ def test_holm_against_its_definition(rng):
     order = np.argsort(p)
     expected = np.empty(7)
     expected[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(7, 0, -1)))
-    np.testing.assert_allclose(stats.holm(p), expected)
+    np.testing.assert_allclose(paired_tests.holm(p), expected)
 
 
 def cells(rng, domain, geometry, interaction, n=12):
@@ -243,7 +247,7 @@ def test_no_mixed_model_where_every_subject_has_one_image():
 def test_what_is_detectable_is_detected_as_often_as_promised():
     rng = np.random.default_rng(4)
     shape = rng.normal(size=12)
-    effect = stats.minimum_detectable(shape)
+    effect = paired_tests.minimum_detectable(shape)
     draws = effect + shape.std(ddof=1) * rng.normal(size=(4000, 12))
     found = scipy.stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05
     assert abs(found.mean() - 0.8) < 3 * np.sqrt(0.8 * 0.2 / 4000)
