@@ -16,6 +16,7 @@ import yaml
 from latentsr import (
     book,
     claims,
+    claims_page,
     counts,
     figures,
     front,
@@ -415,7 +416,7 @@ def test_the_ledger_shows_the_lr_conditions_side_by_side(tmp_path):
     ledger["because"] = ["", "-0.2 over 60 subjects", "", "", ""]
     ledger["interval"] = ["", "", "", "", claims.TOST]
     ledger.to_csv(path, index=False)
-    text = pages.claims_sections(path)
+    text = claims_page.sections(path)
     assert "*An arm is scored by what its own autoencoder keeps." in text  # of C1, once
     assert text.count("Row by row: {doc}`notebooks/10_claims`") == 1
     assert (

@@ -49,7 +49,7 @@ def test_with_an_address_every_chapter_opens_its_own_notebook(pages):
         f"!git clone --branch main {ADDRESS}\n"
         "!pip install -q -e latentsr && pip uninstall -q -y torchvision\n%cd /content/latentsr\n"
     )
-    assert f"```python\n{first}```" in found["03_train_arm"] and "!git" not in found["01_data"]
+    assert f"```text\n{first}```" in found["03_train_arm"] and "!git" not in found["01_data"]
     assert found["01_data"].startswith("# 1 Data\n\n```{button-link}")
     assert found["01_data"].endswith("Text.")
     assert found["of_elsewhere"] == "# 1 Data\n\nText."
