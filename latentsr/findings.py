@@ -91,15 +91,16 @@ def hallucination(added: Table, ranks: Table, floor_of: str) -> list[str]:
     ]
     keys = ["dataset", "arm"]
     by_id, by_place = (rows.set_index(keys)["difference"].abs() for rows in (right, wrong))
+    nearer = ": held against another image two arms look more alike"
     found.append(
         f"Paired by position, as the released code does, |h| is smaller in "
         f"{int((by_place < by_id).sum())} of {len(by_id)} pairs (median {by_place.median():.3f} "
-        f"against {by_id.median():.3f}): held against another image two arms look more alike."
+        f"against {by_id.median():.3f}){nearer * bool(by_place.median() < by_id.median())}."
     )
-    if ranks.empty:
-        return found
     p = ranks["p"].dropna()
-    few = f"{ranks['n_vaes'].min():g} to {ranks['n_vaes'].max():g}"
+    if p.empty:
+        return [*found, "Too few autoencoders for a rank correlation of ceiling and rate."]
+    few = span(ranks["n_vaes"], "g", "")
     found.append(
         f"Ceiling and rate go together with p below {ALPHA:g} in {int((p < ALPHA).sum())} of "
         f"{len(p)} rank correlations, each over {few} autoencoders: too few to call them independent."

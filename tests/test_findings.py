@@ -68,9 +68,11 @@ def test_rates_are_alike_by_their_whole_interval_alone():
     alike, released, moved, ranked = findings.hallucination(audit, ranks, "first")
     assert "in 1 of 2 pairs of set and arm" in alike
     assert released == "As released, h is above zero on knee and brain (+0.01)."
-    assert "|h| is smaller in 1 of 2 pairs" in moved
+    assert "|h| is smaller in 1 of 2 pairs" in moved and moved.endswith("against 0.010).")
+    closer = audit.assign(difference=audit["difference"].where(audit["pairing"] == "id", 0.001))
+    assert findings.hallucination(closer, ranks, "first")[2].endswith("two arms look more alike.")
     assert "in 1 of 2 rank correlations, each over 4 to 6 autoencoders" in ranked
-    assert len(findings.hallucination(audit, ranks.iloc[:0], "first")) == 3
+    assert "Too few autoencoders" in findings.hallucination(audit, ranks.iloc[:0], "first")[-1]
 
 
 def test_walks_and_longer_training():
