@@ -123,8 +123,19 @@ def ablations(gaps: Mapping[str, Mapping[int, Mapping[str, float]]], means: pd.S
     return found
 
 
-def retrained(gap: Any, factor: float, margin_db: float, before: float) -> str:
-    """Say what training longer does to the gap ``before``, against the paper's margin."""
+def retrained(
+    gap: Any,
+    factor: float,
+    margin_db: float,
+    by_calls: Mapping[int, Mapping[str, float]],
+    calls: int,
+) -> str:
+    """Say what training longer does to the gap, against the paper's margin.
+
+    ``gap`` comes from a walk of ``calls`` calls, and is held against the walk of ``by_calls``
+    nearest to it.
+    """
+    before = by_calls[min(by_calls, key=lambda T: abs(T - calls))]["mean"]
     change = gap.mean_difference - before
     side = "within" if abs(change) <= margin_db else "beyond"
     interval = "" if gap.low != gap.low else f" [{gap.low:+.2f}, {gap.high:+.2f}]"

@@ -82,11 +82,14 @@ def test_walks_and_longer_training():
     assert "at T = 1, 2.00 dB above that at T = 10" in said
     assert "the gap is +0.50 to +2.00 dB, a change of 1.50 dB" in said
     gap = SimpleNamespace(mean_difference=1.0, low=0.5, high=1.5)
-    assert "within the ±0.15 dB" in findings.retrained(gap, 2, 0.15, 1.1)
-    assert "[+0.50, +1.50], -0.50 dB from" in findings.retrained(gap, 2, 0.15, 1.5)
-    assert "beyond the ±0.15 dB" in findings.retrained(gap, 2, 0.15, 1.5)
+    walks = {1: {"mean": 1.5}, 10: {"mean": 1.1}}
+    assert "within the ±0.15 dB" in findings.retrained(gap, 2, 0.15, walks, 9)
+    assert "[+0.50, +1.50], -0.50 dB from" in findings.retrained(gap, 2, 0.15, walks, 1)
+    assert "beyond the ±0.15 dB" in findings.retrained(gap, 2, 0.15, walks, 1)
     bare = SimpleNamespace(mean_difference=1.0, low=np.nan, high=np.nan)
-    assert "Trained anew, no longer, the gap is +1.00 dB, " in findings.retrained(bare, 1, 0.15, 1)
+    assert "Trained anew, no longer, the gap is +1.00 dB, " in findings.retrained(
+        bare, 1, 0.15, walks, 1
+    )
 
 
 def test_tests_and_equivalence_are_counted_apart():
