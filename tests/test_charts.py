@@ -47,23 +47,3 @@ def test_effects_are_black_with_a_face_each():
     assert {to_hex(mark.get_color()) for mark in marks} == {BLACK}
     faces = {to_hex(mark.get_markerfacecolor()) for mark in marks}
     assert faces == {BLACK, "#ffffff", "#999999"}
-
-
-def test_the_plane_of_one_noise_has_no_hollow_points_and_ticks_as_far_as_its_walks():
-    from latentsr import curves
-
-    rows = [
-        {"vae": vae, "walk": "spaced", "T": T, "psnr_db": 20 + T / 50, "gmsd": 0.2 + T / 900}
-        for vae in ("natural-f8c4", "phantom-f4c3")
-        for T in (1, 10, 50)
-    ]
-    walks = pd.DataFrame(rows).assign(noise="noise 1")
-    labels = {}
-    for name, table in {
-        "one": walks,
-        "two": pd.concat([walks, walks.assign(noise="half")]),
-    }.items():
-        figure = curves.perception_distortion(table, "knee")
-        labels[name] = figure.axes[0].get_legend_handles_labels()[1]
-        assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["1", "10", "100"]
-    assert set(labels["two"]) - set(labels["one"]) == {"from full noise", "from half the noise"}
