@@ -14,6 +14,7 @@ from latentsr.stats import MIN_SUBJECTS
 
 Table = pd.DataFrame
 PROTOCOLS = ("released", "controlled")
+KINDS = ("released", "lr_pixels", "longer")  # arms behind the answer, in its order
 WHOLE = ("C3",)  # asks for both halves
 
 
@@ -45,9 +46,9 @@ def answer(results: Path, sets: Mapping[str, Mapping[str, Any]], mains: Sequence
     """Write what the swap does under both protocols, and what of it is seen and what denoised."""
     gaps = pd.read_csv(results / "tables" / "04_protocols.csv").query("measure == 'psnr_db'")
     parts = pd.read_csv(results / "tables" / "04_target_condition.csv")
-    longer = [arm for arm in gaps["arm"].unique() if arm.startswith("controlled,")]
-    of = {name: gaps[gaps["arm"] == name] for name in (*PROTOCOLS, *longer)}
-    said = [f"{name}, {counted(rows)}" for name, rows in of.items() if len(rows)]
+    named = dict(zip(gaps["kind"], gaps["arm"], strict=True))
+    of = {named[kind]: gaps[gaps["kind"] == kind] for kind in KINDS if kind in named}
+    said = [f"{name}, {counted(rows)}" for name, rows in of.items()]
     text = (
         f"**The answer of this run.** With `{mains[1]}` in place of `{mains[0]}`: as "
         f"{'; '.join(said)} (counting whole intervals)."

@@ -38,10 +38,12 @@ def links(address: str, branch: str, notebook: str) -> str:
         name, link = "Colab", f"https://colab.research.google.com/github/{place}/blob/{branch}/"
         link += notebook
         folder = place.partition("/")[2]
-        first = f"!git clone --branch {branch} {GITHUB}{place} && pip install -e {folder}"
         note = (
-            f"\n\nIn Colab choose a GPU and run this in a cell of its own first: "
-            f"`{first}`, then `%cd {folder}`."
+            "\n\nIn Colab choose a GPU, then run this in a cell of its own first. (Colab's torchvision "
+            "does not fit this version of torch, and is not needed.) Where Colab asks for a restart, "
+            f"run the last line again after it.\n\n```text\n!git clone --branch {branch} {GITHUB}"
+            f"{place}\n!pip install -q -e {folder} && pip uninstall -q -y torchvision\n"
+            f"%cd /content/{folder}\n```"
         )
     else:
         name, link = "Binder", f"https://mybinder.org/v2/gh/{place}/{branch}?urlpath=lab/tree/"

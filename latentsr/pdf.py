@@ -68,6 +68,7 @@ def write(root: Path, out: Path) -> Path:
             "--no-sandbox",
             "--disable-gpu",
             "--no-pdf-header-footer",
+            "--generate-pdf-document-outline",
             f"--user-data-dir={profile}",
             "--virtual-time-budget=60000",
             f"--print-to-pdf={out.resolve()}",

@@ -16,6 +16,7 @@ import yaml
 from latentsr import (
     book,
     claims,
+    claims_page,
     counts,
     figures,
     front,
@@ -109,9 +110,9 @@ def fabricate(results: Path, settings: dict, sets: list[str]) -> None:
     gaps.loc[0, ["low", "high"]] = float("nan")
     gaps.to_csv(results / "tables" / "04_gaps.csv", index=False)
     whole = pd.DataFrame({"dataset": sets, "arm": "released", "measure": "psnr_db", "gap": 2.0})
-    whole = whole.assign(low=1.5, high=2.5)
-    controlled = whole.assign(arm="controlled", gap=-0.25, low=nan, high=nan)
-    longer = controlled.assign(arm="controlled, x4 steps", gap=0.375)
+    whole = whole.assign(kind="released", low=1.5, high=2.5)
+    controlled = whole.assign(arm="controlled", kind="lr_pixels", gap=-0.25, low=nan, high=nan)
+    longer = controlled.assign(arm="trained x4", kind="longer", gap=0.375)
     pd.concat([whole, controlled, longer]).to_csv(
         results / "tables" / "04_protocols.csv", index=False
     )
@@ -416,7 +417,7 @@ def test_the_ledger_shows_the_lr_conditions_side_by_side(tmp_path):
     ledger["because"] = ["", "-0.2 over 60 subjects", "", "", ""]
     ledger["interval"] = ["", "", "", "", claims.TOST]
     ledger.to_csv(path, index=False)
-    text = pages.claims_sections(path)
+    text = claims_page.sections(path)
     assert "*An arm is scored by what its own autoencoder keeps." in text  # of C1, once
     assert text.count("Row by row: {doc}`notebooks/10_claims`") == 1
     assert (
@@ -457,7 +458,7 @@ def test_the_first_page_gives_the_answer_and_how_sure_it_is(workspace):
     sets = json.loads((results / "data" / "sets.json").read_text())
     text = front.answer(results, sets, ("first", "second"))
     assert "as released, PSNR rises on 2 of 2 sets and falls on 0; controlled, PSNR" in text
-    assert "controlled, x4 steps, PSNR rises on 0 of 2 sets and falls on 0 (counting" in text
+    assert "trained x4, PSNR rises on 0 of 2 sets and falls on 0 (counting" in text
     assert "has two parts at this training length: what is **seen**" in text
     assert "is worth +1.00 to +1.50 dB, what is **denoised** -0.75 to -0.50 dB" in text
     assert r"| knee | +2.00 \[+1.50, +2.50\] | -0.25 | +0.38 | 7 exams |" in text

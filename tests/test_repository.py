@@ -83,6 +83,17 @@ def test_conda_takes_python_from_conda_and_all_else_from_pip():
     assert sorted(str(entry).split("=")[0] for entry in entries[:-1]) == ["pip", "python"]
 
 
+def test_binder_builds_the_same_environment_without_cuda():
+    """Binder takes a folder of this name before the file above; pip runs in it, so paths go up."""
+    ours, theirs = (
+        yaml.safe_load(text_of(f"{folder}environment.yml"))["dependencies"]
+        for folder in ("", "binder/")
+    )
+    assert ours[:-1] == theirs[:-1]
+    cpu = re.search(r"--extra-index-url \S+", text_of("Makefile"))[0].rstrip(",)")
+    assert theirs[-1] == {"pip": [cpu, "-c ../constraints.txt", "-e .."]}
+
+
 def test_the_makefile_installs_what_conda_installs():
     assert "-c constraints.txt -e '.[dev]'" in text_of("Makefile")
 

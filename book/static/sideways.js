@@ -2,6 +2,7 @@
 "use strict";
 
 const WIDE_PX = 600;
+const BOXES = ".sideways, .wide-table, .pst-scrollable-table-container, .cell_output:has(table)";
 const narrow = window.matchMedia("(max-width: 500px)");
 
 function announce(box) {
@@ -9,6 +10,14 @@ function announce(box) {
   for (const [name, value] of Object.entries(attributes)) {
     if (narrow.matches) box.setAttribute(name, value);
     else box.removeAttribute(name);
+  }
+}
+
+function hint() {
+  for (const box of document.querySelectorAll(BOXES)) {
+    if (box.parentElement.closest(BOXES)) continue;
+    const parts = [box, ...box.querySelectorAll(BOXES)];
+    box.classList.toggle("scrolls", parts.some((part) => part.scrollWidth > part.clientWidth + 1));
   }
 }
 
@@ -20,6 +29,7 @@ function widen(image) {
   shown.replaceWith(box);
   box.append(shown);
   announce(box);
+  hint();
 }
 
 document.addEventListener("DOMContentLoaded", () => {
@@ -27,5 +37,7 @@ document.addEventListener("DOMContentLoaded", () => {
     if (image.complete) widen(image);
     else image.addEventListener("load", () => widen(image), { once: true });
   }
+  hint();
 });
+for (const moment of ["load", "resize"]) window.addEventListener(moment, hint);
 narrow.addEventListener("change", () => document.querySelectorAll(".sideways").forEach(announce));

@@ -5,6 +5,8 @@ import re
 import pytest
 from visits import BOOK
 
+from latentsr import pdf
+
 INTRO = f"file://{BOOK}/intro.html"
 LIVE = ".compare-live"
 # Sphinx's search reads an extract of each page found, which browsers forbid to pages from files.
@@ -111,6 +113,18 @@ def test_on_a_phone_a_figure_scrolls_in_a_box_with_a_name(visiting, address):
         visit.page.wait_for_function("() => !document.querySelector('.sideways[tabindex]')")
 
 
+def test_a_table_wider_than_a_phone_says_that_it_scrolls(visiting):
+    with visiting() as visit:
+        visit.page.set_viewport_size({"width": 390, "height": 844})
+        visit.open(f"file://{BOOK}/claims.html")
+        visit.page.wait_for_function("() => document.querySelector('.wide-table.scrolls')")
+        wide = visit.page.locator(".wide-table.scrolls").first
+        said = "part => getComputedStyle(part, '::before').content"
+        assert "scrolls sideways" in wide.evaluate(said)
+        visit.page.set_viewport_size({"width": 1300, "height": 900})
+        visit.page.wait_for_function("() => !document.querySelector('.wide-table.scrolls')")
+
+
 @pytest.mark.parametrize("served", [False, True], ids=["from files", "served"])
 def test_search_finds_hallucination(visiting, server, served):
     with visiting() as visit:
@@ -158,6 +172,15 @@ def test_a_printed_exercise_keeps_its_solution_folded_until_it_is_opened(visitin
         assert all(part.locator("summary").is_visible() for part in parts.all())
         checks = visit.page.locator(".tag_check details pre")
         assert checks.count() and not any(check.is_visible() for check in checks.all())
+
+
+def test_the_pdf_holds_first_page_claims_and_results_and_no_place_of_this_machine(tmp_path):
+    data = pdf.write(BOOK, tmp_path / "results.pdf").read_bytes()
+    titles = set(re.findall(rb"/Title \(([^)]*)\)", data))
+    assert {b"Three doors", b"How to read a verdict", b"11 Lesions"} <= titles
+    assert {b"C1: the swap raises PSNR", b"R1: the gap stays against the true image"} <= titles
+    assert len(re.findall(rb"/Type\s*/Page\b", data)) >= 15
+    assert b"file:" not in data
 
 
 def test_on_paper_every_set_of_the_slider_has_its_name(visiting):

@@ -1,0 +1,251 @@
+"""What chapters 4 to 11 found, in sentences made from their tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from latentsr.sentences import by_sets, listed, span
+
+Table = pd.DataFrame
+ARMS = {
+    "released": "As released",
+    "lr_pixels": "Controlled",
+    "longer": "Controlled, trained longer",
+}
+ALPHA = 0.05
+PAPER_P = 1e-20  # of Wilcoxon's test, claim C2
+
+
+def swap(protocols: Table, parts: Table, level: Table, costs: Table, astray: float) -> list[str]:
+    """Say what the swap does under each protocol, and with which half of it the gap comes."""
+    of = protocols[protocols["measure"] == "psnr_db"]
+    found = [
+        f"{str(arm).capitalize()}, the PSNR gap is {by_sets(rows, 'gap')}."
+        for arm, rows in of.groupby("arm", sort=False)
+    ]
+    found[0] += " The paper reports a gain on every set, and has no controlled arm."
+    effects = parts.set_index(["dataset", "effect"])["estimate"].unstack() if len(parts) else parts
+    if len(effects):
+        against = int((effects["condition"] * effects["target"] < 0).sum())
+        found.append(
+            f"Under the LR latent, what is *seen* through the autoencoder is worth "
+            f"{span(effects['condition'])} and what is *denoised* {span(effects['target'])}; they "
+            f"pull against each other on {against} of {len(effects)} sets (interaction "
+            f"{span(effects['interaction'])}). A swap of both, as in the paper, shows only their sum."
+        )
+    below = int((level["psnr_db"] < level["bicubic"]).sum())
+    found.append(
+        f"{below} of {len(level)} arms stay below bicubic interpolation: where both arms of a gap "
+        "do, it ranks two ways of losing to it."
+    )
+    bad = costs[costs["loss_over_lowest"] > astray]
+    if len(bad):
+        names = (f"{row.dataset}, {row.vae}, {row.arm}" for row in bad.itertuples())
+        found.append(f"**Caution**: the loss rose again in the training of {'; '.join(names)}.")
+    return found
+
+
+def _protocol_arms(rows: Table) -> list[tuple[str, Table]]:
+    return [(words, part) for arm, words in ARMS.items() if len(part := rows[rows["arm"] == arm])]
+
+
+def wavelets(table: Table) -> list[str]:
+    """Say whether the gap sits in the finest bands; ``table`` has it by set, arm and band."""
+    edge, extra = (table[table["band"] == band] for band in ("finest", "finest - rest"))
+    found = []
+    for words, rows in _protocol_arms(edge):
+        more = extra[extra["arm"] == rows["arm"].iloc[0]]
+        found.append(
+            f"{words}, the gap in the finest bands is {by_sets(rows, 'gap_db')}; less the gap in "
+            f"the other bands it is {by_sets(more, 'gap_db')}."
+        )
+    keys = ["dataset", "arm"]
+    both = (edge.set_index(keys)["low"] > 0) & (extra.set_index(keys)["low"] > 0)
+    bands = table[~table["band"].str.startswith("finest")]
+    largest = bands.loc[bands.groupby(keys)["gap_db"].idxmax(), "band"]
+    return [
+        *found,
+        f"The paper puts the gain in the finest bands. Both halves of that hold in {int(both.sum())} "
+        f"of {len(both)} pairs of set and arm here; in {int(largest.str.startswith('LL').sum())} the "
+        "largest gap is that of the small image left over, coarse shading rather than detail.",
+    ]
+
+
+def hallucination(added: Table, ranks: Table, floor_of: str) -> list[str]:
+    """Say whether rates are alike; ``added`` has Cohen's h by set, arm, floor and pairing."""
+    one = added[added["floor_of"] == floor_of]
+    right, wrong = (one[one["pairing"] == pairing] for pairing in ("id", "position"))
+    margin = right["margin"].iloc[0]
+    alike = (right["tost_low"] > -margin) & (right["tost_high"] < margin)
+    found = [
+        f"With images paired by id and the floor of `{floor_of}`, Cohen's h lies within ±{margin:g} "
+        f"with its whole interval in {int(alike.sum())} of {len(right)} pairs of set and arm (h "
+        f"{span(right['difference'], unit='')}); the paper calls the rates alike everywhere.",
+        *(
+            f"{words}, h is {by_sets(rows, 'difference', unit='')}."
+            for words, rows in _protocol_arms(right)
+        ),
+    ]
+    keys = ["dataset", "arm"]
+    by_id, by_place = (rows.set_index(keys)["difference"].abs() for rows in (right, wrong))
+    nearer = ": held against another image two arms look more alike"
+    found.append(
+        f"Paired by position, as the released code does, |h| is smaller in "
+        f"{int((by_place < by_id).sum())} of {len(by_id)} pairs (median {by_place.median():.3f} "
+        f"against {by_id.median():.3f}){nearer * bool(by_place.median() < by_id.median())}."
+    )
+    p = ranks["p"].dropna()
+    if p.empty:
+        return [*found, "Too few autoencoders for a rank correlation of ceiling and rate."]
+    few = span(ranks["n_vaes"], "g", "")
+    found.append(
+        f"Ceiling and rate go together with p below {ALPHA:g} in {int((p < ALPHA).sum())} of "
+        f"{len(p)} rank correlations, each over {few} autoencoders: too few to call them independent."
+    )
+    return found
+
+
+def ablations(gaps: Mapping[str, Mapping[int, Mapping[str, float]]], means: pd.Series) -> list[str]:
+    """Say how the gap moves with the number of calls; ``means`` is PSNR by walk, T and arm."""
+    found = []
+    for walk, by_calls in gaps.items():
+        level = means[walk].groupby("T").mean()
+        values = [gap["mean"] for gap in by_calls.values()]
+        cost = level.max() - level[level.index.max()]
+        found.append(
+            f"`{walk}` walks reach their best mean PSNR at T = {level.idxmax()}, {cost:.2f} dB above "
+            f"that at T = {level.index.max()}; from T = {min(by_calls)} to {max(by_calls)} the gap "
+            f"is {span(values)}, a change of {max(values) - min(values):.2f} dB."
+        )
+    return found
+
+
+def retrained(
+    gap: Any,
+    factor: float,
+    margin_db: float,
+    by_calls: Mapping[int, Mapping[str, float]],
+    calls: int,
+) -> str:
+    """Say what training longer does to the gap, against the paper's margin.
+
+    ``gap`` comes from a walk of ``calls`` calls, and is held against the walk of ``by_calls``
+    nearest to it.
+    """
+    before = by_calls[min(by_calls, key=lambda T: abs(T - calls))]["mean"]
+    change = gap.mean_difference - before
+    side = "within" if abs(change) <= margin_db else "beyond"
+    interval = "" if gap.low != gap.low else f" [{gap.low:+.2f}, {gap.high:+.2f}]"
+    how = "anew, no longer," if factor == 1 else f"{factor:g} times as long"
+    return (
+        f"Trained {how} the gap is {gap.mean_difference:+.2f} dB{interval}, "
+        f"{change:+.2f} dB from that of the same walk before: {side} the ±{margin_db:g} dB that the paper "
+        "calls stable, for one training seed."
+    )
+
+
+def statistics(table: Table, margin_db: float) -> list[str]:
+    """Say which gaps stand their tests; ``table`` has a row a measure, set and arm."""
+    rows = table[table["measure"] == "psnr_db"]
+    tested, small = rows["holm_p"].notna(), rows["holm_p"] < ALPHA
+    equal = rows["equivalence_p"] < ALPHA
+    least = rows.groupby("dataset", sort=False)["smallest_p"].min()
+    can = [name for name, p in least.items() if p < PAPER_P]
+    stronger = rows["d_z"].abs() > rows["d_pooled"].abs()
+    return [
+        *(
+            f"{words}, the gap is {by_sets(part, 'mean_difference')}."
+            for words, part in _protocol_arms(rows)
+        ),
+        f"Of {int(tested.sum())} tests of PSNR {int(small.sum())} have an adjusted p below {ALPHA:g}, "
+        f"and {int(equal.sum())} of {len(rows)} gaps are equivalent within ±{margin_db:g} dB: a gap "
+        "can be neither.",
+        f"Sets with enough subjects for a p below the paper's {PAPER_P:g}: {listed(can)} (the smallest "
+        f"possible: {span(least, '.2g', '')}). `d_z` exceeds pooled d in {int(stronger.sum())} of "
+        f"{len(rows)} rows: pairing by subject takes out what subjects differ in.",
+    ]
+
+
+def screening(fits: Table) -> list[str]:
+    """Say what the ceiling foretells; ``fits`` has a regression a row, of SR on the ceiling."""
+    fits = fits.reindex(columns=[*fits.columns.union(["pearson_r"])]).dropna(subset="pearson_r")
+    if fits.empty:
+        return ["Too few points for a regression."]
+
+    def where(rows: pd.Series) -> str:
+        return f"{int(rows.sum())} of {len(rows)} LR conditions ({listed(fits.lr_condition[rows])})"
+
+    better = fits["left_out_rmse"] < fits["no_difference_rmse"]
+    return [
+        f"Against the true image, the ceiling goes with SR (interval of r above zero) in "
+        f"{where(fits['r_low'] > 0)}; r is {span(fits['pearson_r'], unit='')}. The paper says it does.",
+        f"Within a set a higher ceiling goes with *worse* SR in {where(fits['within_slope'] < 0)}: "
+        "there r owes itself to easy and hard sets, not to better autoencoders.",
+        f"A set left out is foretold better than by guessing no difference in {where(better)}.",
+    ]
+
+
+def verdicts(table: Table, turned: int, tested: int) -> list[str]:
+    """Say how the verdicts fall; ``table`` is the ledger with the column ``word``."""
+
+    def count(rows: Table) -> str:
+        counts = rows["word"].value_counts()
+        open_ = counts.drop(["same direction", "opposite", "not tested"], errors="ignore")
+        words = {"point the paper's way": "same direction", "point the other way": "opposite"}
+        told = [f"{counts.get(word, 0)} {text}" for text, word in words.items()]
+        more = ", ".join(f"{n} {word}" for word, n in open_.items())
+        return f"{' and '.join(told)}" + (f" ({more})" if more else "")
+
+    asked = table[table["word"] != "not tested"]
+    kinds = {"as released": "released", "with LR pixels, controlled": "lr_pixels"}
+    found = [
+        f"Of the {len(rows)} rows tested {words}, {count(rows)}."
+        for words, kind in kinds.items()
+        if len(rows := asked[asked["lr_condition"] == kind])
+    ]
+    return [
+        *found,
+        f"{turned} of {tested} rows that were tested under every LR condition change their verdict "
+        "with it. One protocol, as in the paper, cannot show which they are.",
+        f"{len(table) - len(asked)} of {len(table)} rows were not tested in this run; each says why.",
+    ]
+
+
+def lesions(transfer: Table, marked: Table, mains: Sequence[str]) -> list[str]:
+    """Say how much of a planted lesion arrives, and what is marked where there is none.
+
+    ``marked`` has a row a set and arm, at one size and detectability.
+    """
+    keys = ["arm", "vae", "dataset"]
+    kept = transfer.groupby(keys)["transfer"].mean()
+    plain = kept["", "bicubic"]
+    found = []
+    for arm, words in ARMS.items():
+        if arm not in kept.index.get_level_values("arm"):
+            continue
+        of = [kept[arm, vae] for vae in mains]
+        each = " and ".join(
+            f"{span(100 * one, '.0f', '%')} with `{vae}`"
+            for one, vae in zip(of, mains, strict=True)
+        )
+        worse = sum(int((one < plain).sum()) for one in of)
+        found.append(
+            f"{words}, of a lesion's contrast {each} is left; bicubic keeps "
+            f"{span(100 * plain, '.0f', '%')}, more than the arm in {worse} of "
+            f"{sum(map(len, of))} pairs of set and autoencoder."
+        )
+    arm_rows = marked[marked["arm"].isin(ARMS)]
+    true = marked[marked["vae"] == "HR"]
+    found.append(
+        f"At the limit that leaves {span(true['false'], '.1f', '')} false marks on a lesion-free true "
+        f"image, arms get {span(arm_rows['false'], '.1f', '')}, where no lesion is."
+    )
+    chance = arm_rows[arm_rows["found"] <= arm_rows["found_without"]]
+    found.append(
+        f"In {len(chance)} of {len(arm_rows)} pairs of set and arm no more lesions are found than "
+        "marks fall on the same places without them. The paper measures pixels, not lesions."
+    )
+    return found

@@ -1,0 +1,145 @@
+"""What chapters say at their end: each sentence follows its table, whichever way that points."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from latentsr import claims, findings, sentences
+
+SETS = ["knee", "brain"]
+MAINS = ["first", "second"]
+
+
+def gaps(value, low, high, **columns):
+    return pd.DataFrame({"dataset": SETS, **columns}).assign(gap=value, low=low, high=high)
+
+
+def test_a_sentence_turns_with_the_sign_and_knows_a_missing_interval():
+    for shift, words in ((2, "above zero on"), (-2, "below zero on"), (0, "not told from zero on")):
+        rows = gaps(float(shift), shift - 1.0, shift + 1.0)
+        assert sentences.by_sets(rows, "gap").startswith(f"{words} knee and brain")
+    bare = gaps(1.0, np.nan, np.nan)
+    assert sentences.by_sets(bare, "gap") == "without an interval on knee and brain (+1.00 dB)"
+
+
+def test_sentences_are_shown_as_a_list():
+    assert sentences.told(["One.", "Two."]).data == "- One.\n- Two."
+
+
+@pytest.mark.parametrize("seen", [1.5, -1.5])
+def test_the_swap_says_whether_its_halves_pull_apart(seen):
+    protocols = gaps(1.0, 0.5, 1.5, arm="released", measure="psnr_db")
+    parts = pd.DataFrame({"effect": "condition", "dataset": SETS, "estimate": seen})
+    parts = pd.concat([parts, parts.assign(effect="target", estimate=-0.5)])
+    level = pd.DataFrame({"psnr_db": [20.0, 22.0, 24.0], "bicubic": 23.0})
+    costs = pd.DataFrame({"dataset": SETS, "vae": "first", "arm": "a", "loss_over_lowest": [1, 9]})
+    first, halves, below, caution = findings.swap(protocols, parts, level, costs, 2.0)
+    assert first.startswith("Released, the PSNR gap is above zero on knee and brain (+1.00 dB).")
+    assert f"worth {seen:+.2f} dB" in halves
+    assert f"against each other on {2 if seen > 0 else 0} of 2 sets" in halves
+    assert below.startswith("2 of 3 arms stay below")
+    assert caution.endswith("in the training of brain, first, a.")
+    calm = costs.assign(loss_over_lowest=1.0)
+    assert len(findings.swap(protocols, parts.iloc[:0], level, calm, 2.0)) == 2
+
+
+def test_the_bands_count_where_both_halves_of_the_claim_hold():
+    def table(edge, extra):
+        rows = [("LL3", 2.0, 1.0, 3.0), ("HH1", 1.0, 0.5, 1.5)]
+        rows += [("finest", edge, edge - 0.5, edge + 0.5)]
+        rows += [("finest - rest", extra, extra - 0.5, extra + 0.5)]
+        parts = [gaps(*row[1:], arm="released", band=row[0]) for row in rows]
+        return pd.concat(parts).rename(columns={"gap": "gap_db"})
+
+    both = findings.wavelets(table(1.0, 1.0))
+    assert len(both) == 2 and "As released, the gap in the finest bands is above zero" in both[0]
+    assert "hold in 2 of 2 pairs" in both[1] and "in 2 the largest gap is" in both[1]
+    assert "hold in 0 of 2 pairs" in findings.wavelets(table(1.0, -1.0))[1]
+    assert "hold in 0 of 2 pairs" in findings.wavelets(table(-1.0, 1.0))[1]
+
+
+def test_rates_are_alike_by_their_whole_interval_alone():
+    h = gaps(0.01, 0.005, 0.015, arm="released", floor_of="first", pairing="id", margin=0.02)
+    h = h.assign(tost_low=[0.005, -0.03], tost_high=0.015).rename(columns={"gap": "difference"})
+    audit = pd.concat([h, h.assign(pairing="position", difference=[0.001, 0.5])])
+    ranks = pd.DataFrame({"p": [0.01, 0.5, np.nan], "n_vaes": [4, 6, 6]})
+    alike, released, moved, ranked = findings.hallucination(audit, ranks, "first")
+    assert "in 1 of 2 pairs of set and arm" in alike
+    assert released == "As released, h is above zero on knee and brain (+0.01)."
+    assert "|h| is smaller in 1 of 2 pairs" in moved and moved.endswith("against 0.010).")
+    closer = audit.assign(difference=audit["difference"].where(audit["pairing"] == "id", 0.001))
+    assert findings.hallucination(closer, ranks, "first")[2].endswith("two arms look more alike.")
+    assert "in 1 of 2 rank correlations, each over 4 to 6 autoencoders" in ranked
+    assert "Too few autoencoders" in findings.hallucination(audit, ranks.iloc[:0], "first")[-1]
+
+
+def test_walks_and_longer_training():
+    index = pd.MultiIndex.from_product([["spaced"], [1, 10], MAINS], names=["walk", "T", "vae"])
+    means = pd.Series([24.0, 26.0, 22.0, 24.0], index)
+    [said] = findings.ablations({"spaced": {1: {"mean": 0.5}, 10: {"mean": 2.0}}}, means)
+    assert "at T = 1, 2.00 dB above that at T = 10" in said
+    assert "the gap is +0.50 to +2.00 dB, a change of 1.50 dB" in said
+    gap = SimpleNamespace(mean_difference=1.0, low=0.5, high=1.5)
+    walks = {1: {"mean": 1.5}, 10: {"mean": 1.1}}
+    assert "within the ±0.15 dB" in findings.retrained(gap, 2, 0.15, walks, 9)
+    assert "[+0.50, +1.50], -0.50 dB from" in findings.retrained(gap, 2, 0.15, walks, 1)
+    assert "beyond the ±0.15 dB" in findings.retrained(gap, 2, 0.15, walks, 1)
+    bare = SimpleNamespace(mean_difference=1.0, low=np.nan, high=np.nan)
+    assert "Trained anew, no longer, the gap is +1.00 dB, " in findings.retrained(
+        bare, 1, 0.15, walks, 1
+    )
+
+
+def test_tests_and_equivalence_are_counted_apart():
+    rows = gaps(1.0, 0.5, 1.5, arm="released", measure="psnr_db", holm_p=[0.01, np.nan])
+    rows = rows.rename(columns={"gap": "mean_difference"}).assign(
+        equivalence_p=[0.9, 0.01], smallest_p=[1e-3, 1e-30], d_z=[2.0, -1.0], d_pooled=[1.0, -2.0]
+    )
+    released, tested, least = findings.statistics(rows, 0.5)
+    assert released == "As released, the gap is above zero on knee and brain (+1.00 dB)."
+    assert tested.startswith("Of 1 tests of PSNR 1 have") and "1 of 2 gaps are equiv" in tested
+    assert "the paper's 1e-20: brain (the smallest possible: 1e-30 to 0.001)" in least
+    assert "`d_z` exceeds pooled d in 1 of 2 rows" in least
+
+
+def test_the_papers_p_is_that_of_the_ledger():
+    found = {p.threshold for p in claims.ledger() if p.id == "C2" and p.rule == "significance"}
+    assert found == {findings.PAPER_P}
+
+
+def test_a_ceiling_that_foretells_nothing_is_said_to():
+    fits = pd.DataFrame({"lr_condition": ["lr_latent", "lr_pixels"], "pearson_r": [0.5, -0.5]})
+    fits = fits.assign(r_low=[0.1, -0.9], within_slope=[1.0, -1.0])
+    fits = fits.assign(left_out_rmse=[1.0, 1.0], no_difference_rmse=[0.5, 2.0])
+    together, within, left_out = findings.screening(fits)
+    assert "in 1 of 2 LR conditions (lr_latent); r is -0.50 to +0.50" in together
+    assert "*worse* SR in 1 of 2 LR conditions (lr_pixels)" in within
+    assert "in 1 of 2 LR conditions (lr_pixels)" in left_out
+    assert findings.screening(fits[["lr_condition"]]) == ["Too few points for a regression."]
+
+
+def test_verdicts_are_counted_by_protocol():
+    words = ["same direction", "opposite", "inconclusive", "not tested", "same direction"]
+    kinds = ["released", "released", "released", "released", "lr_pixels"]
+    said = findings.verdicts(pd.DataFrame({"word": words, "lr_condition": kinds}), 3, 7)
+    assert said[0].startswith("Of the 3 rows tested as released, 1 point the paper's way and 1 ")
+    assert "(1 inconclusive)" in said[0] and "Of the 1 rows tested with LR pixels" in said[1]
+    assert said[2].startswith("3 of 7 rows") and said[3].startswith("1 of 5 rows were not tested")
+
+
+def test_lesions_are_held_against_bicubic_and_chance():
+    kept = [("released", "first", 0.2), ("released", "second", 0.8), ("", "bicubic", 0.5)]
+    transfer = [
+        {"arm": arm, "vae": vae, "dataset": name, "transfer": share}
+        for arm, vae, share in kept
+        for name in SETS
+    ]
+    marked = pd.DataFrame({"arm": ["released", "released", "reference"], "vae": [*MAINS, "HR"]})
+    marked = marked.assign(false=[9.0, 12.0, 0.1], found=[0.5, 0.9, 1.0], found_without=0.5)
+    kept_said, false, chance = findings.lesions(pd.DataFrame(transfer), marked, MAINS)
+    assert "20% with `first` and 80% with `second` is left; bicubic keeps 50%" in kept_said
+    assert "more than the arm in 2 of 4 pairs" in kept_said
+    assert "leaves 0.1 false marks" in false and "arms get 9.0 to 12.0" in false
+    assert chance.startswith("In 1 of 2 pairs")
