@@ -32,7 +32,10 @@ def test_sentences_are_shown_as_a_list():
 def test_the_swap_says_whether_its_halves_pull_apart(seen):
     protocols = gaps(1.0, 0.5, 1.5, arm="released", measure="psnr_db")
     parts = pd.DataFrame({"effect": "condition", "dataset": SETS, "estimate": seen})
-    parts = pd.concat([parts, parts.assign(effect="target", estimate=-0.5)])
+    others = [
+        parts.assign(effect=e, estimate=v) for e, v in (("target", -0.5), ("interaction", 0.3))
+    ]
+    parts = pd.concat([parts, *others])
     level = pd.DataFrame({"psnr_db": [20.0, 22.0, 24.0], "bicubic": 23.0})
     costs = pd.DataFrame({"dataset": SETS, "vae": "first", "arm": "a", "loss_over_lowest": [1, 9]})
     first, halves, below, caution = findings.swap(protocols, parts, level, costs, 2.0)
