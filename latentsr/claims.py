@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isnan, nan
 from pathlib import Path
@@ -259,13 +259,25 @@ def told(ledger_table: pd.DataFrame) -> Iterator[str]:
 
 
 def lines(ledger_table: pd.DataFrame) -> Iterator[str]:
-    """Write a ledger for a terminal: a heading a part, a line a set and LR condition."""
+    """Write a ledger for a terminal: a heading a part, a line a set and LR condition.
+
+    What was not measured for one reason takes one line, with its places.
+    """
     for (claim, part), rows in ledger_table.groupby(["claim", "part"], sort=False):
         yield f"{claim}: {part}"
-        for row in rows.to_dict("records"):
-            place = ", ".join(dict.fromkeys((row["dataset"], row["lr_condition"])))
+        for row in rows[rows["measured"].notna()].to_dict("records"):
             said = "" if row["paper"] != row["paper"] else f"paper {row['paper']:.4g}, "
-            here = "" if row["measured"] != row["measured"] else f"here {row['measured']:.4g}"
+            here = f"here {row['measured']:.4g}"
             here += "" if row["low"] != row["low"] else f" [{row['low']:.4g}, {row['high']:.4g}]"
-            here += f" {row['interval']}" if here and row["interval"] else ""
-            yield f"  {place}: {said}{here + ': ' if here else ''}{row['verdict']}"
+            here += f" {row['interval']}" if row["interval"] else ""
+            yield f"  {_place(row)}: {said}{here}: {row['verdict']}"
+        untold = rows[rows["measured"].isna()]
+        for verdict, silent in untold.groupby("verdict", sort=False):
+            places = "; ".join(_place(row) for row in silent.to_dict("records"))
+            if len(silent) == len(untold) > 1:
+                places = "everywhere" if len(untold) == len(rows) else "elsewhere"
+            yield f"  {places}: {verdict}"
+
+
+def _place(row: Mapping[Hashable, Any]) -> str:
+    return ", ".join(dict.fromkeys((row["dataset"], row["lr_condition"])))

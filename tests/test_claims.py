@@ -369,6 +369,27 @@ def test_an_equivalence_shows_the_interval_that_decides():
     assert any("[0.01, 0.14] of two one-sided tests" in line for line in claims.lines(rows))
 
 
+def test_what_was_not_measured_for_one_reason_takes_one_line():
+    keys = {"claim": "C4", "part": "a change", "paper": 0.0, "measured": np.nan, "low": np.nan}
+    row = keys | {
+        "high": np.nan,
+        "interval": "",
+        "verdict": "not tested (hours)",
+        "dataset": "knee",
+    }
+    silent = [row | {"lr_condition": kind} for kind in KINDS]
+    assert list(claims.lines(pd.DataFrame(silent))) == [
+        "C4: a change",
+        "  everywhere: not tested (hours)",
+    ]
+    one = row | {"measured": 0.5, "verdict": "opposite", "lr_condition": "released"}
+    assert list(claims.lines(pd.DataFrame([*silent, one]))) == [
+        "C4: a change",
+        "  knee, released: paper 0, here 0.5: opposite",
+        "  elsewhere: not tested (hours)",
+    ]
+
+
 def test_an_equivalence_without_a_margin_is_no_verdict():
     sets = {name: fact() for name in claims.PAPER_SETS}
     metrics = fabricated(sets, ["natural-f8c4", "phantom-f4c3"])
