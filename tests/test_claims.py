@@ -370,9 +370,9 @@ def test_an_equivalence_shows_the_interval_that_decides():
 
 
 def test_what_was_not_measured_for_one_reason_takes_one_line():
-    keys = {"claim": "C4", "part": "a change", "paper": 0.0, "measured": np.nan, "low": np.nan}
+    keys = {"claim": "C4", "part": "a change", "paper": 0.0, "measured": nan, "low": nan}
     row = keys | {
-        "high": np.nan,
+        "high": nan,
         "interval": "",
         "verdict": "not tested (hours)",
         "dataset": "knee",
