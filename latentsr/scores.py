@@ -41,7 +41,7 @@ def read_images(path: Path, key: str, image_ids: Iterable[str]) -> NDArray[np.fl
     Raises
     ------
     ValueError
-        When the file does not hold each of them, each id once.
+        When the file does not hold each of them, each id once, or holds a value that is not finite.
     """
     archive, wanted = read_arrays(path), list(image_ids)
     place = {image: row for row, image in enumerate(archive["image_id"])}
@@ -49,7 +49,12 @@ def read_images(path: Path, key: str, image_ids: Iterable[str]) -> NDArray[np.fl
         raise ValueError(f"{path}: an image id is there twice; make it again")
     if missing := [image for image in wanted if image not in place]:
         raise ValueError(f"{path}: holds no image {missing[0]}; make it again")
-    return archive[key][[place[image] for image in wanted]].astype(np.float64)
+    stack: NDArray[np.float64] = archive[key][[place[image] for image in wanted]].astype(np.float64)
+    finite = np.isfinite(stack).reshape(len(wanted), -1).all(axis=1)  # (N,)
+    if not finite.all():
+        image = wanted[int(np.argmin(finite))]
+        raise ValueError(f"{path}: {key} of image {image} holds NaN or infinity; make it again")
+    return stack
 
 
 def settle(*arrays: NDArray[Any]) -> None:

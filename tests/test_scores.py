@@ -92,6 +92,18 @@ def test_images_are_joined_one_to_one(tmp_path):
         scores.read_images(path, "lr_pixels", ["a", "d"])
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_pixel_that_is_no_number_is_caught(tmp_path, value):
+    """A comparison with NaN is false: it would count as neither added nor lost."""
+    stack, path = np.zeros((3, 2, 2), np.float16), tmp_path / "sr.npz"
+    stack[1, 0, 1] = value
+    np.savez(path, image_id=np.array(["a", "b", "c"]), lr_pixels=stack)
+    told = r"sr\.npz: lr_pixels of image b holds NaN or infinity; make it again"
+    with pytest.raises(ValueError, match=told):
+        scores.read_images(path, "lr_pixels", ["c", "b"])
+    assert not scores.read_images(path, "lr_pixels", ["c", "a"]).any()
+
+
 def test_nan_does_not_enter_a_mean():
     """pandas would leave it out and average the rest."""
     table = frame("u", [1.0, 2.0, 4.0])
