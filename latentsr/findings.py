@@ -240,8 +240,8 @@ def lesions(transfer: Table, marked: Table, mains: Sequence[str]) -> list[str]:
     arm_rows = marked[marked["arm"].isin(ARMS)]
     true = marked[marked["vae"] == "HR"]
     found.append(
-        f"At the limit that leaves {span(true['false'], '.1f', '')} false marks on a lesion-free true "
-        f"image, arms get {span(arm_rows['false'], '.1f', '')}, where no lesion is."
+        f"At the limit that leaves {span(true['false'], '.2f', '')} false marks on a lesion-free true "
+        f"image, arms get {span(arm_rows['false'], '.2f', '')}, where no lesion is."
     )
     chance = arm_rows[arm_rows["found"] <= arm_rows["found_without"]]
     found.append(

@@ -140,9 +140,9 @@ def test_lesions_are_held_against_bicubic_and_chance():
         for name in SETS
     ]
     marked = pd.DataFrame({"arm": ["released", "released", "reference"], "vae": [*MAINS, "HR"]})
-    marked = marked.assign(false=[9.0, 12.0, 0.1], found=[0.5, 0.9, 1.0], found_without=0.5)
+    marked = marked.assign(false=[9.0, 12.0, 0.05], found=[0.5, 0.9, 1.0], found_without=0.5)
     kept_said, false, chance = findings.lesions(pd.DataFrame(transfer), marked, MAINS)
     assert "20% with `first` and 80% with `second` is left; bicubic keeps 50%" in kept_said
     assert "more than the arm in 2 of 4 pairs" in kept_said
-    assert "leaves 0.1 false marks" in false and "arms get 9.0 to 12.0" in false
+    assert "leaves 0.05 false marks" in false and "arms get 9.00 to 12.00" in false
     assert chance.startswith("In 1 of 2 pairs")
