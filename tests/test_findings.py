@@ -66,14 +66,17 @@ def test_the_bands_count_where_both_halves_of_the_claim_hold():
 def test_rates_are_alike_by_their_whole_interval_alone():
     h = gaps(0.01, 0.005, 0.015, arm="released", floor_of="first", pairing="id", margin=0.02)
     h = h.assign(tost_low=[0.005, -0.03], tost_high=0.015).rename(columns={"gap": "difference"})
-    audit = pd.concat([h, h.assign(pairing="position", difference=[0.001, 0.5])])
+    position = h.assign(pairing="position", difference=[0.002, 0.5])
+    own = [h.assign(floor_of="own"), position.assign(floor_of="own", difference=-0.5)]
+    audit = pd.concat([h, position, *own])
     ranks = pd.DataFrame({"p": [0.01, 0.5, np.nan], "n_vaes": [4, 6, 6]})
     alike, released, moved, ranked = findings.hallucination(audit, ranks, "first")
     assert "in 1 of 2 pairs of set and arm" in alike
     assert released == "As released, h is above zero on knee and brain (+0.01)."
-    assert "|h| is smaller in 1 of 2 pairs" in moved and moved.endswith("against 0.010).")
-    closer = audit.assign(difference=audit["difference"].where(audit["pairing"] == "id", 0.001))
-    assert findings.hallucination(closer, ranks, "first")[2].endswith("two arms look more alike.")
+    shared = (
+        "in 1 of 2 pairs (as released 1 of 2; median 0.251 against 0.010) with the floor of `first`"
+    )
+    assert f"|h| is smaller {shared}, in 0 of 2 pairs (as released 0 of 2; median 0.500 " in moved
     assert "in 1 of 2 rank correlations, each over 4 to 6 autoencoders" in ranked
     assert "Too few autoencoders" in findings.hallucination(audit, ranks.iloc[:0], "first")[-1]
 
