@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from latentsr.gaps import CHANGE, GEOMETRY
 from latentsr.sentences import by_sets, listed, span
 
 Table = pd.DataFrame
@@ -14,6 +15,10 @@ ARMS = {
     "released": "As released",
     "lr_pixels": "Controlled",
     "longer": "Controlled, trained longer",
+}
+CHANGES = {
+    CHANGE: "Released minus controlled, the gap is",
+    GEOMETRY: "Geometry alone gains, under the LR latent minus under LR pixels,",
 }
 ALPHA = 0.05
 PAPER_P = 1e-20  # of Wilcoxon's test, claim C2
@@ -170,6 +175,11 @@ def statistics(table: Table, margin_db: float) -> list[str]:
         *(
             f"{words}, the gap is {by_sets(part, 'mean_difference')}."
             for words, part in _protocol_arms(rows)
+        ),
+        *(
+            f"{words} {by_sets(part, 'mean_difference')}."
+            for arm, words in CHANGES.items()
+            if len(part := rows[rows["arm"] == arm])
         ),
         f"Of {int(tested.sum())} tests of PSNR {int(small.sum())} have an adjusted p below {ALPHA:g}, "
         f"and {int(equal.sum())} of {len(rows)} gaps are equivalent within ±{margin_db:g} dB: a gap "

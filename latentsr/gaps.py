@@ -14,6 +14,7 @@ from latentsr.paired_intervals import paired_interval, pooled_d
 Pair = tuple[str, str]  # the main autoencoders, first and second
 PROTOCOLS = ("released", "lr_pixels")  # the paper's, and controlled throughout
 CHANGE = "released - lr_pixels"
+GEOMETRY = "geometry: lr_latent - lr_pixels"
 
 
 def summarised(
@@ -55,24 +56,39 @@ def by_arm(
     return pd.DataFrame(rows)
 
 
-def of_protocols(scored: pd.DataFrame, main: Pair, **how: Any) -> pd.DataFrame:
-    """Test the gap under ``released`` minus the gap under ``lr_pixels``, subject by subject.
+def of_protocols(
+    scored: pd.DataFrame, pair: Pair, arms: Pair = PROTOCOLS, named: str = CHANGE, **how: Any
+) -> pd.DataFrame:
+    """Test the gap of a pair under one of two arms minus that under the other, by subject.
 
-    A row a set; ``first`` is the gap under ``lr_pixels``, ``second`` that under ``released``.
-    Empty where one of the two was not run.
+    A row a set, its arm ``named``; ``first`` is the gap under the second arm (``lr_pixels``),
+    ``second`` that under the first (``released``). Empty where one of the two was not run.
     """
     rows = []
     for name, cells in scored.groupby("dataset", sort=False):
-        if not set(PROTOCOLS) <= set(cells["arm"]):
+        if not set(arms) <= set(cells["arm"]):
             continue
-        gaps = {}
-        for arm in PROTOCOLS:
-            pair = scores.paired(cells[cells["arm"] == arm], "vae", main[0], main[1], "psnr_db")
-            gaps[arm] = pair.assign(gap=pair["b"] - pair["a"])
-        both = gaps["lr_pixels"].assign(a=gaps["lr_pixels"]["gap"], b=gaps["released"]["gap"])
-        keys = {"measure": "psnr_db", "dataset": name, "arm": CHANGE}
-        rows.append({**keys, **summarised(both, **how)})
+        gaps = []
+        for arm in arms:
+            both = scores.paired(cells[cells["arm"] == arm], "vae", pair[0], pair[1], "psnr_db")
+            gaps.append(both.assign(gap=both["b"] - both["a"]))
+        change = gaps[1].assign(a=gaps[1]["gap"], b=gaps[0]["gap"])
+        keys = {"measure": "psnr_db", "dataset": name, "arm": named}
+        rows.append({**keys, **summarised(change, **how)})
     return pd.DataFrame(rows)
+
+
+def of_geometry(scored: pd.DataFrame, corners: Sequence[str], **how: Any) -> pd.DataFrame:
+    """Test whether the LR condition changes the effect of geometry alone, domain kept at natural.
+
+    The natural f4 autoencoder less the natural f8 one (``corners`` are those of
+    `registry.corners`) under ``lr_latent``, all else controlled, minus the same under
+    ``lr_pixels``. Empty without the four corners.
+    """
+    if not corners:
+        return pd.DataFrame()
+    pair = corners[0], corners[2]
+    return of_protocols(scored, pair, ("lr_latent", "lr_pixels"), GEOMETRY, **how)
 
 
 def over_bicubic(
@@ -96,9 +112,10 @@ def in_families(gaps: pd.DataFrame, others: pd.DataFrame) -> tuple[pd.DataFrame,
     """Add columns family and holm_p: p-values of one family are adjusted together.
 
     *Primary* is the gap under both protocols, against the true image and (claim C1) against the
-    own decode, and the change between them; all else, ``others`` among it, is *secondary*.
+    own decode, the change between them, and that of geometry alone between LR conditions; all
+    else, ``others`` among it, is *secondary*.
     """
-    primary = gaps["arm"].isin([*PROTOCOLS, CHANGE])
+    primary = gaps["arm"].isin([*PROTOCOLS, CHANGE, GEOMETRY])
     gaps = gaps.assign(family=np.where(primary, "primary", "secondary"), holm_p=np.nan)
     others = others.assign(family="secondary", holm_p=np.nan)
     for family in ("primary", "secondary"):

@@ -56,6 +56,19 @@ def test_the_change_between_protocols_is_taken_subject_by_subject(scored):
     assert gaps.of_protocols(scored[scored.arm == "released"], ("u", "v"), **HOW).empty
 
 
+def test_geometry_alone_is_the_natural_pair_under_two_lr_conditions(scored):
+    corners = "natural-f8c4", "phantom-f8c4", "natural-f4c3", "phantom-f4c3"
+    names = {"released": "lr_latent", "u": corners[0], "v": corners[2]}
+    cells = scored.replace({"arm": names, "vae": names})
+    others = cells.replace({"vae": {corners[0]: corners[1], corners[2]: corners[3]}})
+    others["psnr_db"] = 0.0
+    table = gaps.of_geometry(pd.concat([cells, others]), corners, **HOW)
+    expected = gaps.of_protocols(scored, ("u", "v"), **HOW).assign(arm=gaps.GEOMETRY)
+    pd.testing.assert_frame_equal(table, expected)
+    assert set(gaps.in_families(table, table.iloc[:0])[0]["family"]) == {"primary"}
+    assert gaps.of_geometry(cells, (), **HOW).empty
+
+
 def test_every_p_of_the_page_lies_in_a_family(scored):
     base = scored.query("vae == 'u' and arm == 'released'").assign(method="bicubic")
     base["psnr_db"] += np.random.default_rng(2).normal(-0.5, 0.1, len(base))
