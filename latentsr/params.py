@@ -208,6 +208,12 @@ def _agree(settings: Mapping[str, Any]) -> None:
             f"ablations.steps_grid: {late.steps_grid}; two or more values from "
             f"statistics.schedule_from, {from_calls}, on are needed"
         )
+    planted = settings["lesions"]
+    if planted.spread_level not in planted.levels:
+        listed = ", ".join(f"{level:g}" for level in planted.levels)
+        raise ValueError(
+            f"lesions.spread_level: {planted.spread_level:g}; one of lesions.levels is needed: {listed}"
+        )
     full = [vae for vae in coders.arms if vae not in arm.pixels_only]
     own: dict[str, str] = {}
     for vae in coders.vaes:

@@ -99,6 +99,11 @@ def test_a_bad_block_is_one_line(name, values, message):
         ),
         ("walks: [spaced, first]", "walks: [first]", "ablations.walks: .*; spaced is needed"),
         ("steps_grid: [1, 2, 5, 10,", "steps_grid: [5,", "steps_grid: .*; two or more values from"),
+        (
+            "spread_level: 16.0",
+            "spread_level: 3.0",
+            "lesions.spread_level: 3; one of lesions.levels",
+        ),
         ("profile: mini", "profile: ../x", "profile: '../x', but a name of a-z"),
         ("threads: 1", "threads: zero", "threads: 'zero', but int is needed"),
         ("threads: 1", "threads: 0", "threads: 0, but at least 1 is needed"),
