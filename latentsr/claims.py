@@ -239,14 +239,20 @@ def table(results: Path, reproduced_half_width: float) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        When a chapter that the ledger draws on has not been run.
+        When a chapter that the ledger draws on has not been run, or its file is broken.
     """
     paths = {chapter: results / "metrics" / f"{chapter}.json" for chapter in CHAPTERS}
     paths["sets"] = results / "data" / "sets.json"
     for path in paths.values():
         if not path.exists():
             raise ValueError(f"{path}: not there; run `make repro PROFILE={results.name}` first")
-    metrics = {key: json.loads(path.read_text()) for key, path in paths.items()}
+    metrics = {}
+    for key, path in paths.items():
+        try:
+            metrics[key] = json.loads(path.read_text())
+        except ValueError as error:
+            told = f"{path}: not JSON ({error}); run `make repro PROFILE={results.name}` again"
+            raise ValueError(told) from None
     return pd.DataFrame(rows(metrics, reproduced_half_width), columns=COLUMNS)
 
 

@@ -269,6 +269,12 @@ def test_a_table_is_read_from_the_files_of_a_run(tmp_path):
     table = claims.table(tmp_path, 0.25)
     assert list(table.columns) == claims.COLUMNS
     assert set(table["claim"]) == set(IDS)
+    (tmp_path / "metrics" / "06.json").write_text('{"h_added": ')
+    with pytest.raises(
+        ValueError, match=r"metrics/06\.json: not JSON .*; run `make repro"
+    ) as caught:
+        claims.table(tmp_path, 0.25)
+    assert "\n" not in str(caught.value)
 
 
 def test_the_command_line_says_once_what_the_images_are(tmp_path, monkeypatch, capsys):
