@@ -53,7 +53,7 @@ def decompose(
     Raises
     ------
     ValueError
-        For sides shorter than ``2**levels``, or an unknown wavelet or mode.
+        For no levels, sides shorter than ``2**levels``, or an unknown wavelet or mode.
 
     Examples
     --------
@@ -65,6 +65,8 @@ def decompose(
         raise ValueError(f"mode: {mode!r}; allowed are {', '.join(MODES)}")
     if wavelet not in pywt.wavelist(kind="discrete"):
         raise ValueError(f"wavelet: {wavelet!r}; a discrete one of PyWavelets is needed, as haar")
+    if levels < 1:
+        raise ValueError(f"levels: {levels}; at least 1 is needed")
     if min(images.shape[-2:]) < 2**levels:
         raise ValueError(
             f"image side: {min(images.shape[-2:])} px, but {levels} wavelet levels need at least"

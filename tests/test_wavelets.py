@@ -103,6 +103,7 @@ def test_parts_of_the_squared_error_add_up(wavelet):
     [
         (lambda x: wavelets.decompose(x, mode="zero"), "mode: 'zero'; allowed are symmetric"),
         (lambda x: wavelets.decompose(x, "harr"), "wavelet: 'harr'; a discrete one"),
+        (lambda x: wavelets.decompose(x, levels=0), "levels: 0; at least 1 is needed"),
         (lambda x: wavelets.decompose(x, levels=5), "5 wavelet levels need at least 32 px"),
         (lambda x: wavelets.squared_errors(x, x, "bior4.4"), "need an orthogonal one"),
         (lambda x: wavelets.squared_errors(x, x), "20 x 20; divisible by 8"),
