@@ -21,6 +21,8 @@ Name = TypeVar("Name")
 def noise_floor(decoded: ArrayLike, hr: ArrayLike, floor_sd: float = 2.0) -> float:
     """Return mean + floor_sd * SD of ``|decode(encode(HR)) - HR|`` over all pixels ``(N, H, W)``.
 
+    The threshold of the paper (arXiv 2604.12152).
+
     >>> noise_floor([[0.1, 0.3]], [[0.0, 0.0]])  # mean 0.2, SD 0.1
     0.4
     """
@@ -33,12 +35,12 @@ def rates(
 ) -> pd.DataFrame:
     """Measure added and removed signal image by image.
 
-    A pixel is hallucinated (signal added) where SR - HR > floor and lost (signal removed) where
-    HR - SR > floor (see `noise_floor`); `sr` and `hr` are ``(N, H, W)``. Returns N rows:
-    ``hallucination_rate`` and ``loss_rate``, shares of the image's pixels, ``*_magnitude``, the
-    difference summed over those pixels and divided by all pixels of the image (0 where there are
-    none; magnitude / rate is the mean difference within the mask). With a ``region`` ``(N, H, W)``
-    its pixels alone count; nan for an image that has none.
+    The paper's rule (arXiv 2604.12152): a pixel is hallucinated (signal added) where SR - HR >
+    floor and lost (signal removed) where HR - SR > floor (see `noise_floor`). `sr` and `hr` are
+    ``(N, H, W)``. Returns N rows: ``hallucination_rate`` and ``loss_rate``, shares of the image's
+    pixels, ``*_magnitude``, the difference summed over those pixels and divided by all pixels of
+    the image (0 where there are none; magnitude / rate is the mean difference within the mask).
+    With a ``region`` ``(N, H, W)`` its pixels alone count; nan for an image that has none.
 
     >>> rates([[[0.5, 0.0], [0.5, 0.5]]], [[[0.1, 0.6], [0.5, 0.45]]], floor=0.1).round(6).values
     array([[0.25, 0.1 , 0.25, 0.15]])
@@ -96,12 +98,12 @@ def compare_rates(
 ) -> dict[str, Any]:
     """Compare the rates of two arms, means by subject: are they alike within ``margin``?
 
-    ``mean`` is Cohen's h of the mean rates, with an interval over subjects (pixels of an image
-    are correlated, so no pixel counts as n): BCa bootstrap from 20 subjects on, from 6 Student's t
-    of the jackknife's pseudo-values, else nan. ``alike`` is "equivalent" where the interval of
-    two one-sided tests (1 - 2 alpha, ``tost_low`` to ``tost_high``) lies inside the margin,
-    "beyond" where it lies outside, else "inconclusive". ``margin_share`` is what the margin is as
-    a share of pixels, at a's rate.
+    ``mean`` is Cohen's h of the mean rates (`cohen_h`; Cohen 1988, chapter 6), with an interval
+    over subjects (pixels of an image are correlated, so no pixel counts as n): BCa bootstrap from
+    20 subjects on, from 6 Student's t of the jackknife's pseudo-values, else nan. ``alike`` is
+    "equivalent" where the interval of two one-sided tests (Schuirmann 1987; 1 - 2 alpha,
+    ``tost_low`` to ``tost_high``) lies inside the margin, "beyond" where it lies outside, else
+    "inconclusive". ``margin_share`` is what the margin is as a share of pixels, at a's rate.
 
     >>> a, b = pd.Series([0.1, 0.2, 0.3] * 3), pd.Series([0.1, 0.2, 0.3] * 3)
     >>> compare_rates(a, b + 1e-6, 0.02, seed=0)["alike"]

@@ -55,7 +55,9 @@ def fisher_interval(r: float, n: int, confidence: float = 0.95) -> tuple[float, 
 
 
 def spearman(x: ArrayLike, y: ArrayLike) -> tuple[float, float, float]:
-    """Return rho, two-sided p and the smallest p attainable with these ranks.
+    r"""Return rho, two-sided p and the smallest p attainable with these ranks (Spearman 1904).
+
+    .. math:: \rho = \mathrm{cov}(R_x, R_y) / (\mathrm{SD}(R_x) \, \mathrm{SD}(R_y))
 
     Up to 8 points both p count all n! orders; beyond, p is the t approximation, the smallest nan.
 
@@ -81,9 +83,10 @@ def regress(predictor: ArrayLike, response: ArrayLike, groups: Sequence[str]) ->
     """Regress `response` on `predictor`, over all points and within groups (data sets).
 
     All arguments ``(n,)``, one point for each VAE x set. `within_slope` has an intercept a group
-    (fixed effect). Leave one group out: the within-group slope of the other groups predicts the
-    left-out group's differences from its own mean; `left_out_rmse` is the error over all points,
-    `no_difference_rmse` that of predicting 0. nan where no other group holds two predictors.
+    (fixed effect; Mundlak 1978). Leave one group out (cross-validation, Stone 1974): the
+    within-group slope of the other groups predicts the left-out group's differences from its own
+    mean; `left_out_rmse` is the error over all points, `no_difference_rmse` that of predicting 0.
+    nan where no other group holds two predictors.
 
     >>> fit = regress([1.0, 2.0, 5.0, 6.0], [1.0, 2.0, 1.0, 2.0], ["a", "a", "b", "b"])
     >>> fit.within_slope, round(fit.slope, 4), fit.left_out_rmse, fit.no_difference_rmse
@@ -135,8 +138,9 @@ def left_out_unit(
 ) -> tuple[float, float]:
     """Predict each unit (an autoencoder) from the others; return two errors over all points.
 
-    The others' within-group slope, through their mean in the same group, predicts the unit left
-    out; the second error is that of their mean alone. nan where the others have no slope.
+    The others' within-group slope, through their mean in the same group, predicts the unit left out
+    (cross-validation, Stone 1974); the second error is that of their mean alone. nan where the
+    others have no slope.
 
     >>> x, groups, units = [1.0, 2.0, 3.0], ["a"] * 3, ["u", "v", "w"]
     >>> left_out_unit(x, [2.0, 4.0, 6.0], groups, units)

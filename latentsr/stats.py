@@ -141,7 +141,8 @@ def factorial(
 
     .. math:: d_i = \sum_c w_c \, y_{ic}, \quad \text{estimate} = \bar d
 
-    over the four cells c of a subject i: contrasts of a 2 x 2 within-subject factorial design.
+    over the four cells c of a subject i: contrasts of a 2 x 2 factorial design (Fisher 1935,
+    chapter 6), within subjects.
 
     Rows (see `CONTRASTS`): main effects, averaged over the other factor; interaction = domain at f4
     minus domain at f8; the four simple effects; gap = domain + geometry = either path of simple
