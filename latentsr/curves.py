@@ -21,7 +21,7 @@ def band_detail(table: pd.DataFrame, bands: Sequence[str], titles: Mapping[str, 
     """Draw energy ratio and coherence (rows) of wavelet bands, a column a set.
 
     ``table`` has columns dataset, arm, vae, band, energy_ratio and coherence; the last arm is
-    filled, the others are hollow.
+    hollow, others are filled and dotted.
     """
     figure, axes = figures.panels(titles, 5.2, 2, sharex=True, sharey="row")
     last = list(dict.fromkeys(table["arm"]))[-1]
@@ -30,10 +30,10 @@ def band_detail(table: pd.DataFrame, bands: Sequence[str], titles: Mapping[str, 
         for (vae, arm), part in rows.groupby(["vae", "arm"], sort=False):
             if vae == "bicubic" and arm != last:  # the same in every arm
                 continue
-            tone, filled = figures.colour(str(vae)), arm == last
+            tone, fill = figures.colour(str(vae)), vae == "bicubic" or arm != last
             label = str(vae) if vae == "bicubic" else f"{vae}, {arm}"
-            style: dict[str, Any] = {"color": tone, "mfc": tone if filled else "white"}
-            style |= {"ls": "-" if filled else ":", "marker": "o", "ms": 5, "label": label}
+            style: dict[str, Any] = {"color": tone, "mfc": tone if fill else "white"}
+            style |= {"ls": "-" if arm == last else ":", "marker": "o", "ms": 5, "label": label}
             for axis, measure in zip(column, ("energy_ratio", "coherence"), strict=True):
                 axis.plot(
                     range(len(bands)), part.set_index("band")[measure].reindex(list(bands)), **style

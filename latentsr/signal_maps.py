@@ -104,15 +104,15 @@ def rate_maps(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
 def transfer(table: pd.DataFrame, titles: Mapping[str, str], last: str) -> Figure:
     """Draw the share of a lesion's contrast that arrives, by its size; a column a set.
 
-    ``table`` has columns dataset, arm, vae, sd_px, transfer, low and high; arm ``last`` is filled,
-    others are hollow, "ceiling" is a cross.
+    ``table`` has columns dataset, arm, vae, sd_px, transfer, low and high; arm ``last`` is hollow,
+    others are filled, "ceiling" is a cross.
     """
     figure, axes = figures.panels(titles, 3.6, sharey=True)
     for axis, name in zip(axes[0], titles, strict=True):
         rows = table[table["dataset"] == name]
         for step, ((arm, vae), part) in enumerate(rows.groupby(["arm", "vae"], sort=False)):
             tone = figures.colour(str(vae))
-            style: dict[str, Any] = {"color": tone, "mfc": tone if arm in (last, "") else "white"}
+            style: dict[str, Any] = {"color": tone, "mfc": "white" if arm == last else tone}
             style |= {"marker": "x" if arm == "ceiling" else "o", "capsize": 2}
             style |= {"ls": ":" if arm == "released" else "-" if arm else "--"}
             label = f"{vae}, {arm}" if arm else str(vae)

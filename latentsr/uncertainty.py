@@ -122,7 +122,7 @@ def table(
 def draw(found: pd.DataFrame, titles: Mapping[str, str], last: str) -> Figure:
     """Draw AUROCs of `table`, columns dataset, arm and vae beside; a column of panels a set.
 
-    Filled: SD between samples in arm ``last``, hollow: in another; dash: the lesion-free twin at
+    Hollow: SD between samples in arm ``last``, filled: in another; dash: the lesion-free twin at
     the same place; cross: the error that sees HR.
     """
     figure, axes = figures.panels(titles, 3.8, sharey=True)
@@ -132,7 +132,7 @@ def draw(found: pd.DataFrame, titles: Mapping[str, str], last: str) -> Figure:
             step = kinds.index((row["vae"], row["arm"])) - (len(kinds) - 1) / 2
             x, tone = ("loss", "invention").index(row["what"]) + 0.18 * step, row["vae"]
             tone = figures.colour(tone)
-            style: dict[str, Any] = {"color": tone, "mfc": tone if row["arm"] == last else "white"}
+            style: dict[str, Any] = {"color": tone, "mfc": "white" if row["arm"] == last else tone}
             bars = [[row["auroc_sd"] - row["low"]], [row["high"] - row["auroc_sd"]]]
             label = f"{row['vae']}, {row['arm']}: SD of samples"
             axis.errorbar(x, row["auroc_sd"], bars, fmt="o", capsize=2, label=label, **style)
