@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from latentsr.gaps import CHANGE, GEOMETRY
 from latentsr.sentences import by_sets, listed, span
 
 Table = pd.DataFrame
@@ -17,8 +16,8 @@ ARMS = {
     "longer": "Controlled, trained longer",
 }
 CHANGES = {
-    CHANGE: "Released minus controlled, the gap is",
-    GEOMETRY: "Geometry alone gains, under the LR latent minus under LR pixels,",
+    "released - lr_pixels": "Released minus controlled, the gap is",
+    "geometry: lr_latent - lr_pixels": "Geometry alone gains, under the LR latent minus under LR pixels,",
 }
 ALPHA = 0.05
 PAPER_P = 1e-20  # of Wilcoxon's test, claim C2

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from latentsr import claims, findings, sentences
+from latentsr import gaps as chapter_8
 
 SETS = ["knee", "brain"]
 MAINS = ["first", "second"]
@@ -108,7 +109,8 @@ def test_tests_and_equivalence_are_counted_apart():
     assert tested.startswith("Of 1 tests of PSNR 1 have") and "1 of 2 gaps are equiv" in tested
     assert "the paper's 1e-20: brain (the smallest possible: 1e-30 to 0.001)" in least
     assert "`d_z` exceeds pooled d in 1 of 2 rows" in least
-    more = [rows, rows.assign(arm="geometry: lr_latent - lr_pixels", low=-1.0)]
+    more = [rows, rows.assign(arm=chapter_8.GEOMETRY, low=-1.0)]
+    assert list(findings.CHANGES) == [chapter_8.CHANGE, chapter_8.GEOMETRY]
     said = findings.statistics(pd.concat(more, ignore_index=True), 0.5)[1]
     assert said.startswith("Geometry alone gains, under the LR latent minus under LR pixels, not")
 
