@@ -146,19 +146,20 @@ def transfers(sr: Images, hr: Images, planted: list[Lesion], free: int) -> pd.Da
 
 
 def transfer_table(
-    images: Trial, spots: list[Lesion], free: int, seed: int, confidence: float
-) -> pd.DataFrame:
-    """Average `transfers` over subjects, a row an arm, autoencoder and size."""
+    images: Trial, spots: list[Lesion], free: int, seed: int, confidence: float,
+    by: Sequence[str] = ("sd_px",),
+) -> pd.DataFrame:  # fmt: skip
+    """Average `transfers` over subjects, a row an arm, autoencoder and size (or what ``by`` says)."""
     rows = []
     for (arm, vae), stack in images.items():
         if vae == "HR":
             continue
-        for sd_px, part in transfers(stack, images[HR], spots, free).groupby("sd_px"):
+        for place, part in transfers(stack, images[HR], spots, free).groupby(list(by)):
             means = part.groupby("image")["transfer"].mean()
             low, high, _ = stats.mean_interval(means, seed, confidence)
-            row = {"arm": arm, "vae": vae, "sd_px": sd_px, "low": low, "high": high}
+            row = {"arm": arm, "vae": vae, **dict(zip(by, place, strict=True))}
             counts = {"n_subjects": len(means), "n_images": len(part)}  # one a lesion
-            rows.append({**row, "transfer": means.mean(), **counts})
+            rows.append({**row, "low": low, "high": high, "transfer": means.mean(), **counts})
     return pd.DataFrame(rows)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from latentsr import lesions
+from latentsr import lesion_trial, lesions
 from latentsr.degrade import degrade
 from latentsr.lesions import Lesion
 
@@ -55,3 +55,19 @@ def test_transfer_of_a_known_share(rng, share):
     kept = sr + np.float32(share) * (made - hr[0])
     found = lesions.contrast_transfer(kept, sr, made, hr[0], lesion)
     assert found == pytest.approx(share, abs=1e-5)
+
+
+def test_the_transfer_is_averaged_by_size_and_by_size_and_level():
+    """Two levels of one size, 0.5 and 0.25 of whose contrast arrives in each of two images."""
+    kept = {1.0: 0.5, 4.0: 0.25}
+    spots = [Lesion(image, 8, 9, 1.5, 0.1 * level, level) for image in (0, 1) for level in kept]
+    plain = np.random.default_rng(0).random((2, 20, 20))
+    added = [spot.contrast * spot.template(20) for spot in spots]
+    hr = np.stack([*plain, *(plain[s.image] + a for s, a in zip(spots, added, strict=True))])
+    sr = [plain[s.image] + kept[s.detectability] * a for s, a in zip(spots, added, strict=True)]
+    images = {("", "HR"): hr, ("", "bicubic"): np.stack([*plain, *sr])}
+    given = images, spots, 2, 0, 0.95
+    assert lesion_trial.transfer_table(*given)["transfer"].tolist() == pytest.approx([0.375])
+    each = lesion_trial.transfer_table(*given, ["sd_px", "detectability"])
+    assert each["detectability"].tolist() == list(kept) and set(each["n_images"]) == {2}
+    assert each["transfer"].tolist() == pytest.approx(list(kept.values()))
