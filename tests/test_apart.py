@@ -144,6 +144,9 @@ def test_the_record_of_a_whole_run(parts, scored):
     assert len(changes) == 8 and {one["margin"] for one in changes.values()} == {0.15}
     largest = found["every_ablation"]["knee"]["lr_latent"]
     assert largest["margin"] == 0.15 and largest in changes.values()
+    for name, one in changes.items():
+        told = {"n_subjects": 8} if name in stability.SAMPLED_ONLY else {"n_seeds": 3}
+        assert {key: one[key] for key in one if key.startswith("n_")} == told
     assert max(abs(largest["low"]), abs(largest["high"])) == max(
         abs(one[end]) for one in changes.values() for end in ("low", "high")
     )
@@ -191,7 +194,9 @@ def test_every_table_is_drawn(parts):
     legend = [text.get_text() for text in found["walks"][0].legends[0].get_texts()]
     assert {"from full noise", "from half the noise"} < set(legend)
     (axis,) = found["ablations"][0].axes
-    assert [text.get_text() for text in axis.get_yticklabels()] == list(parts["ablations"].arm[2:])
+    given = {arm: f"{arm} (given the weights)" for arm in stability.SAMPLED_ONLY}
+    labels = parts["ablations"].arm[2:].replace(given)
+    assert [text.get_text() for text in axis.get_yticklabels()] == list(labels)
 
 
 def test_no_title_leaves_its_figure(parts):
