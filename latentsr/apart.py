@@ -243,8 +243,12 @@ def drawn(
         "ablations",
         forests.forest(
             changes.assign(measure="", arm=changes["arm"] + given),
-            {"": title}, label, margin_db, "measure", "change",
-        ),  # fmt: skip
+            {"": title},
+            label,
+            margin_db,
+            "measure",
+            "change",
+        ),
         "Change of the gap in each ablation with 90% intervals, those of what was retrained over "
         "training seeds, those of what only samples otherwise over subjects, given the weights; the "
         "margin as a band.",
