@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ANALYSES = "switches levers ablations sensitivity seeds corners walks convergence".split()
 TABLES = [*ANALYSES, "seed_effects", "corner_scores"]  # written; the last two go with two of them
 EFFECTS = ["domain", "geometry", "interaction", "gap"]
-EMPTY = pd.DataFrame(columns=["arm", "effect", "estimate", "change", "low", "high"])
+EMPTY = pd.DataFrame(columns="arm effect estimate change low high n_subjects unit".split())
 MEASURES = {  # of PSNR, and what each is taken against
     "psnr_db": "against the true HR image",
     "psnr_own_decode_db": "against the own decode",
@@ -139,10 +139,11 @@ def record(
     """Return what chapter 7's metrics say of `taken_apart`: empty dicts where it was not run.
 
     ``named`` holds ``dataset`` and ``lr_condition`` of the ablations. A change of the gap carries
-    the margin that it is held against.
+    the margin that it is held against, and how many subjects or training seeds its interval is of.
     """
     dataset, place = named["dataset"], ["dataset", "lr_condition"]
     keyed = parts["ablations"].dropna(subset="change").assign(**named, margin=margin_db)
+    keyed["n_subjects"] = keyed["n_subjects"].where(keyed["unit"] == "subjects")
     reach = keyed[["low", "high"]].astype(float).abs().max(axis=1)
     found: dict[str, Any] = {
         "ablations": nested(keyed, [*place, "arm"], "change"),
@@ -237,13 +238,20 @@ def drawn(
         "What each lever moves the first main arm by, the largest first, from either protocol.",
     )
     changes, label = parts["ablations"].dropna(subset="change"), f"change of the {gap}"
+    given = (changes["unit"] == "subjects").map({True: " (given the weights)", False: ""})
     yield (
         "ablations",
         forests.forest(
-            changes.assign(measure=""), {"": title}, label, margin_db, "measure", "change"
+            changes.assign(measure="", arm=changes["arm"] + given),
+            {"": title},
+            label,
+            margin_db,
+            "measure",
+            "change",
         ),
         "Change of the gap in each ablation with 90% intervals, those of what was retrained over "
-        "training seeds, and the margin as a band.",
+        "training seeds, those of what only samples otherwise over subjects, given the weights; the "
+        "margin as a band.",
     )
     for name in ("sensitivity", "seeds"):
         figure = forests.forest(parts[name].assign(dataset=dataset), {dataset: title}, gap)

@@ -240,7 +240,7 @@ def dominance(
 def nested(table: pd.DataFrame, keys: Sequence[str], value: str) -> dict[str, Any]:
     """Return a table's values with their intervals as nested dicts, for a metrics file.
 
-    Columns n_subjects and margin go with them, where the table has them.
+    Columns n_subjects, n_seeds and margin go with them, where the table has them.
 
     >>> table = pd.DataFrame({"set": ["a"], "arm": ["x"], "gap": [1.0], "low": [0.5], "high": [2.0]})
     >>> nested(table, ["set", "arm"], "gap")
@@ -252,5 +252,6 @@ def nested(table: pd.DataFrame, keys: Sequence[str], value: str) -> dict[str, An
         for key in keys:
             place = place.setdefault(row[key], {})
         place |= {"mean": row[value], "low": row["low"], "high": row["high"]}
-        place |= {key: row[key] for key in ("n_subjects", "margin") if key in row}
+        more = {key: row[key] for key in ("n_subjects", "n_seeds", "margin") if key in row}
+        place |= {key: value for key, value in more.items() if value == value}
     return found

@@ -23,7 +23,7 @@ COLUMNS = (
 ).split()
 MORE = (
     "p smallest_p within_slope left_out_rmse no_difference_rmse n_subjects n_images first second "
-    "detectable_db n_points n_groups n_vaes T margin"
+    "detectable_db n_points n_groups n_vaes n_seeds T margin"
 ).split()
 DIRECTIONS = ("same direction", "opposite", "inconclusive")
 DESCRIPTIVE = "inconclusive (descriptive only)"

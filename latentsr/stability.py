@@ -27,8 +27,8 @@ def change_of_gap(
     Paired by image, over subjects. The 90% interval inside the margin is "equivalent", wholly
     outside "beyond the margin", else "inconclusive"; below six subjects "descriptive only".
     ``verdict_5_percent`` takes 5% of the reference's gap for margin; ``excludes_0`` says whether
-    the 95% interval does. ``settling_n`` is how many subjects would settle what is inconclusive,
-    see `settling_n`. All of it is conditional on the trained weights.
+    the 95% interval does. ``settling_n`` is how many of ``settling_unit``, here subjects, would
+    settle what is inconclusive, see `settling_n`. All of it is conditional on the trained weights.
     """
 
     def gap(rows: pd.DataFrame) -> pd.Series:
@@ -47,6 +47,7 @@ def change_of_gap(
         row |= {key: _within(low, high, m, method) for key, m in margins.items()}
         row |= {"excludes_0": wide_low > 0 or wide_high < 0, "unit": "subjects"}
         row["settling_n"] = settling_n(row["verdict"], (low, high), margin_db, len(d))
+        row["settling_unit"] = "subjects"
         found.append(row)
     return pd.DataFrame(found)
 
@@ -65,6 +66,28 @@ def settling_n(verdict: str, ends: tuple[float, float], margin: float, n: int) -
     if verdict != "inconclusive":
         return float("nan")
     return float(np.ceil(n * (half / room) ** 2 - 1e-9)) if room else float("inf")
+
+
+def settling_seeds(verdict: str, change: float, sd: float, margin: float) -> float:
+    r"""Return how many training seeds of both would settle an inconclusive verdict, else NaN.
+
+    With n seeds of the ablation and n of the reference, all gaps with SD s, the half-width is
+    :math:`t_{n-1} s \sqrt{2/n}`: the smallest n that puts it below the room up to the margin.
+
+    >>> settling_seeds("inconclusive", 1.1, 1.0, 0.15)  # 7: 1.943 x 0.535; 8: 1.895 x 0.5 < 0.95
+    8.0
+    """
+    from scipy import stats as distributions
+
+    room = abs(margin - abs(change))
+    if verdict != "inconclusive":
+        return float("nan")
+    if not room:
+        return float("inf")
+    n = max(2, int(2 * (distributions.norm.ppf(0.95) * sd / room) ** 2))  # t is wider
+    while distributions.t.ppf(0.95, n - 1) * sd * np.sqrt(2 / n) >= room:
+        n += 1
+    return float(n)
 
 
 def seed_gaps(seeds: pd.DataFrame, lr_condition: str) -> pd.DataFrame:
@@ -91,7 +114,8 @@ def over_trainings(
     taken for every ablation's too; a change is then one gap minus a mean of k others, all of
     independent trainings, so its variance is :math:`s^2 (1 + 1/k)` and its half-width
     :math:`t_{k-1} s \sqrt{1 + 1/k}`, as of a prediction interval. With few seeds that is wide, and
-    the honest answer most often "inconclusive".
+    the honest answer most often "inconclusive"; ``settling_n`` is then of seeds of both, see
+    `settling_seeds`, and ``n_seeds`` is k.
 
     Parameters
     ----------
@@ -124,7 +148,8 @@ def over_trainings(
             margins = {"verdict": margin_db, "verdict_5_percent": 0.05 * abs(mean["gap"])}
             row |= {key: _within(low, high, margin, "") for key, margin in margins.items()}
             row["excludes_0"] = bool(abs(change) > half_95)
-            row["settling_n"] = settling_n(row["verdict"], (low, high), margin_db, 1)
+            row["settling_n"] = settling_seeds(row["verdict"], change, spread.std(), margin_db)
+            row |= {"settling_unit": "seeds of both", "n_seeds": len(spread)}
         found.append(row)
     return pd.DataFrame(found)
 

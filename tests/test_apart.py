@@ -1,9 +1,15 @@
+import json
+import re
+import runpy
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from latentsr import apart, attribution, figures, plans, stability
 
+REPOSITORY = Path(__file__).parents[1]
 MAIN = ["natural-f8c4", "phantom-f4c3"]
 CORNERS = ["natural-f8c4", "phantom-f8c4", "natural-f4c3", "phantom-f4c3"]
 FACT = {"is_phantom": True, "n_test_subjects": 8, "subject_word": "patient", "split_by": "subject"}
@@ -144,6 +150,9 @@ def test_the_record_of_a_whole_run(parts, scored):
     assert len(changes) == 8 and {one["margin"] for one in changes.values()} == {0.15}
     largest = found["every_ablation"]["knee"]["lr_latent"]
     assert largest["margin"] == 0.15 and largest in changes.values()
+    for name, one in changes.items():
+        told = {"n_subjects": 8} if name in stability.SAMPLED_ONLY else {"n_seeds": 3}
+        assert {key: one[key] for key in one if key.startswith("n_")} == told
     assert max(abs(largest["low"]), abs(largest["high"])) == max(
         abs(one[end]) for one in changes.values() for end in ("low", "high")
     )
@@ -191,7 +200,9 @@ def test_every_table_is_drawn(parts):
     legend = [text.get_text() for text in found["walks"][0].legends[0].get_texts()]
     assert {"from full noise", "from half the noise"} < set(legend)
     (axis,) = found["ablations"][0].axes
-    assert [text.get_text() for text in axis.get_yticklabels()] == list(parts["ablations"].arm[2:])
+    given = {arm: f"{arm} (given the weights)" for arm in stability.SAMPLED_ONLY}
+    labels = parts["ablations"].arm[2:].replace(given)
+    assert [text.get_text() for text in axis.get_yticklabels()] == list(labels)
 
 
 def test_no_title_leaves_its_figure(parts):
@@ -216,3 +227,28 @@ def test_errors_of_the_one_step_arms(scored):
     for vae in MAIN:
         psnr = rows.loc[rows["role"] == vae, "psnr_db"]
         assert len(found[vae]) == 8 and np.allclose(-10 * np.log10(found[vae]), psnr)
+
+
+def test_the_published_figures_are_drawn_from_a_run(parts, tmp_path):
+    import matplotlib
+
+    script = runpy.run_path(str(REPOSITORY / "benchmarks" / "apart_figures.py"))
+    for name, found in (
+        ("metrics/04", {"main_vaes": MAIN}),
+        ("metrics/07", {"dataset": "chest", "margin_db": 0.15}),
+        ("data/sets", {"chest": FACT}),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.json").write_text(json.dumps(found))
+    (tmp_path / "tables").mkdir()
+    for name, table in parts.items():
+        table.to_csv(tmp_path / "tables" / f"07_{name}.csv", index=False)
+    drawn_now, published = tmp_path / "apart", REPOSITORY / "book" / "static" / "apart"
+    with matplotlib.rc_context():
+        script["main"](tmp_path, drawn_now)
+    for folder, said in ((drawn_now, "chest phantoms (8 patients)"), (published, "phantoms (")):
+        text = (folder / "figures.txt").read_text()
+        shown = re.findall(r"{figure} static/apart/(\w+)\.svg\n:alt: \S.+\n", text)
+        assert shown == list(script["SHOWN"]) and text.count(said) == len(shown)
+        assert {path.stem for path in folder.glob("*.svg")} == set(shown)
+    assert "first 5 test images" in (drawn_now / "figures.txt").read_text()

@@ -166,11 +166,20 @@ def test_what_was_retrained_has_intervals_over_seeds():
     assert row[["gap", "low", "high"]].tolist() == pytest.approx([1.1, 1.1 - half, 1.1 + half])
     assert row["against"] == "reference, mean of 3 seeds"
     assert row["verdict"] == "inconclusive" and not row["excludes_0"]
-    assert row["settling_n"] == np.ceil((half / 0.95) ** 2)
+    assert row[["settling_n", "settling_unit", "n_seeds"]].tolist() == [8, "seeds of both", 3]
     kept = found.loc["ancestral sampling", ["gap", "low", "unit", "against"]]
     assert kept.tolist() == [0.5, 0.4, "subjects", "reference"]
     levels = stability.mean_reference(seeds, "lr_latent")
     assert levels == {"arm": row["against"], "first": 20.0, "second": 22.0, "gap": 2.0}
+
+
+def test_seeds_that_would_settle_a_change():
+    """From any t table: 2.920 (2 df) x root(2/3) = 2.384; 6.314 (1 df) x root(2/2) = 6.314."""
+    need = stability.settling_seeds
+    assert need("inconclusive", 0.0, 1.0, 2.39) == 3 and need("inconclusive", 0.0, 1.0, 2.38) == 4
+    assert need("inconclusive", -6.4, 1.0, 0.08) == 2
+    assert need("inconclusive", 0.1, 1.0, 0.1) == np.inf
+    assert np.isnan(need("equivalent", 0.0, 0.01, 0.15))
 
 
 def test_ablations_that_only_sample_are_known_by_name():

@@ -1,0 +1,71 @@
+"""Draw the figures of one `ablations.run: all` for the page "What hours of training say".
+
+python benchmarks/apart_figures.py RESULTS book/static/apart
+
+RESULTS is the folder of that run, for instance results/mini. Writes an SVG a figure, drawn by the
+package as chapter 7 draws it, and figures.txt, which shows each with its alternative text; that page
+includes it.
+"""
+
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+from latentsr import apart, figures, registry
+
+ONE_RUN = (
+    "One run of `ablations.run: all`, {title}, mini otherwise; not the run that made this book."
+)
+GIVEN = "95% intervals over subjects, given the weights of one training seed."
+SHOWN = {  # in the order of the page
+    "levers": f"What each lever moves the first main arm by. {GIVEN}",
+    "switches": f"The six switches, alone and one after another. {GIVEN}",
+    "ablations": "Change of the gap by ablation, 90% intervals. What was retrained: over training "
+    "seeds, with the spread of the reference's three. *Given the weights*: over subjects.",
+    "convergence": f"The gap and its parts along training. {GIVEN}",
+    "walks": "PSNR and GMSD along the network calls of both walks: means of the first {n_images} test "
+    "images, without intervals.",
+}
+
+
+def tables(results: Path) -> dict[str, pd.DataFrame]:
+    """Read the tables of `apart.taken_apart`; empty where the run wrote none."""
+    paths = {name: results / "tables" / f"07_{name}.csv" for name in apart.TABLES}
+    return {name: pd.read_csv(p) if p.exists() else apart.EMPTY for name, p in paths.items()}
+
+
+def main(results: Path, folder: Path) -> None:
+    """Write the figures of a run and the fragment that shows them."""
+    record = json.loads((results / "metrics" / "07.json").read_text())
+    main_vaes = json.loads((results / "metrics" / "04.json").read_text())["main_vaes"]
+    dataset, parts = record["dataset"], tables(results)
+    if parts["levers"].empty:
+        raise ValueError(f"{results}: no run of ablations.run: all, its 07_levers.csv is empty")
+    fact = json.loads((results / "data" / "sets.json").read_text())[dataset]
+    folder.mkdir(parents=True, exist_ok=True)
+    figures.style()
+    labels, alts = [registry.label(vae) for vae in main_vaes], {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, figure, alt in apart.drawn(parts, labels, record["margin_db"], dataset, fact):
+            if name in SHOWN:
+                figures.save(figure, Path(scratch), f"07_{name}", alt)
+                drawn = Path(scratch) / "figures" / "07" / f"07_{name}"
+                shutil.copy(drawn.with_suffix(".svg"), folder / f"{name}.svg")
+                alts[name] = drawn.with_suffix(".txt").read_text().strip()
+    run = ONE_RUN.format(title=figures.heading(dataset, fact))
+    n_images = int(parts["walks"]["n_images"].max())
+    (folder / "figures.txt").write_text(
+        "\n".join(
+            f"```{{figure}} static/{folder.name}/{name}.svg\n:alt: {alts[name]}\n:width: 100%\n\n"
+            f"{words.format(n_images=n_images)} {run}\n```\n"
+            for name, words in SHOWN.items()
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
