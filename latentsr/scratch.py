@@ -133,7 +133,8 @@ def upstream(stem: str, itself: bool = False) -> None:
     ):
         for chapter, runs in jobs.items():
             for line in pool.map(_make, runs):
-                tqdm.write(line)
+                with tqdm.external_write_mode():
+                    print(line, flush=True)
                 bar.update()
             (done / chapter).write_text(shas[chapter])
 
