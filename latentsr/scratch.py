@@ -126,7 +126,7 @@ def upstream(stem: str, itself: bool = False) -> None:
         for chapter, sha in shas.items()
         if not (done / chapter).exists() or (done / chapter).read_text() != sha
     }
-    shown = {"desc": "inputs", "leave": False, "disable": not jobs}
+    shown: dict[str, Any] = {"desc": "inputs", "leave": False, "disable": not jobs}
     with (
         tqdm(total=sum(map(len, jobs.values())), **shown) as bar,
         ProcessPoolExecutor(min(4, os.cpu_count() or 1)) as pool,
