@@ -137,6 +137,17 @@ def _effect(
     axis.errorbar(rows["estimate"], places, xerr=bars, **style)
 
 
+def arm_words(arm: str) -> str:
+    """Name an arm, or one minus another, in the words of the figures, on one line.
+
+    >>> arm_words("released - lr_pixels"), arm_words("longer")
+    ('as released - LR pixels', 'LR pixels, longer')
+    """
+    words = figures.CONDITION_LABELS | {"longer": "LR pixels, longer"}
+    parts = (words.get(part, part).split("\n(")[0] for part in arm.split(" - "))
+    return " - ".join(parts).replace("\n", " ")
+
+
 def gap_forest(
     table: pd.DataFrame,
     measures: Sequence[str],
@@ -151,20 +162,24 @@ def gap_forest(
     import matplotlib.pyplot as plt
 
     rows = table[table["measure"] == measures[0]]
-    places = [(name, k) for name in titles for k in rows[rows["dataset"] == name]["arm"]]
-    size = (figures.PAGE_INCH, 0.6 + 0.32 * len(places))
+    arms = rows.groupby("dataset")["arm"].agg(list)
+    lines = [(name, arm) for name in titles for arm in ["", *arms[name]]]  # "": a heading
+    size = (figures.PAGE_INCH, 0.8 + 0.24 * len(lines))
     figure, axes = plt.subplots(1, 2, figsize=size, sharey=True)
     words = ("against the true HR image", "against the own decode")
     for axis, measure, word in zip(axes, measures, words, strict=True):
         axis.axvspan(-margin, margin, **figures.BAND)
+        axis.axvline(0, color="black", lw=0.8)
         for row in table[table["measure"] == measure].to_dict("records"):
-            y = -places.index((row["dataset"], row["arm"]))
+            y = -lines.index((row["dataset"], row["arm"]))
             axis.plot([row["low"], row["high"]], [y, y], color=GAP, lw=2)
             face = GAP if row["low"] == row["low"] else "white"
             axis.plot(row["mean_difference"], y, "o", color=GAP, mfc=face)
         axis.set_title(word)
-    labels = [f"{titles[name]}\n{kind}" for name, kind in places]
-    axes[0].set_yticks([-y for y in range(len(places))], labels)
+    labels = [arm_words(arm) if arm else titles[name] for name, arm in lines]
+    axes[0].set_yticks([-y for y in range(len(lines))], labels)
+    for tick, (_, arm) in zip(axes[0].yaxis.get_major_ticks(), lines, strict=True):
+        tick.label1.set_fontweight("normal" if arm else "bold")
     figure.supxlabel("PSNR gap, dB")
     return figure
 

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from latentsr import figures, scores, stats
+from latentsr.charts import arm_words
 from latentsr.metrics import Floats
 
 if TYPE_CHECKING:
@@ -149,7 +150,8 @@ def draw(table: pd.DataFrame, titles: Mapping[str, str], last: str) -> Figure:
     for column, name in zip(axes.T, titles, strict=True):
         rows = _drawn(table[table["dataset"] == name], last)
         for (vae, arm), part in rows.groupby(["vae", "arm"], sort=False):
-            style = styles[str(arm)] | {"color": figures.colour(str(vae)), "label": f"{vae}, {arm}"}
+            label = f"{vae}, {arm_words(str(arm))}"
+            style = styles[str(arm)] | {"color": figures.colour(str(vae)), "label": label}
             for axis, measure in zip(column, MEASURES, strict=False):
                 axis.plot(part["pooled_by"], part[measure], **style)
         for axis in column:

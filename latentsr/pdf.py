@@ -87,6 +87,8 @@ def write(root: Path, out: Path) -> Path:
 def main() -> None:
     """Run ``python -m latentsr.pdf``: print the published book to book/_build/results.pdf."""
     try:
+        if unknown := sys.argv[1:]:
+            raise ValueError(f"{unknown[0]}: unknown; `python -m latentsr.pdf` takes no arguments")
         print(write(Path("book/_build/html"), Path("book/_build/results.pdf")))
     except (ValueError, OSError) as error:
         sys.exit(str(error))

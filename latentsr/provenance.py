@@ -67,6 +67,15 @@ def made_by(path: str, listed: Sequence[Stage]) -> Stage:
     raise ValueError(f"{path}: no stage of dvc.yaml makes it; list it under outs")
 
 
+def _sentence(text: str) -> str:
+    """Give a description its capital letter and its full stop.
+
+    >>> _sentence("does it foretell?"), _sentence("tests")
+    ('Does it foretell?', 'Tests.')
+    """
+    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith('?') else '.'}"
+
+
 def labels(stage: Stage, settings: Mapping[str, Any], sets: Sequence[str]) -> list[str]:
     """Name every run of a stage: its notebook at each point of its grid, or the stage itself."""
     for stem in notebook.STEMS:
@@ -169,7 +178,7 @@ def page(
         ]
         minutes = run_record.slot("minutes", labels(stage, settings, sets))
         text += (
-            f"({anchor(stage.name)})=\n## {stage.name}\n\n{stage.desc[:1].upper()}{stage.desc[1:]}. "
+            f"({anchor(stage.name)})=\n## {stage.name}\n\n{_sentence(stage.desc)} "
             f"Run it: `dvc repro {stage.name}`. Minutes on this machine: {minutes}.\n\n"
             f"**It calls**\n\n{_folded(commands, 'commands')}\n"
             f"**It reads**\n\n{_folded(read, 'files and folders') or 'Parameters only.'}\n\n"

@@ -8,14 +8,14 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from latentsr import notebook, params, phantoms
+from latentsr import notebook, params, phantoms, provenance
 
 SMOKE, SETS = Path("profiles/smoke.yaml"), ["knee", "brain", "chest"]
 FIRST_LOOK = (
@@ -51,10 +51,35 @@ def lesson(stem: str, outputs: Path) -> dict[str, Any]:
     return run_cells(stem, {**declared, "outputs": str(outputs)}, until="answer")
 
 
+def chapters_for(stem: str) -> list[str]:
+    """Return the chapters whose outputs ``stem`` reads by ``dvc.yaml``, in order; itself last.
+
+    >>> chapters_for("05_wavelets")
+    ['01_data', '02_autoencoders', '03_train_arm', '04_vae_swap', '05_wavelets']
+    >>> [chapter[:2] for chapter in chapters_for("11_lesions")]
+    ['01', '02', '03', '04', '11']
+    """
+
+    def folders(texts: Sequence[str]) -> set[Path]:
+        return {Path(text.split("${")[0]) for text in texts if text.startswith("results/")}
+
+    listed = {stage.name: stage for stage in provenance.stages("smoke")}
+    wanted: list[str] = []
+    read: set[Path] = set()
+    for chapter in reversed(notebook.STEMS):
+        stage = listed[notebook.block_name(chapter)]
+        made = folders(stage.outs)
+        if chapter == stem or any(
+            one.is_relative_to(other) or other.is_relative_to(one) for one in made for other in read
+        ):
+            wanted.append(chapter)
+            read |= folders(stage.inputs)
+    return wanted[::-1]
+
+
 def _fingerprint(stem: str) -> str:
-    """Hash what a scratch result depends on: chapters so far, smoke profile, package, weights."""
-    chapters = notebook.STEMS[: notebook.STEMS.index(stem) + 1]
-    files = [Path("notebooks") / f"{chapter}.ipynb" for chapter in chapters]
+    """Hash what a scratch result depends on: its chapters, smoke profile, package, weights."""
+    files = [Path("notebooks") / f"{chapter}.ipynb" for chapter in chapters_for(stem)]
     here = Path(__file__).parent
     files += [
         SMOKE,
@@ -81,6 +106,8 @@ def upstream(stem: str, itself: bool = False) -> None:
 
     With ``itself`` the chapter's own results too, for its exercises.
     """
+    from tqdm import tqdm
+
     quiet = {notebook.IN_STAGE: "1", "MPLBACKEND": "agg", "TQDM_DISABLE": "1"}
     os.environ.update({**quiet, "OMP_NUM_THREADS": "1"})  # one core a run
     settings = params.read(SMOKE)
@@ -92,15 +119,24 @@ def upstream(stem: str, itself: bool = False) -> None:
         shutil.rmtree(data, ignore_errors=True)
         phantoms.write(data, **vars(settings["phantoms"]))
         marker.write_text(sha)
-    with ProcessPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for earlier in notebook.STEMS[: notebook.STEMS.index(stem) + itself]:
-            marker, sha = done / earlier, _fingerprint(earlier)
-            if marker.exists() and marker.read_text() == sha:
-                continue
-            jobs = [(earlier, run) for run in notebook.grid(earlier, settings, SETS)]
-            for line in pool.map(_make, jobs):
-                print(line, flush=True)
-            marker.write_text(sha)
+    chapters = chapters_for(stem) if itself else chapters_for(stem)[:-1]
+    shas = {chapter: _fingerprint(chapter) for chapter in chapters}
+    jobs = {
+        chapter: [(chapter, run) for run in notebook.grid(chapter, settings, SETS)]
+        for chapter, sha in shas.items()
+        if not (done / chapter).exists() or (done / chapter).read_text() != sha
+    }
+    shown: dict[str, Any] = {"desc": "inputs", "leave": False, "disable": not jobs}
+    with (
+        tqdm(total=sum(map(len, jobs.values())), **shown) as bar,
+        ProcessPoolExecutor(min(4, os.cpu_count() or 1)) as pool,
+    ):
+        for chapter, runs in jobs.items():
+            for line in pool.map(_make, runs):
+                with tqdm.external_write_mode():
+                    print(line, flush=True)
+                bar.update()
+            (done / chapter).write_text(shas[chapter])
 
 
 if __name__ == "__main__":

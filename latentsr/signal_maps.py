@@ -101,6 +101,15 @@ def rate_maps(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
     return figure
 
 
+def in_words(arm: str) -> str:
+    """Name an arm in the words of the figures, on one line.
+
+    >>> in_words("upsampled_latent"), in_words("ceiling")
+    ('latent of upsampled LR', 'ceiling')
+    """
+    return figures.CONDITION_LABELS.get(arm, arm).split("\n(")[0].replace("\n", " ")
+
+
 def transfer(table: pd.DataFrame, titles: Mapping[str, str], last: str) -> Figure:
     """Draw the share of a lesion's contrast that arrives, by its size; a column a set.
 
@@ -115,7 +124,7 @@ def transfer(table: pd.DataFrame, titles: Mapping[str, str], last: str) -> Figur
             style: dict[str, Any] = {"color": tone, "mfc": "white" if arm == last else tone}
             style |= {"marker": "x" if arm == "ceiling" else "o", "capsize": 2}
             style |= {"ls": ":" if arm == "released" else "-" if arm else "--"}
-            label = f"{vae}, {arm}" if arm else str(vae)
+            label = f"{vae}, {in_words(str(arm))}" if arm else str(vae)
             places = part["sd_px"] * (1 + 0.012 * step)
             axis.errorbar(
                 places, part["transfer"], figures.error_bars(part, "transfer"), label=label, **style
@@ -146,7 +155,7 @@ def free_response(table: pd.DataFrame, titles: Mapping[str, str], last: str) -> 
                 style = {"ls": references.get(str(vae), dash), "lw": 1 if arm == "ceiling" else 2}
                 style["color"] = "black" if vae in references else figures.colour(str(vae))
                 seen = part[part["false"] > 0]  # the axis is logarithmic
-                label = f"{vae}, {arm}" if arm else str(vae)
+                label = f"{vae}, {in_words(str(arm))}" if arm else str(vae)
                 axis.plot(seen["false"], seen["found"], label=label, **style)
             axis.set(title=titles[name], xscale="log", ylim=(-0.03, 1.03))
     for axis in axes[-1]:
@@ -196,7 +205,7 @@ def pairing(
     figure, axes = figures.panels(titles, 0.8 + 2.4 * len(arms), len(arms), sharey=True)
     looks = {o: FLOORS.get(o, ("o", figures.colour(o))) for o in owners}
     for line, arm in zip(axes, arms, strict=True):
-        line[0].set_ylabel(f"Cohen's h, {arm}")
+        line[0].set_ylabel(f"Cohen's h, {in_words(arm)}")
         for axis, name in zip(line, titles, strict=True):
             axis.axhspan(-margin, margin, **figures.BAND)
             rows = table[(table["dataset"] == name) & (table["arm"] == arm)]

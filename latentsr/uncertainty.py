@@ -14,6 +14,7 @@ from scipy.stats import rankdata
 from latentsr import figures, lesion_search, lesions, stats
 from latentsr.lesions import Lesion
 from latentsr.metrics import Floats
+from latentsr.signal_maps import in_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -134,7 +135,7 @@ def draw(found: pd.DataFrame, titles: Mapping[str, str], last: str) -> Figure:
             tone = figures.colour(tone)
             style: dict[str, Any] = {"color": tone, "mfc": "white" if row["arm"] == last else tone}
             bars = [[row["auroc_sd"] - row["low"]], [row["high"] - row["auroc_sd"]]]
-            label = f"{row['vae']}, {row['arm']}: SD of samples"
+            label = f"{row['vae']}, {in_words(row['arm'])}: SD of samples"
             axis.errorbar(x, row["auroc_sd"], bars, fmt="o", capsize=2, label=label, **style)
             axis.plot(x, row["auroc_twin"], "_", ms=12, color=tone, label="twin without lesion")
             axis.plot(x, row["auroc_error"], "x", color="black", label="error (sees HR)")

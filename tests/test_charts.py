@@ -38,6 +38,8 @@ def test_a_gap_is_black():
     table = pd.DataFrame({**rows, "low": 0.5, "high": 1.5})
     figure = charts.gap_forest(table, ["a", "b"], 0.1, TITLES)
     assert {to_hex(line.get_color()) for axis in figure.axes for line in axis.lines} == {BLACK}
+    labels = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    assert labels == [TITLES["knee"], "as released"]  # a heading, and its arm in words
 
 
 def test_effects_are_black_with_a_face_each():

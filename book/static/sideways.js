@@ -2,7 +2,8 @@
 "use strict";
 
 const WIDE_PX = 600;
-const BOXES = ".sideways, .wide-table, .pst-scrollable-table-container, .cell_output:has(table)";
+const BOXES =
+  ".sideways, .wide-table, .pst-scrollable-table-container, .cell_output:has(table), .cell_output .output:has(table)";
 const narrow = window.matchMedia("(max-width: 500px)");
 
 function announce(box) {

@@ -125,6 +125,28 @@ def test_a_table_wider_than_a_phone_says_that_it_scrolls(visiting):
         visit.page.wait_for_function("() => !document.querySelector('.wide-table.scrolls')")
 
 
+@pytest.mark.parametrize("address", ["04_vae_swap", "08_statistics"])
+def test_a_chapter_s_table_says_that_it_scrolls_and_its_labels_leave_room(visiting, address):
+    with visiting() as visit:
+        visit.page.set_viewport_size({"width": 390, "height": 844})
+        visit.open(f"file://{BOOK}/notebooks/{address}.html")
+        visit.page.wait_for_function("() => document.querySelector('.cell_output.scrolls')")
+        told = """() => [...document.querySelectorAll("div.cell_output table")].map(table => {
+            const box = table.closest(".cell_output");
+            const labels = table.querySelectorAll("tbody tr:nth-child(1) th");
+            return {
+                wide: table.scrollWidth > box.clientWidth + 1,
+                said: getComputedStyle(box, "::before").content,
+                label: Math.max(0, ...[...labels].map(one => one.offsetWidth)) / box.clientWidth,
+            };
+        })"""
+        tables = visit.page.evaluate(told)
+        wide = [table for table in tables if table["wide"]]
+        assert len(wide) >= 3
+        assert all("scrolls sideways" in table["said"] for table in wide)
+        assert all(table["label"] < 0.4 for table in tables)
+
+
 @pytest.mark.parametrize("served", [False, True], ids=["from files", "served"])
 def test_search_finds_hallucination(visiting, server, served):
     with visiting() as visit:
@@ -181,6 +203,23 @@ def test_the_pdf_holds_first_page_claims_and_results_and_no_place_of_this_machin
     assert {b"C1: the swap raises PSNR", b"R1: the gap stays against the true image"} <= titles
     assert len(re.findall(rb"/Type\s*/Page\b", data)) >= 15
     assert b"file:" not in data
+
+
+def test_paper_is_light_whatever_the_screen_shows(visiting):
+    with visiting(color_scheme="dark") as visit:
+        visit.open(f"file://{BOOK}/notebooks/09_screening.html")
+        visit.page.add_style_tag(content="* { transition: none !important }")  # at once, to measure
+        theme = "() => document.documentElement.dataset.theme"
+        assert visit.page.evaluate(theme) == "dark"
+        visit.page.evaluate("""() => addEventListener("beforeprint", () => {
+            const text = getComputedStyle(document.querySelector("article p")).color;
+            window.printed = [getComputedStyle(document.body).backgroundColor, text];
+        })""")
+        visit.page.pdf(print_background=True)
+        ground, text = visit.page.evaluate("() => window.printed")
+        assert ground == "rgb(255, 255, 255)"
+        assert max(map(int, re.findall(r"\d+", text)[:3])) < 100
+        assert visit.page.evaluate(theme) == "dark"
 
 
 def test_on_paper_every_set_of_the_slider_has_its_name(visiting):
