@@ -55,7 +55,7 @@ def filled(page: str, profile: str) -> str:
             return "–"
         part = "" if len(found) == len(labels) else f" ({len(found)} of {len(labels)} runs)"
         total = sum(found) if what == "minutes" else max(found) / 1000
-        return f"{total:.1f}{part}"
+        return f"{f'{total:.1f}' if total >= 0.05 else '< 0.1'}{part}"
 
     return SLOT.sub(measured, page)
 
