@@ -140,12 +140,13 @@ def _effect(
 def arm_words(arm: str) -> str:
     """Name an arm, or one minus another, in the words of the figures, on one line.
 
-    >>> arm_words("released - lr_pixels"), arm_words("longer")
-    ('as released - LR pixels', 'LR pixels, longer')
+    >>> arm_words("geometry: released - lr_pixels"), arm_words("longer")
+    ('geometry: as released - LR pixels', 'LR pixels, longer')
     """
     words = figures.CONDITION_LABELS | {"longer": "LR pixels, longer"}
-    parts = (words.get(part, part).split("\n(")[0] for part in arm.split(" - "))
-    return " - ".join(parts).replace("\n", " ")
+    *what, arms = arm.split(": ")
+    parts = (words.get(part, part).split("\n(")[0] for part in arms.split(" - "))
+    return ": ".join([*what, " - ".join(parts)]).replace("\n", " ")
 
 
 def gap_forest(
@@ -163,7 +164,11 @@ def gap_forest(
 
     rows = table[table["measure"] == measures[0]]
     arms = rows.groupby("dataset")["arm"].agg(list)
-    lines = [(name, arm) for name in titles for arm in ["", *arms[name]]]  # "": a heading
+    lines, labels = [], []
+    for name, title in titles.items():
+        heading = title.split("\n")  # a row a line
+        lines += [*[(name, "")] * len(heading), *[(name, arm) for arm in arms[name]]]
+        labels += [*heading, *map(arm_words, arms[name])]
     size = (figures.PAGE_INCH, 0.8 + 0.24 * len(lines))
     figure, axes = plt.subplots(1, 2, figsize=size, sharey=True)
     words = ("against the true HR image", "against the own decode")
@@ -176,7 +181,6 @@ def gap_forest(
             face = GAP if row["low"] == row["low"] else "white"
             axis.plot(row["mean_difference"], y, "o", color=GAP, mfc=face)
         axis.set_title(word)
-    labels = [arm_words(arm) if arm else titles[name] for name, arm in lines]
     axes[0].set_yticks([-y for y in range(len(lines))], labels)
     for tick, (_, arm) in zip(axes[0].yaxis.get_major_ticks(), lines, strict=True):
         tick.label1.set_fontweight("normal" if arm else "bold")

@@ -40,6 +40,9 @@ def test_a_gap_is_black():
     assert {to_hex(line.get_color()) for axis in figure.axes for line in axis.lines} == {BLACK}
     labels = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
     assert labels == [TITLES["knee"], "as released"]  # a heading, and its arm in words
+    long = charts.gap_forest(table, ["a", "b"], 0.1, {"knee": "knee\n(7 images)"})
+    labels = [tick.get_text() for tick in long.axes[0].get_yticklabels()]
+    assert labels == ["knee", "(7 images)", "as released"]
 
 
 def test_effects_are_black_with_a_face_each():
