@@ -14,7 +14,7 @@ from latentsr import registry
 
 LR_CONDITIONS = ("lr_latent", "upsampled_latent", "lr_pixels")
 WALKS = ("spaced", "first")
-MAIN_ARMS = ("crossed", "released", "longer")
+MAIN_ARMS = ("crossed", "released", "longer", "second_seed", "third_seed")
 OPERATORS = ("bicubic", "lanczos", "gaussian", "kspace")
 
 
@@ -104,9 +104,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
         "lr_conditions": one_of(*LR_CONDITIONS, many=True),
         "grid_factor": Key(int, "8", lambda v: v == 8),
         "pixels_only": replace(VAES, may_be_empty=True),
-        "main_arms": Key(
-            str, "crossed, released or longer", MAIN_ARMS.__contains__, many=True, may_be_empty=True
-        ),
+        "main_arms": replace(one_of(*MAIN_ARMS, many=True), may_be_empty=True),
         "released_steps": CALLS,
         "longer_factor": COUNT,
         "unet_channels": Key(list, "1 to 4 multiples of 8", _are_widths),

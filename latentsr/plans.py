@@ -37,8 +37,9 @@ def chapter_3(
     """Return the arms of one target autoencoder in the default run.
 
     Every LR condition, all else controlled; of autoencoders in ``pixels_only`` LR pixels alone.
-    The two main ones also see the LR latent of each other ("crossed"), run as released, and
-    controlled with ``longer_factor`` times the training steps ("longer").
+    The two main ones also see the LR latent of each other ("crossed"), run as released,
+    controlled with ``longer_factor`` times the training steps ("longer"), and controlled from
+    further training seeds ("second_seed", "third_seed").
 
     >>> main = ["natural-f8c4", "phantom-f4c3"]
     >>> arms = ["crossed", "released"]
@@ -54,6 +55,8 @@ def chapter_3(
             "crossed": Spec(vae, other, Switches("lr_latent"), seed=seed),
             "released": released(vae, released_steps, seed),
             "longer": Spec(vae, steps=longer_factor, seed=seed),
+            "second_seed": Spec(vae, seed=seed + 1),
+            "third_seed": Spec(vae, seed=seed + 2),
         }
         plan |= {name: more[name] for name in main_arms}
     return plan

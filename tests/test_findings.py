@@ -31,7 +31,7 @@ def test_sentences_are_shown_as_a_list():
 
 @pytest.mark.parametrize("seen", [1.5, -1.5])
 def test_the_swap_says_whether_its_halves_pull_apart(seen):
-    protocols = gaps(1.0, 0.5, 1.5, arm="released", measure="psnr_db")
+    protocols = gaps(1.0, 0.5, 1.5, arm="released", measure="psnr_db", kind="released")
     parts = pd.DataFrame({"effect": "condition", "dataset": SETS, "estimate": seen})
     others = [
         parts.assign(effect=e, estimate=v) for e, v in (("target", -0.5), ("interaction", 0.3))
@@ -47,6 +47,12 @@ def test_the_swap_says_whether_its_halves_pull_apart(seen):
     assert caution.endswith("in the training of brain, first, a.")
     calm = costs.assign(loss_over_lowest=1.0)
     assert len(findings.swap(protocols, parts.iloc[:0], level, calm, 2.0)) == 2
+    seeds = [
+        gaps(gap, 0.5, 1.5, arm=kind, measure="psnr_db", kind=kind)
+        for gap, kind in zip((1.0, 1.2, 1.4), findings.SEEDS, strict=True)
+    ]
+    *_, spread, _ = findings.swap(pd.concat(seeds), parts.iloc[:0], level, calm, 2.0)
+    assert spread == "Over 3 training seeds the controlled gap has an SD of 0.20 dB."
 
 
 def test_the_bands_count_where_both_halves_of_the_claim_hold():
