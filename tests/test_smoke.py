@@ -86,7 +86,9 @@ def test_alternative_texts_name_the_phantoms_and_what_was_found(results):
     assert all(
         "phantoms" in text.lower()
         for name, text in told.items()
-        if name[0] in "01" and "four corners" not in text
+        if name[0] in "01"
+        and "four corners" not in text
+        and name != "07_signal"  # of the schedule: no image is behind it
     )
     assert all(
         re.search(r"from [-+]?\d.* to ", told[name])
