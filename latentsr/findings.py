@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from latentsr.params import FURTHER_SEEDS
 from latentsr.sentences import by_sets, listed, span
 
 Table = pd.DataFrame
@@ -19,7 +20,6 @@ CHANGES = {
     "released - lr_pixels": "Released minus controlled, the gap is",
     "geometry: lr_latent - lr_pixels": "Geometry alone gains, under the LR latent minus under LR pixels,",
 }
-SEEDS = ("lr_pixels", "second_seed", "third_seed")  # kinds of arm that are alike but for the seed
 ALPHA = 0.05
 PAPER_P = 1e-20  # of Wilcoxon's test, claim C2
 
@@ -32,7 +32,7 @@ def swap(protocols: Table, parts: Table, level: Table, costs: Table, astray: flo
         for arm, rows in of.groupby("arm", sort=False)
     ]
     found[0] += " The paper reports a gain on every set, and has no controlled arm."
-    again = of[of["kind"].isin(SEEDS)].groupby("dataset", sort=False)["gap"]
+    again = of[of["kind"].isin(("lr_pixels", *FURTHER_SEEDS))].groupby("dataset", sort=False)["gap"]
     if (again.count() > 1).any():
         found.append(
             f"Over {again.count().max()} training seeds the controlled gap has an SD of "

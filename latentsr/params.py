@@ -14,7 +14,8 @@ from latentsr import registry
 
 LR_CONDITIONS = ("lr_latent", "upsampled_latent", "lr_pixels")
 WALKS = ("spaced", "first")
-MAIN_ARMS = ("crossed", "released", "longer", "second_seed", "third_seed")
+FURTHER_SEEDS = ("second_seed", "third_seed")
+MAIN_ARMS = ("crossed", "released", "longer", *FURTHER_SEEDS)
 OPERATORS = ("bicubic", "lanczos", "gaussian", "kspace")
 
 

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from latentsr import apart, diffusion, plans
 from latentsr.experiment import Spec
-from latentsr.params import MAIN_ARMS
+from latentsr.params import FURTHER_SEEDS, MAIN_ARMS
 from latentsr.protocols import CONTROLLED, VALUES
 
 MAIN = ["natural-f8c4", "phantom-f4c3"]
@@ -12,7 +14,8 @@ KINDS = ["lr_latent", "upsampled_latent", "lr_pixels"]
 
 def test_the_default_run_has_twenty_arms_a_set():
     vaes = [*MAIN, "phantom-f8c4", "natural-f4c3", "natural-f4c1", "phantom-f4c1"]
-    given = (KINDS, ["natural-f4c1", "phantom-f4c1"], MAIN, MAIN_ARMS, 10, 4, 42)
+    once = [arm for arm in MAIN_ARMS if arm not in FURTHER_SEEDS]  # as params.yaml has it
+    given = (KINDS, ["natural-f4c1", "phantom-f4c1"], MAIN, once, 10, 4, 42)
     arms = [spec for vae in vaes for spec in plans.chapter_3(vae, *given).values()]
     assert len(arms) == len(set(arms)) == 20
     crossed = {(s.vae, s.condition_vae) for s in arms if s.condition_vae}
@@ -20,6 +23,13 @@ def test_the_default_run_has_twenty_arms_a_set():
     released = [s for s in arms if s.switches.protocol == "released"]
     assert [s.vae for s in released] == MAIN
     assert all((s.schedule, s.num_steps) == ("released", 10) for s in released)
+
+
+def test_further_seeds_differ_from_the_controlled_arm_in_nothing_else():
+    plan = plans.chapter_3(MAIN[0], KINDS, [], MAIN, MAIN_ARMS, 10, 4, 42)
+    again = [plan[name] for name in FURTHER_SEEDS]
+    assert [spec.seed for spec in again] == [43, 44]
+    assert {replace(spec, seed=42) for spec in again} == {plan["lr_pixels"]}
 
 
 def test_targets_and_conditions_are_two_by_four():
