@@ -17,6 +17,7 @@ from latentsr.attribution import (
     seen,
     target_and_condition,
 )
+from latentsr.sentences import MEASURES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,10 +26,6 @@ ANALYSES = "switches levers ablations sensitivity seeds corners walks convergenc
 TABLES = [*ANALYSES, "seed_effects", "corner_scores"]  # written; the last two go with two of them
 EFFECTS = ["domain", "geometry", "interaction", "gap"]
 EMPTY = pd.DataFrame(columns="arm effect estimate change low high n_subjects unit".split())
-MEASURES = {  # of PSNR, and what each is taken against
-    "psnr_db": "against the true HR image",
-    "psnr_own_decode_db": "against the own decode",
-}
 
 
 def along_training(rows: pd.DataFrame, main_vaes: Sequence[str], seed: int) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from latentsr import paired_tests, stats
+from latentsr.sentences import in_words
 
 TRIED = ("haar", "db4", "bior4.4")  # an image's bands are not those of another wavelet
 HALVES = ("finest", "finest - rest")  # of claim C3
@@ -96,4 +97,4 @@ def turns(table: pd.DataFrame) -> Iterator[str]:
                 f"{r.wavelet} {r.gap_db:+.2f} [{r.low:.2f}, {r.high:.2f}]"
                 for r in rows.itertuples()
             ]
-            yield f"{name}, {arm}, {band}: {', '.join(told)} dB"
+            yield f"{name}, {in_words(arm)}, {band}: {', '.join(told)} dB"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from latentsr import figures
+from latentsr.sentences import in_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -137,18 +138,6 @@ def _effect(
     axis.errorbar(rows["estimate"], places, xerr=bars, **style)
 
 
-def arm_words(arm: str) -> str:
-    """Name an arm, or one minus another, in the words of the figures, on one line.
-
-    >>> arm_words("geometry: released - lr_pixels"), arm_words("longer")
-    ('geometry: as released - LR pixels', 'LR pixels, longer')
-    """
-    words = figures.CONDITION_LABELS | {"longer": "LR pixels, longer"}
-    *what, arms = arm.split(": ")
-    parts = (words.get(part, part).split("\n(")[0] for part in arms.split(" - "))
-    return ": ".join([*what, " - ".join(parts)]).replace("\n", " ")
-
-
 def gap_forest(
     table: pd.DataFrame,
     measures: Sequence[str],
@@ -168,7 +157,7 @@ def gap_forest(
     for name, title in titles.items():
         heading = title.split("\n")  # a row a line
         lines += [*[(name, "")] * len(heading), *[(name, arm) for arm in arms[name]]]
-        labels += [*heading, *map(arm_words, arms[name])]
+        labels += [*heading, *map(in_words, arms[name])]
     size = (figures.PAGE_INCH, 0.8 + 0.24 * len(lines))
     figure, axes = plt.subplots(1, 2, figsize=size, sharey=True)
     words = ("against the true HR image", "against the own decode")
@@ -228,7 +217,7 @@ def agreement(
     arms = list(dict.fromkeys(arms))
     figure, axes = figures.panels(titles, 0.8 + 2.6 * len(arms), len(arms), sharey="col")
     for line, arm in zip(axes, arms, strict=True):
-        line[0].set_ylabel(f"{arm}\nSR - HR, intensity 0 to 1")
+        line[0].set_ylabel(f"{in_words(arm)}\nSR - HR, intensity 0 to 1")
         for axis, name in zip(line, titles, strict=True):
             axis.axhline(0, color="black", lw=0.8)
             rows = means[(means["dataset"] == name) & (means["arm"] == arm)]

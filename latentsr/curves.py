@@ -9,6 +9,7 @@ import pandas as pd
 
 from latentsr import figures
 from latentsr.charts import PARTS
+from latentsr.sentences import in_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,7 +32,7 @@ def band_detail(table: pd.DataFrame, bands: Sequence[str], titles: Mapping[str, 
             if vae == "bicubic" and arm != last:  # the same in every arm
                 continue
             tone, fill = figures.colour(str(vae)), vae == "bicubic" or arm != last
-            label = str(vae) if vae == "bicubic" else f"{vae}, {arm}"
+            label = str(vae) if vae == "bicubic" else f"{vae}, {in_words(arm)}"
             style: dict[str, Any] = {"color": tone, "mfc": tone if fill else "white"}
             style |= {"ls": "-" if arm == last else ":", "marker": "o", "ms": 5, "label": label}
             for axis, measure in zip(column, ("energy_ratio", "coherence"), strict=True):

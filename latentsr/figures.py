@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latentsr.sentences import CONDITION_LABELS as CONDITION_LABELS
+from latentsr.sentences import in_words
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -41,12 +44,6 @@ PAGE_PX = 700  # and on a screen
 SMALLEST_PX = 9  # type, at that width
 PANEL_INCH = 4.4  # a panel's widest
 NOT_SHOWN = "No image is shown: none of these sets has allow_images."
-CONDITION_LABELS = {
-    "released": "as released\n(walk spaced)",
-    "lr_latent": "LR latent\n(the released way)",
-    "upsampled_latent": "latent of\nupsampled LR",
-    "lr_pixels": "LR pixels\n(controlled)",
-}
 
 
 def colour(name: str) -> str:
@@ -91,14 +88,9 @@ def span(values: Series, form: str = ".2f", unit: str = " dB") -> str:
         return f"{values.min():{form}}{unit}"
     for key, value in ((values.idxmin(), values.min()), (values.idxmax(), values.max())):
         names = key if isinstance(key, tuple) else (key,)
-        label = ", ".join(_spoken(str(name)) for name in names if name != "")
+        label = ", ".join(in_words(str(name)) for name in names if name != "")
         told.append(f"{value:{form}}{unit} ({label})")
     return f"from {told[0]} to {told[1]}"
-
-
-def _spoken(name: str) -> str:
-    """Name an LR condition in words, without what stands in brackets; all else as it is."""
-    return CONDITION_LABELS.get(name, name).split("\n(")[0].replace("\n", " ")
 
 
 def signs(rows: DataFrame) -> str:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from latentsr import denoisers, device, figures, metrics, notebook, registry
 from latentsr.arms import Arm, Study, Walk
-from latentsr.charts import arm_words
 from latentsr.protocols import Switches
+from latentsr.sentences import in_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,10 +82,10 @@ def of_run(inputs: Path, facts: Mapping[str, Mapping[str, Any]]) -> tuple[str, F
         told.append(f"{label} from {psnr_db[0]:.1f} to {psnr_db[-1]:.1f} dB")
     what = figures.kind(name, facts[name])
     figure = figures.image_grid(rows)
-    title = f"{what}: the first test image, from noise, under {arm_words(kind)}"
-    figure.suptitle(title, fontsize=9)
+    under = in_words(kind)
+    figure.suptitle(f"{what}: the first test image, from noise, under {under}", fontsize=9)
     alt = (
-        f"The first test image of the {what} on its way from noise under {kind}, decoded: what each "
+        f"The first test image of the {what} on its way from noise under {under}, decoded: what each "
         f"denoiser is given and what it predicts. The prediction's PSNR goes with {', '.join(told)}."
     )
     return name, figure, alt

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from latentsr.params import FURTHER_SEEDS
-from latentsr.sentences import by_sets, listed, span
+from latentsr.sentences import by_sets, in_words, listed, span
 
 Table = pd.DataFrame
 ARMS = {
@@ -54,7 +54,7 @@ def swap(protocols: Table, parts: Table, level: Table, costs: Table, astray: flo
     )
     bad = costs[costs["loss_over_lowest"] > astray]
     if len(bad):
-        names = (f"{row.dataset}, {row.vae}, {row.arm}" for row in bad.itertuples())
+        names = (f"{row.dataset}, {row.vae}, {in_words(row.arm)}" for row in bad.itertuples())
         found.append(f"**Caution**: the loss rose again in the training of {'; '.join(names)}.")
     return found
 
@@ -199,7 +199,8 @@ def screening(fits: Table) -> list[str]:
         return ["Too few points for a regression."]
 
     def where(rows: pd.Series) -> str:
-        return f"{int(rows.sum())} of {len(rows)} LR conditions ({listed(fits.lr_condition[rows])})"
+        named = listed(map(in_words, fits.lr_condition[rows]))
+        return f"{int(rows.sum())} of {len(rows)} LR conditions ({named})"
 
     better = fits["left_out_rmse"] < fits["no_difference_rmse"]
     return [

@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from latentsr import figures, scores, stats
-from latentsr.charts import arm_words
 from latentsr.metrics import Floats
+from latentsr.sentences import in_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -129,7 +129,7 @@ def told(table: pd.DataFrame, last: str) -> str:
     shown = _drawn(table, last).set_index(keys)["cosine"]
     sides = {by: f"{by} place{'s' if by > 1 else ''} along a side" for by in set(table.pooled_by)}
     return (
-        f"PSNR and cosine of the latents of the released arm and of {last} with the true ones, and "
+        f"PSNR and cosine of the latents of the released arm and of {in_words(last)} with the true ones, and "
         "those of enlarged LR, averaged at three scales; cosines are "
         f"{figures.span(shown.rename(sides, level='pooled_by'), '.2f', '')}."
     )
@@ -150,7 +150,7 @@ def draw(table: pd.DataFrame, titles: Mapping[str, str], last: str) -> Figure:
     for column, name in zip(axes.T, titles, strict=True):
         rows = _drawn(table[table["dataset"] == name], last)
         for (vae, arm), part in rows.groupby(["vae", "arm"], sort=False):
-            label = f"{vae}, {arm_words(str(arm))}"
+            label = f"{vae}, {in_words(str(arm))}"
             style = styles[str(arm)] | {"color": figures.colour(str(vae)), "label": label}
             for axis, measure in zip(column, MEASURES, strict=False):
                 axis.plot(part["pooled_by"], part[measure], **style)

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from latentsr import figures, hallucination, stats
+from latentsr.sentences import in_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,7 +103,7 @@ def draw_levels(
                     _both(axis, part, range(len(pairings)), vaes, apart=apart, face=face)
             axis.set_title(titles[name])
     for axis in axes[-1]:
-        words = [f"{arm}\nby {how}" for arm, how in pairings]
+        words = [f"{in_words(arm)}\nby {how}" for arm, how in pairings]
         axis.set_xticks(range(len(pairings)), words, fontsize=7)
     figures.legend_below(figure, axes[0, 0])
     return figure
@@ -124,7 +125,9 @@ def draw_growth(
             some = part[part["measure"] == "added"]
             bars, last = figures.error_bars(some, "difference"), column[-1]
             style: dict[str, Any] = {"fmt": "o", "ls": dash, "color": "black", "capsize": 2}
-            last.errorbar(some["share_moved"], some["difference"], bars, label=str(arm), **style)
+            last.errorbar(
+                some["share_moved"], some["difference"], bars, label=in_words(arm), **style
+            )
         column[-1].axhspan(-margin, margin, **figures.BAND)
     for axis, label in zip(axes[:, 0], (*LABELS.values(), "Cohen's h, added"), strict=True):
         axis.set_ylabel(label)

@@ -15,6 +15,7 @@ from latentsr import metrics, scores
 from latentsr.lr_regression import Ridge, chosen, explained, windows
 from latentsr.metrics import Floats
 from latentsr.photographs import photographs
+from latentsr.sentences import in_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -193,7 +194,7 @@ def draw(points: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
                 face = tone if source == "photographs" else "none"
                 axis.plot(part["ceiling_db"], part["psnr_db"], mark, color=tone, mfc=face,
                           label=label)  # fmt: skip
-        line[0].set_ylabel(f"SR from {arm}, dB")
+        line[0].set_ylabel(f"SR from {in_words(arm)}, dB")
     for axis, name in zip(axes[0], titles, strict=True):
         axis.set_title(titles[name])
     for axis in axes[-1]:

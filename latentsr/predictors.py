@@ -12,6 +12,7 @@ import pandas as pd
 
 from latentsr import scores, screening
 from latentsr.lr_regression import predictability
+from latentsr.sentences import in_words
 
 RESPONSES = ("psnr_db", "excess_mse")
 FEW = 6  # autoencoders: the best of several rules on so few is as likely a chance
@@ -135,10 +136,10 @@ def against_ceiling(table: pd.DataFrame, arm: str) -> str:
     names = ["round_trip_db", "ceiling_db"]
     trip, ceiling = map(float, part.loc[names, "skill_set_left_out"])
     if trip != trip or ceiling != ceiling:
-        return f"{arm}: LR round trip and HR ceiling not compared (too few points)"
+        return f"{in_words(arm)}: LR round trip and HR ceiling not compared (too few points)"
     word = "better" if round(trip, 2) > round(ceiling, 2) else "no better"
     return (
-        f"{arm}: the LR round trip foretells a set left out {word} than the HR ceiling "
+        f"{in_words(arm)}: the LR round trip foretells a set left out {word} than the HR ceiling "
         f"(skill {trip:.2f} against {ceiling:.2f}, {part['n_vaes'].iloc[0]:.0f} autoencoders)"
     )
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from latentsr.sentences import in_words
+
 if TYPE_CHECKING:
     from latentsr.claims import Part
 
@@ -144,7 +146,7 @@ def reasons(table: pd.DataFrame, behind: Mapping[str, str]) -> Iterator[str]:
         for (part, word), some in rows.groupby(["part", "verdict"], sort=False):
             places = []
             for (name, text), alike in some.groupby(["dataset", "because"], sort=False):
-                kinds = [kind for kind in alike["lr_condition"] if kind != "all"]
+                kinds = [in_words(kind) for kind in alike["lr_condition"] if kind != "all"]
                 where = [*([] if name == "all" else [str(name)]), *kinds]
                 places.append(f"{', '.join(where) or 'all sets'}: {text}")
             yield f"  {part}: {word}, because " + "; ".join(places)

@@ -1,4 +1,4 @@
-"""Sentences whose figures and words of direction come from tables."""
+"""Words for readers: names of arms, and sentences whose figures and direction come from tables."""
 
 from __future__ import annotations
 
@@ -6,6 +6,48 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
+
+CONDITION_LABELS = {  # as they stand beside a panel
+    "released": "as released\n(walk spaced)",
+    "lr_latent": "LR latent\n(the released way)",
+    "upsampled_latent": "latent of\nupsampled LR",
+    "lr_pixels": "LR pixels\n(controlled)",
+}
+ARM_LABELS = CONDITION_LABELS | {
+    "longer": "LR pixels, longer",
+    "second_seed": "LR pixels, second seed",
+    "third_seed": "LR pixels, third seed",
+}
+MEASURES = {  # of PSNR, and what each is taken against
+    "psnr_db": "against the true HR image",
+    "psnr_own_decode_db": "against the own decode",
+}
+
+
+def in_words(arm: Any) -> Any:
+    """Name an arm, or one minus another, in words, on one line; all else stays as it is.
+
+    >>> in_words("geometry: released - lr_pixels"), in_words("longer"), in_words(0.5)
+    ('geometry: as released - LR pixels', 'LR pixels, longer', 0.5)
+    """
+    if not isinstance(arm, str):
+        return arm
+    *what, arms = arm.split(": ")
+    parts = (ARM_LABELS.get(part, part).split("\n(")[0] for part in arms.split(" - "))
+    return ": ".join([*what, " - ".join(parts)]).replace("\n", " ")
+
+
+def worded(table: pd.DataFrame) -> pd.DataFrame:
+    """Name arms and measures of PSNR in words, in a table's rows and columns: files keep the keys.
+
+    >>> rows = pd.MultiIndex.from_tuples([("psnr_db", "lr_pixels")], names=["measure", "arm"])
+    >>> worded(pd.DataFrame({"gap": [1.0]}, index=rows)).index[0]
+    ('PSNR against the true HR image, dB', 'LR pixels')
+    """
+    if "measure" in table.index.names:
+        said = {key: f"PSNR {words}, dB" for key, words in MEASURES.items()}
+        table = table.rename(index=said, level="measure")
+    return table.rename(index=in_words, columns=in_words)
 
 
 def listed(names: Iterable[Any]) -> str:

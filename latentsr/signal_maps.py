@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from latentsr import figures
+from latentsr.sentences import in_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -99,15 +100,6 @@ def rate_maps(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
         figures.name_row(places[0], name)
     _colours_below(figure, drawn, axes, "share of test images")
     return figure
-
-
-def in_words(arm: str) -> str:
-    """Name an arm in the words of the figures, on one line.
-
-    >>> in_words("upsampled_latent"), in_words("ceiling")
-    ('latent of upsampled LR', 'ceiling')
-    """
-    return figures.CONDITION_LABELS.get(arm, arm).split("\n(")[0].replace("\n", " ")
 
 
 def transfer(table: pd.DataFrame, titles: Mapping[str, str], last: str) -> Figure:

@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 from latentsr import figures, lesion_search, lesions, stats
 from latentsr.lesions import Lesion
 from latentsr.metrics import Floats
-from latentsr.signal_maps import in_words
+from latentsr.sentences import in_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

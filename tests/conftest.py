@@ -41,6 +41,14 @@ def smoke_study(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    """A throw-away copy of the book with a made-up smoke run: `made_book.workspace`."""
+    import made_book
+
+    return made_book.workspace(tmp_path, monkeypatch)
+
+
 def pytest_collection_modifyitems(items):
     """Start the longest test first, so that the other process fills the time beside it."""
     items.sort(key=lambda item: "test_smoke" not in item.nodeid)

@@ -247,7 +247,7 @@ def test_a_verdict_that_turns_with_the_wavelet_says_so():
         "+0.2 [+0.1, +0.3] over 30 subjects; but bior4.4 makes it opposite, -0.2 [-0.3, -0.1]"
     )
     line = next(line for line in claims.told(rows) if "bior4.4" in line)
-    assert "same direction, because chest, lr_pixels: +0.2" in line
+    assert "same direction, because chest, LR pixels: +0.2" in line
 
 
 def test_a_table_of_a_run_that_is_not_there_is_one_line(tmp_path):

@@ -1,17 +1,20 @@
 """The lessons run by hand in one process, and their exercises grade what a reader answers."""
 
 import json
+import re
 import sys
 from functools import cache
 from pathlib import Path
 
 import pytest
+import svg_text
 
 from latentsr import notebook, pretrain
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 SOLUTIONS = ROOT / "notebooks" / "exercises" / "solutions"
+COUNTED = re.compile(r"\d+ (\w+ )*(phantoms?|simulated|subjects|studies)|no image is behind")
 WRONG = {  # by what an exercise leaves to fill in
     "answer, because = ..., ...": 'answer, because = "target", "a guess"',
     "answer = ...": "answer = 1e9",
@@ -62,7 +65,12 @@ def test_exercises_run_as_shipped_and_know_a_right_answer(stem, tmp_path, monkey
     said = printed(*code[1:])
     assert all(f"{number}: not answered yet" in said for number in (1, 2, 3))
     sys.modules["matplotlib.pyplot"].close("all")
-    assert len(list((tmp_path / "figures").rglob("*.txt"))) >= 2
+    drawn = list((tmp_path / "figures").rglob("*.svg"))
+    assert len(drawn) >= 2
+    for svg in drawn:
+        words = [text for text, *_ in svg_text.texts(svg)[2]]
+        assert any(map(COUNTED.search, words)), f"{svg.name} tells no n"
+        assert svg_text.faults(svg) == [] and svg_text.smallest_px(svg)[0] >= 9
 
     tasks, checks = tagged(path, "answer"), tagged(path, "check")
     right = tagged(SOLUTIONS / path.name, "answer")

@@ -96,6 +96,18 @@ def test_alternative_texts_name_the_phantoms_and_what_was_found(results):
     )
 
 
+def test_pages_name_arms_and_references_in_words(results):
+    """Chapter 3 has the keys too, beside what they mean; files keep them everywhere."""
+    shown = {p: p.read_text() for p in results.rglob("*.txt") if p.parent.parent.name == "figures"}
+    for stem in notebook.STEMS[3:]:
+        cells = json.loads((results / "notebooks" / f"{stem}.ipynb").read_text())["cells"]
+        shown[stem] = json.dumps([cell.get("outputs", []) for cell in cells])
+    keys = re.compile(
+        r"lr_latent|upsampled_latent|lr_pixels|psnr_own_decode_db|(second|third)_seed"
+    )
+    assert {name: found[0] for name, text in shown.items() if (found := keys.search(text))} == {}
+
+
 def test_metrics_are_numbers(results):
     for path in (results / "metrics").glob("*.json"):
         text = path.read_text()

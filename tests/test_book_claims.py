@@ -1,0 +1,99 @@
+"""What the first page and the page of claims say, from the tables of a run."""
+
+import json
+from math import nan
+from pathlib import Path
+
+import pandas as pd
+
+from latentsr import claims, claims_page, front, pages
+
+
+def test_the_ledger_shows_the_lr_conditions_side_by_side(tmp_path):
+    columns = ["claim", "part", "dataset", "lr_condition", "paper", "measured", "low", "high"]
+    rows = [
+        ("C1", "gap, dB", "knee", "lr_latent", 2.91, 1.0, 0.5, 1.5, "same direction"),
+        ("C1", "gap, dB", "knee", "lr_pixels", 2.91, -0.2, nan, nan, "opposite"),
+        ("C1", "the same, longer", "knee", "longer", 2.91, 1.0, 0.5, 1.5, "same direction"),
+        ("C0", "dominance", "all", "all", nan, nan, nan, nan, "not tested (no alternative)"),
+        ("C5", "h", "knee", "released", 0.0, 0.2, 0.1, 0.3, "opposite"),
+    ]
+    path = tmp_path / "10_claims.csv"
+    ledger = pd.DataFrame(rows, columns=[*columns, "verdict"]).assign(n_subjects=60.0)
+    ledger["because"] = ["", "-0.2 over 60 subjects", "", "", ""]
+    ledger["interval"] = ["", "", "", "", claims.TOST]
+    ledger.to_csv(path, index=False)
+    text = claims_page.sections(path)
+    assert "*An arm is scored by what its own autoencoder keeps." in text  # of C1, once
+    assert text.count("Row by row: {doc}`notebooks/10_claims`") == 1
+    assert (
+        "(c1)=\n(claim-c1)=\n\n## C1: the swap raises PSNR\n\n"
+        "**Swapping only the autoencoder, SD-VAE for MedVAE, raises PSNR.**" in text
+    )
+    assert r"| paper | LR latent (the released way) | LR pixels (controlled) |" in text
+    assert (
+        r"| gap, dB | knee | 60 | 2.91 | 1 \[0.5, 1.5\]: same direction | -0.2: opposite |" in text
+    )
+    assert "Not tested (no alternative): dominance." in text
+    assert r"| the same, longer | knee | 60 | 2.91 | longer | 1 \[0.5, 1.5\]: same" in text
+    assert r"| as released (walk spaced) | 0.2 \[0.1, 0.3\] (TOST): opposite |" in text
+
+
+def test_the_first_page_shows_both_protocols_and_what_is_shared(workspace):
+    sets = {"knee": {"split_by": "image"}, "brain": {"split_by": "subject"}}
+    text = pages.gaps_table(Path("results/smoke"), sets).replace(r"upsampled\_latent | ", "")
+    assert r"| dataset | released | lr\_latent | lr\_pixels |" in text
+    assert r"| knee (subjects shared) | +2.00 \[+1.50, +2.50\] | +1.25 |" in text
+    assert "| brain | " in text
+
+
+def test_the_first_page_gives_the_answer_and_how_sure_it_is(workspace):
+    results = Path("results/smoke")
+    sets = json.loads((results / "data" / "sets.json").read_text())
+    text = front.answer(results, sets, ("first", "second"))
+    assert "as released, PSNR rises on 2 of 2 sets and falls on 0; controlled, PSNR" in text
+    assert "trained x4, PSNR rises on 0 of 2 sets and falls on 0 (counting" in text
+    assert "has two parts at this training length: what is **seen**" in text
+    assert "is worth +1.00 to +1.50 dB, what is **denoised** -0.75 to -0.50 dB" in text
+    assert r"| knee | +2.00 \[+1.50, +2.50\] | -0.25 | +0.38 | 7 exams |" in text
+    sets["knee"] |= {"n_test_subjects": 5, "split_by": "image"}
+    sure = front.how_sure(results, sets)
+    assert "Too few subjects for an interval: knee." in sure and "2 of 2 arms stay below" in sure
+    assert "Test images share subjects with training: knee." in sure
+
+
+def test_the_claims_in_short_take_the_released_part_where_there_is_one(tmp_path):
+    columns = ["claim", "part", "dataset", "lr_condition", "paper", "measured", "verdict"]
+    rows = [
+        ("C1", "PSNR gap", "knee", "lr_latent", 2.91, 0.5, "same direction"),
+        ("C1", "PSNR gap", "knee", "lr_pixels", 2.91, -9.0, "opposite"),
+        ("C1", "the same, released", "knee", "released", 2.91, 1.5, "same direction"),
+        ("C1", "the same, trained for longer", "knee", "longer", 2.91, 7.5, "inconclusive"),
+        ("C3", "half one", "knee", "lr_latent", nan, 0.5, "same direction"),
+        ("C3", "half one", "knee", "lr_pixels", nan, 0.75, "same direction"),
+        ("C3", "half two", "knee", "lr_latent", nan, 0.5, "opposite"),
+        ("C3", "half two", "knee", "lr_pixels", nan, 0.5, "opposite"),
+        ("C3", "half one, released", "knee", "released", nan, 0.25, "same direction"),
+        ("C3", "half two, released", "knee", "released", nan, 0.5, "inconclusive"),
+        ("C2", "pooled d", "knee", "lr_latent", 1.86, 0.25, "not tested (why)"),
+        ("C2", "pooled d", "knee", "lr_pixels", 1.86, -9.5, "not tested (other)"),
+        ("C4", "change", "knee", "lr_latent", 0.0, nan, "not tested (why)"),
+        ("R2", "geometry", "knee", "lr_latent", 1.91, 0.5, "same direction"),
+        ("R2", "geometry", "knee", "lr_pixels", 1.91, -1.5, "opposite"),
+        ("R2", "geometry, released protocol", "knee", "released", 1.91, nan, "not tested (why)"),
+        ("R3", "ceiling", "knee", "all", 2.76, 4.25, "opposite"),
+        ("R4", "domain", "knee", "lr_pixels", 0.95, 0.125, "inconclusive"),
+    ]
+    ledger = pd.DataFrame(rows, columns=columns)
+    ledger["margin"] = ledger["claim"].map({"C4": 0.15})
+    ledger.to_csv(tmp_path / "x.csv", index=False)
+    text = front.claims_in_short(tmp_path / "x.csv")
+    told = "| 2.91 | 1.50 | -9.00 | released: same direction; controlled: opposite |"
+    assert "| [C1](#claim-c1) Swapping" in text and told in text
+    assert r"| 1.86 | 0.25\* | -9.50 | not tested |" in text
+    assert "| within ±0.15 | – | – |" in text
+    assert r"| 1.91 | 0.50\* | -1.50 |" in text, "R2 was not run under released"
+    assert "| 2.76 | 4.25† | 4.25† | opposite |" in text
+    assert "| 0.95 | – | 0.12 | controlled: inconclusive |" in text  # R4: no released arm
+    assert "| – | 0.25 | 0.75 | released: inconclusive; controlled: opposite ‡ |" in text
+    assert "7.50" not in text, "the longer arm stands in for no other"

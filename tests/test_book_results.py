@@ -1,0 +1,133 @@
+"""What the book shows of a run: its figures with their counts, its tables."""
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from made_book import COUNTS, IDS, REPOSITORY
+
+from latentsr import book, counts, pages, provenance
+
+
+@pytest.mark.parametrize("may_be_shown", [True, False])
+def test_single_images_of_a_closed_set_are_not_listed(workspace, tmp_path, may_be_shown):
+    folder = tmp_path / "generated"
+    folder.mkdir()
+    facts = {**IDS, **COUNTS, "n_train_subjects": 5, "n_train_images": 8}
+    sets = {"knee": facts, "mine": {**facts, "may_be_shown": may_be_shown}}
+    page = pages.results_page([Path("results/smoke")], folder, sets)
+    assert ("04_scores.csv" in page) is may_be_shown
+    assert (folder / "04_scores.csv").exists() is may_be_shown
+    assert "04_gaps.csv" in page and "share subjects" not in page
+
+
+def test_every_table_says_where_test_images_share_subjects_with_training(workspace, tmp_path):
+    sets = {"knee": {**IDS, **COUNTS, "split_by": "image"}}
+    page = pages.results_page([Path("results/smoke")], tmp_path, sets)
+    offered = [line for line in page.splitlines() if ".csv>" in line]
+    assert offered and all("share subjects in knee" in line for line in offered)
+
+
+def test_figures_stand_in_the_order_of_the_sets(workspace, tmp_path):
+    folder = Path("results/smoke/autoencoders/x/figures/02")
+    folder.mkdir(parents=True)
+    for name in ("02_cards_chest", "02_cards_knee", "02_reconstructions_knee"):
+        for suffix in (".svg", ".png", ".txt"):
+            (folder / f"{name}{suffix}").write_text(name)
+    sets = {name: {**IDS, **COUNTS} for name in ("knee", "brain", "chest")}
+    page = pages.results_page([Path("results/smoke"), folder.parents[1]], tmp_path, sets)
+    order = re.findall(r"{figure} (02_\S+)\.svg", page)
+    assert order == ["02_cards_knee", "02_cards_chest", "02_reconstructions_knee"]
+
+
+@pytest.mark.parametrize(
+    ("name", "counted"),
+    [
+        ("04_arms", " Test images: knee phantoms: 7 exams, 7 images; mine phantoms: 9 images, "
+         "subjects shared with training."),
+        ("03_curve_knee_natural-f8c4", " Training images: knee phantoms: 5 exams, 8 images."),
+        ("04_filmstrip_knee", " Test images: knee phantoms: one of 7."),
+        ("06_errors", " Test images: knee phantoms: one of 7; mine phantoms: one of 9."),
+        ("07_steps", " Test images: knee phantoms: 7 exams, 7 images."),
+        ("L4_bands", ""),
+    ],
+)  # fmt: skip
+def test_a_caption_counts_subjects_and_images(name, counted, tmp_path, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    listed = provenance.stages("smoke")
+    monkeypatch.chdir(tmp_path)
+    facts = {**IDS, **COUNTS, "n_train_subjects": 5, "n_train_images": 8}
+    sets = {"knee": facts, "mine": {**facts, "n_test_images": 9, "split_by": "image"}}
+    source = Path(f"results/smoke/arms/mine/natural-f8c4/figures/03/{name}.svg")
+    source.parent.mkdir(parents=True)
+    for suffix in (".svg", ".png", ".txt"):
+        source.with_suffix(suffix).write_text("What is seen.\n")
+    (folder := tmp_path / "generated").mkdir()
+    text = pages._figure(source, folder, listed, sets)
+    assert f"\nWhat is seen.{counted} {{download}}" in text
+    assert ":alt: What is seen.\n" in text
+
+
+def test_a_chapters_figure_keeps_its_words():
+    output = {"data": {"image/png": ""}, "metadata": {"image/png": {"alt": "A knee."}}}
+    heading = {"source": ["# 1 Data"], "metadata": {}}
+    cells = [heading, {"source": [], "metadata": {"tags": []}, "outputs": [output]}]
+    made = json.loads(book.titled(json.dumps({"cells": cells}), "knee", "01_data"))["cells"]
+    assert made[0]["source"] == "# 1 Data (knee)" and made[0]["metadata"] == {}
+    assert made[1]["metadata"] == {"tags": [], "mystnb": {"image": {"alt": "A knee."}}}
+    assert "](#stage-data)" in made[2]["source"] and "](#files-01)" in made[2]["source"]
+    assert len(made) == 4 and "tables as CSV" in made[3]["source"]
+
+
+def test_below_a_chapters_figure_stand_the_counts_of_that_figure():
+    heading = {"source": ["# 4 Swap"], "metadata": {}}
+    drawn = {"Arms.": "04_arms", "A walk.": "04_filmstrip_knee"}
+    cells = [heading]
+    for alt in drawn:
+        output = {"data": {"image/png": ""}, "metadata": {"image/png": {"alt": alt}}}
+        cells.append({"source": [], "metadata": {}, "outputs": [output]})
+    facts = {**IDS, **COUNTS}
+    text = json.dumps({"cells": cells})
+    made = json.loads(book.titled(text, "", "04_vae_swap", drawn, {"knee": facts, "brain": facts}))
+    of_all, of_one = made["cells"][2]["source"], made["cells"][4]["source"]
+    both = "knee phantoms: 7 exams, 7 images; brain phantoms: 7 exams, 7 images."
+    assert of_all.endswith(f" · Test images: {both}")
+    assert of_one.endswith(" · Test images: knee phantoms: one of 7.")
+
+
+def test_a_chapter_on_few_subjects_counts_those(tmp_path):
+    (tmp_path / "tables").mkdir()
+    used = pd.DataFrame({"dataset": ["knee", "knee"], "n_subjects": 8, "n_images": [56, 8]})
+    used.to_csv(tmp_path / "tables" / "11_transfer.csv", index=False)
+    sets = {"knee": {"is_phantom": True, "n_test_images": 60, "n_test_subjects": 60}}
+    sets["knee"]["subject_word"] = "exam"
+    assert counts.of_chapter("06", tmp_path, sets) == sets
+    few = counts.of_chapter("11", tmp_path, sets)
+    told = "Test images: knee phantoms: 8 exams, 56 images."
+    assert counts.behind("11_transfer", few) == told
+
+
+def test_every_figure_and_table_is_listed_with_its_command_and_linked(workspace):
+    book.gather(workspace, Path("results/smoke"))
+    page = Path("book/generated/provenance.md").read_text()
+    listed = {
+        Path(name).name for name in re.findall(r"^- (?:{download})?`([^` ]+)[` ]", page, re.M)
+    }
+    made = [p for p in Path("results/smoke").rglob("*") if p.suffix in (".svg", ".csv", ".json")]
+    wanted = {p.name for p in made if {"figures", "tables", "metrics"} & set(p.parts)}
+    assert len(wanted) > 10 and wanted <= listed
+    shown = {
+        p.name for p in Path("book/generated").glob("*.*") if p.suffix in (".svg", ".csv", ".json")
+    }
+    assert shown and shown <= listed
+    anchors = set(re.findall(r"^\((stage-[\w-]+)\)=", page, re.M))
+    assert anchors == {provenance.anchor(s.name) for s in provenance.stages("smoke")}
+    for name in ("results", *pages.FRONT_FIGURES):
+        text = Path(f"book/generated/{name}.md").read_text()
+        figured, linked = (
+            text.count("```{figure}"),
+            re.findall(r"how it is made\]\(#([\w-]+)\)", text),
+        )
+        assert figured == len(linked) > 0 and set(linked) <= anchors
