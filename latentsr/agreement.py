@@ -40,7 +40,7 @@ def limits(differences: ArrayLike, confidence: float = 0.95) -> Limits:
     .. math:: \bar d \pm 1.96 s, \qquad
         \mathrm{SE} = s \sqrt{1 / n + 1.96^2 / (2 (n - 1))}
 
-    with Student's t for the intervals of bias and limits (Bland and Altman 1999, section 2);
+    with Student's t for the intervals of bias and limits (Bland and Altman 1999, section 2.2);
     nan below six subjects.
 
     >>> found = limits([-1.0, 0.0, 1.0] * 4)

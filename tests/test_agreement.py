@@ -1,15 +1,18 @@
-"""Limits of agreement against the example of Bland and Altman (Lancet 1986); regions by hand."""
+"""Limits of agreement against the examples of Bland and Altman (1986, 1999); regions by hand."""
 
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 import statsmodels.api as sm
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from latentsr import stats
 from latentsr.agreement import by_region, limits, mean_intensity, over_regions, sloping_limits
 
-# fat in human milk, g/100 ml, by an enzymic method and by Gerber's: Bland and Altman 1999, table 3
+# Fat in human milk, g/100 ml, by an enzymic method and by Gerber's: Bland and Altman 1999, table 3,
+# the data `milk` of R's MethComp 1.30, whose page (rdrr.io/rforge/MethComp/man/milk.html) prints
+# the first ten of TRIG, and least, median and most of both.
 TRIG = (
     "0.96 1.16 0.97 1.01 1.25 1.22 1.46 1.66 1.75 1.72 1.67 1.67 1.93 1.99 2.01 2.28 2.15 2.29 2.45 "
     "2.40 2.79 2.77 2.64 2.73 2.67 2.61 3.01 2.93 3.18 3.18 3.19 3.12 3.33 3.51 3.66 3.95 4.20 4.05 "
@@ -20,26 +23,36 @@ GERBER = (
     "2.55 2.60 2.65 2.67 2.70 2.70 2.70 3.00 3.02 3.03 3.11 3.15 3.15 3.40 3.42 3.62 3.95 4.27 4.30 "
     "4.35 4.75 4.79 4.80 4.80 5.42 6.20"
 )
-# peak expiratory flow in l/min of 17 people, first reading of each of two meters
+# Peak expiratory flow in l/min of 17 people, first reading of each of two meters: Bland and Altman,
+# Lancet 1986; 327: 307-310, the data bland.altman.PEFR of R's BlandAltmanLeh 0.3.1 (R/PEFR.R).
 WRIGHT = "494 395 516 434 476 557 413 442 650 433 417 656 267 478 178 423 427"
 MINI = "512 430 520 428 500 600 364 380 658 445 432 626 260 477 259 350 451"
 
 
+def measurements(*texts):
+    return [np.array(list(map(float, text.split()))) for text in texts]
+
+
 def test_the_published_example():
-    wright, mini = (np.array(list(map(float, text.split()))) for text in (WRIGHT, MINI))
+    """To the digits of the article, as R's blandr 0.6.0 quotes it (tests/testthat/test-pefr.r)."""
+    wright, mini = measurements(WRIGHT, MINI)
     found = limits(wright - mini)
-    assert found.n_subjects == 17
-    assert found.bias == pytest.approx(-2.1, abs=0.05)
-    assert (found.lower, found.upper) == pytest.approx((-79.7, 75.5), abs=1.8)  # they take 2 SD
-    assert (found.bias_low, found.bias_high) == pytest.approx((-22.1, 17.8), abs=0.1)
-    # they take SE = s * sqrt(3 / n) for 2 SD; exact for 1.96 SD it is 0.7% larger
+    sd = (found.upper - found.lower) / (2 * 1.96)
+    assert (found.n_subjects, round(found.bias, 1), round(sd, 1)) == (17, -2.1, 38.8)
+    assert (round(found.bias_low, 1), round(found.bias_high, 1)) == (-22.0, 17.8)
+    # the article takes 2 SD, of rounded numbers
+    assert (found.bias - 2 * sd, found.bias + 2 * sd) == pytest.approx((-79.7, 75.5), abs=0.1)
+    # and SE = s sqrt(3 / n) = 16.3 of a limit; blandr's formula is the one here: 16.4
+    t = scipy.stats.t.ppf(0.975, 16)
+    assert round((found.upper_high - found.upper) / t, 1) == 16.4
+    assert round((found.lower - found.lower_low) / t, 1) == 16.4
     assert found.lower_high - found.lower_low == pytest.approx(114.3 - 45.1, rel=0.02)
     assert found.upper_high - found.upper_low == pytest.approx(110.1 - 40.9, rel=0.02)
 
 
 def test_the_slope_of_the_difference_on_the_mean():
     """Equals statsmodels; 0 in the published example, whose meters differ alike at every flow."""
-    wright, mini = (np.array(list(map(float, text.split()))) for text in (WRIGHT, MINI))
+    wright, mini = measurements(WRIGHT, MINI)
     found = sloping_limits(wright, mini)
     fit = sm.OLS(wright - mini, sm.add_constant((wright + mini) / 2)).fit()
     assert (found.intercept, found.slope) == pytest.approx(tuple(fit.params))
@@ -52,18 +65,22 @@ def test_the_slope_of_the_difference_on_the_mean():
 
 
 def test_the_published_sloping_limits():
-    """Bland and Altman 1999, section 3.2: 0.079 - 0.0283 A, SD of the residuals 0.08033."""
-    trig, gerber = (np.array(list(map(float, text.split()))) for text in (TRIG, GERBER))
-    found = sloping_limits(trig, gerber)
+    """SD about the line of Bland and Altman 1999, p. 148: 0.08033; the line by statsmodels.
+
+    The figure is quoted by ba1999demo.m of github.com/erikhuizinga/Bland-Altman-Analysis.
+    """
+    trig, gerber = measurements(TRIG, GERBER)
     assert len(trig) == len(gerber) == 45
-    assert (found.intercept, found.slope) == pytest.approx((0.079, -0.0283), abs=5e-5)
+    for values, printed in ((trig, (0.96, 2.67, 6.21)), (gerber, (0.85, 2.67, 6.20))):
+        assert (values.min(), np.median(values), values.max()) == printed
+    found = sloping_limits(trig, gerber)
+    fit = sm.OLS(trig - gerber, sm.add_constant((trig + gerber) / 2)).fit()
+    assert (found.intercept, found.slope) == pytest.approx(tuple(fit.params))
     assert found.sd_about == pytest.approx(0.08033, abs=5e-6) and found.slope_high < 0
-    for end in ("least", "most"):  # their lower and upper limit, to the digits that they print
-        at = getattr(found, end)
-        lower, upper = (getattr(found, f"{side}_at_{end}") for side in ("lower", "upper"))
-        assert (lower, upper) == pytest.approx(
-            (-0.078 - 0.0283 * at, 0.237 - 0.0283 * at), abs=1e-3
-        )
+    for end in ("least", "most"):
+        middle = fit.predict([[1, getattr(found, end)]])[0]
+        ends = [getattr(found, f"{side}_at_{end}") for side in ("lower", "upper")]
+        assert ends == pytest.approx([middle - 1.96 * 0.08033, middle + 1.96 * 0.08033], abs=1e-5)
     level = limits(trig - gerber)
     assert level.upper - level.lower > found.upper_at_most - found.lower_at_most
 

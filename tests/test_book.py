@@ -1,5 +1,6 @@
 """The book: its configuration, its pages, and a build from a small made-up run."""
 
+import ast
 import json
 import re
 import shutil
@@ -58,6 +59,29 @@ def test_every_citation_is_in_the_bibliography():
         for group in re.findall(r"\{cite\}`([^`]+)`", page.read_text()):
             cited |= set(group.split(","))
     assert cited and cited <= keys
+
+
+def test_every_year_in_a_docstring_is_of_a_work_in_the_bibliography():
+    """`Holm 1979`, or author, title and year, with the first author's name on the lines before."""
+    works = re.findall(
+        r"^  author += \{+([^,}]+).*?^  year +=\s*\{(\d{4})\}",
+        (BOOK / "references.bib").read_text(),
+        re.M | re.S,
+    )
+    assert ("Holm", "1979") in works and ("Student", "1908") in works
+    cited = 0
+    for path in sorted((REPOSITORY / "latentsr").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
+                continue
+            text = re.sub(
+                r"(?m)^ *>>> .*|BraTS 2023|.*natural-f4c1.*", "", ast.get_docstring(node) or ""
+            )
+            for year in re.finditer(r"\b(?:1[89]|20)\d\d\b", text):
+                before = text[max(0, year.start() - 100) : year.start()]
+                assert any(y == year[0] and name in before for name, y in works), (path, year[0])
+                cited += 1
+    assert cited > 30
 
 
 def test_the_build_is_byte_stable_and_asks_no_network(workspace):

@@ -15,7 +15,8 @@ from latentsr import figures
 
 matplotlib.use("agg")
 ROOT = Path(__file__).parents[1]
-# what red-green blind eyes see of linear RGB: Machado, Oliveira & Fernandes 2009, severity 1
+# what red-green blind eyes see of linear RGB: Machado, Oliveira & Fernandes 2009, severity 1, as
+# machado_et_al_2009_matrix of colorspacious 1.1.2 gives it
 BLIND = {
     "protan": "0.152286 1.052583 -0.204868 0.114503 0.786281 0.099216 -0.003882 -0.048116 1.051998",
     "deutan": "0.367322 0.860646 -0.227968 0.280085 0.672501 0.047413 -0.011820 0.042940 0.968881",

