@@ -103,7 +103,7 @@ def draw_levels(
                     _both(axis, part, range(len(pairings)), vaes, apart=apart, face=face)
             axis.set_title(titles[name])
     for axis in axes[-1]:
-        words = [f"{in_words(arm)}\nby {how}" for arm, how in pairings]
+        words = [f"{in_words(arm)} by {how}".replace(" ", "\n", 2) for arm, how in pairings]
         axis.set_xticks(range(len(pairings)), words, fontsize=7)
     figures.legend_below(figure, axes[0, 0])
     return figure
