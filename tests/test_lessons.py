@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[1]
 SOLUTIONS = ROOT / "notebooks" / "exercises" / "solutions"
 COUNTED = re.compile(r"\d+ (\w+ )*(phantoms?|simulated|subjects|studies)|no image is behind")
 WRONG = {  # by what an exercise leaves to fill in
-    "answer, because = ..., ...": 'answer, because = "target", "a guess"',
-    "answer = ...": "answer = 1e9",
+    "because = ..., ...": 'because = "target", "a guess"',
+    " = ...": " = 1e9",
     "...": "return 1e9",
 }
 
