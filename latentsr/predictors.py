@@ -168,7 +168,7 @@ def worth(limits: pd.DataFrame) -> dict[str, str]:
     """Say by arm what a dB of ceiling is worth below and above the limit (`around_limit`).
 
     >>> row = {"arm": "lr_pixels", "below": 0.9, "above": float("nan"), "n_below": 9, "n_above": 2}
-    >>> worth(pd.DataFrame([row]))["lr_pixels"].partition(", ")[2]
+    >>> worth(pd.DataFrame([row]))["lr_pixels"].split(", ")[-1]
     'above it nothing known (2 points)'
     """
     told = {}
