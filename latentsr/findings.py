@@ -269,12 +269,12 @@ def lesions(transfer: Table, marked: Table, mains: Sequence[str]) -> list[str]:
     arm_rows = marked[marked["arm"].isin(ARMS)]
     true = marked[marked["vae"] == "HR"]
     false = [
-        f"{span(rows['false'], '.2f', '')} marks in a search for an SD of {size:g} px"
+        f"{span(rows['false'], '.2f', '')} in a search for an SD of {size:g} px"
         for size, rows in arm_rows.groupby("sd_px")
     ]
     found.append(
         f"Where no lesion was planted, at the limit that leaves {span(true['false'], '.2f', '')} false "
-        f"marks on a true image, arms get {'; '.join(false)}; no d' enters these."
+        f"marks on a true image, arms get on an image {'; '.join(false)}, whatever the d'."
     )
     chance = arm_rows.assign(n=arm_rows["found"] <= arm_rows["found_without"])
     cells = chance.groupby(["sd_px", "detectability"])["n"].sum()

@@ -175,6 +175,8 @@ def test_lesions_are_held_against_bicubic_and_chance():
     assert "at an SD of 2 px 20% with `first` and 80% with `second` (50%)." in kept_said
     assert "more than the arm in 4 of 8 cases" in kept_said
     assert "leaves 0.05 false marks" in false
-    assert "arms get 70.00 to 90.00 marks in a search for an SD of 1 px; 9.00 to 12.00" in false
+    assert (
+        "arms get on an image 70.00 to 90.00 in a search for an SD of 1 px; 9.00 to 12.00" in false
+    )
     assert "(SD 2 px, d' = 4)" in chance and "in 1 of 2 cases" in chance
     assert "(as released 1 of 2); at the other sizes and levels in 0 to 2." in chance
