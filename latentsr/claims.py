@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from math import isnan, nan
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from latentsr import reasons
+from latentsr import chapter_figures, reasons
 from latentsr.stats import MIN_SUBJECTS
 
 PAPER_SETS, PAPER_VAES = ("knee", "brain", "chest"), ["sd-vae-ft-ema", "medvae-4-3"]
@@ -20,10 +21,6 @@ CHAPTERS = ("04", "05", "06", "07", "08", "09")
 COLUMNS = (
     "claim part dataset lr_condition paper measured low high interval n_subjects n_images margin "
     "verdict because"
-).split()
-MORE = (
-    "p smallest_p within_slope left_out_rmse no_difference_rmse n_subjects n_images first second "
-    "detectable_db n_points n_groups n_vaes n_seeds T margin"
 ).split()
 DIRECTIONS = ("same direction", "opposite", "inconclusive")
 DESCRIPTIVE = "inconclusive (descriptive only)"
@@ -49,7 +46,9 @@ class Part:
     absent: str = ""
     arm: str = ""
     exact: bool = True
+    bound: float = nan
     tolerance: float = nan
+    seeds: int = 0
     threshold: float = nan
     min_points: int = 8
     paper: Mapping[str, float] = field(default_factory=dict)
@@ -72,47 +71,23 @@ class Part:
         return TOST if self.fields[1].startswith("tost") else ""
 
 
+@cache
 def ledger() -> list[Part]:
     """Read claims.yaml, one entry a part."""
     rows = yaml.safe_load((Path(__file__).parent / "claims.yaml").read_text())
     return [Part(**{**row, **part}) for row in rows for part in row.pop("parts")]
 
 
-def recorded(part: Part, metrics: Record, **place: str) -> Record | None:
-    """Look up a part's record in the metrics of all chapters; None where it was not measured.
+def paper_figure(claim: str, figure: float | None) -> str:
+    """Write what the paper states for a row: its bound where the claim has one, else its figure.
 
-    A part that does not say when its record is ``absent`` always has one.
+    >>> paper_figure("C4", 0), paper_figure("R7", 2.905), paper_figure("C3", None)
+    ('within ±0.15', '2.905', '')
     """
-    found: Any = metrics
-    for key in part.source.format(**place).split("/"):
-        found = (found or {}).get(key)
-    if not found and not part.absent:
-        raise ValueError("not in the chapter's file, where it always is")
-    return None if not found or found.get(part.fields[0]) is None else found
-
-
-def measured(part: Part, record: Record | None) -> dict[str, float] | None:
-    """Read what the ledger needs from a part's record.
-
-    Returns value, low and high; below and above, the interval that decides the direction; p,
-    and the rest of `MORE`; nan for what the record does not hold. The margin of an equivalence is
-    the part's tolerance, or the record's own.
-
-    >>> part = Part("C", "", "", "difference", source="05/gap/{dataset}")
-    >>> measured(part, {"mean": 1, "low": 0.5, "high": 1.5})["below"]
-    0.5
-    """
-    if record is None:
-        return None
-    names = ("value", "low", "high", "below", "above", *MORE)
-    keys = (*part.fields, *(part.sign_by or part.fields[1:]), *MORE)
-    values = {name: record.get(key) for name, key in zip(names, keys, strict=True)}
-    given = {name: nan if value is None else float(value) for name, value in values.items()}
-    if not isnan(part.tolerance):
-        given["margin"] = part.tolerance
-    if part.rule == "equivalence" and isnan(given["margin"]):
-        raise ValueError("no margin")
-    return given
+    bound = next(part.bound for part in ledger() if part.id == claim)
+    if not isnan(bound):
+        return f"within ±{bound:g}"
+    return "" if figure is None or isnan(figure) else f"{figure:.4g}"
 
 
 def direction(part: Part, figure: float, found: Record) -> str:
@@ -130,7 +105,7 @@ def direction(part: Part, figure: float, found: Record) -> str:
     low, high = found["below"], found["above"]
     if isnan(low):
         return DESCRIPTIVE
-    if part.rule == "equivalence":
+    if part.rule in ("equivalence", "spread"):
         margin = found.get("margin", part.tolerance)
         inside = -margin < low and high < margin
         outside = low > margin or high < -margin
@@ -170,7 +145,7 @@ def turned(part: Part, word: str, record: Record) -> dict[str, tuple[str, dict[s
     """
     figure, words = next(iter(part.paper.values()), nan), {}
     for wavelet, leaf in record.get("by_wavelet", {}).items():
-        found = measured(part, leaf)
+        found = chapter_figures.measured(part, leaf)
         if found and word in DIRECTIONS and (other := direction(part, figure, found)) != word:
             words[wavelet] = other, found
     return words
@@ -209,8 +184,10 @@ def rows(metrics: Record, half_width: float) -> Iterator[dict[str, Any]]:
             for kind in kinds:
                 place = {"dataset": name, "lr_condition": kind}
                 try:
-                    record = recorded(part, metrics, first=first, second=second, **place)
-                    found = measured(part, record)
+                    record = chapter_figures.recorded(
+                        part, metrics, first=first, second=second, **place
+                    )
+                    found = chapter_figures.measured(part, record)
                 except (AttributeError, TypeError, KeyError, ValueError) as error:
                     raise ValueError(
                         f"claim {part.id}, {part.part}, {name}, {kind}: {part.source} holds no "
@@ -272,7 +249,8 @@ def lines(ledger_table: pd.DataFrame) -> Iterator[str]:
     for (claim, part), rows in ledger_table.groupby(["claim", "part"], sort=False):
         yield f"{claim}: {part}"
         for row in rows[rows["measured"].notna()].to_dict("records"):
-            said = "" if row["paper"] != row["paper"] else f"paper {row['paper']:.4g}, "
+            paper = paper_figure(str(claim), row["paper"])
+            said = f"paper {paper}, " if paper else ""
             here = f"here {row['measured']:.4g}"
             here += "" if row["low"] != row["low"] else f" [{row['low']:.4g}, {row['high']:.4g}]"
             here += f" {row['interval']}" if row["interval"] else ""

@@ -31,7 +31,10 @@ def _claim(rows: pd.DataFrame) -> str:
     What was tested nowhere is told in one line a reason.
     """
     rows = rows.assign(found=[_figure_and_verdict(row) for row in rows.itertuples()])
-    rows["paper"] = [escaped(value) for value in rows["paper"]]
+    rows["paper"] = [
+        claims.paper_figure(str(claim), figure) or "–"
+        for claim, figure in rows[["claim", "paper"]].values.tolist()
+    ]
     seen = rows.groupby(["part", "dataset"])["n_subjects"].transform("max")
     rows["subjects"] = [escaped(value) for value in seen]
     keys = ["part", "dataset", "subjects", "paper"]

@@ -239,37 +239,54 @@ def verdicts(table: Table, turned: int, tested: int) -> list[str]:
 
 
 def lesions(transfer: Table, marked: Table, mains: Sequence[str]) -> list[str]:
-    """Say how much of a planted lesion arrives, and what is marked where there is none.
+    """Say how much of a planted lesion arrives, and what is marked where none is planted.
 
-    ``marked`` has a row a set and arm, at one size and detectability.
+    ``transfer`` has a row a set, arm, autoencoder and size, ``marked`` one a d' besides.
     """
-    keys = ["arm", "vae", "dataset"]
-    kept = transfer.groupby(keys)["transfer"].mean()
-    plain = kept["", "bicubic"]
+    keys = ["arm", "vae", "sd_px", "dataset"]
+    kept = 100 * transfer.set_index(keys)["transfer"].sort_index()
+    sizes = sorted(transfer["sd_px"].unique())
     found = []
     for arm, words in ARMS.items():
         if arm not in kept.index.get_level_values("arm"):
             continue
-        of = [kept[arm, vae] for vae in mains]
-        each = " and ".join(
-            f"{span(100 * one, '.0f', '%')} with `{vae}`"
-            for one, vae in zip(of, mains, strict=True)
-        )
-        worse = sum(int((one < plain).sum()) for one in of)
+        each, of = [], 0
+        for size in sizes:
+            plain, arms = kept["", "bicubic", size], [kept[arm, vae, size] for vae in mains]
+            with_each = [
+                f"{span(one, '.0f', '%')} with `{vae}`"
+                for one, vae in zip(arms, mains, strict=True)
+            ]
+            each.append(
+                f"at an SD of {size:g} px {' and '.join(with_each)} ({span(plain, '.0f', '%')})"
+            )
+            of += sum(int((one < plain).sum()) for one in arms)
         found.append(
-            f"{words}, of a lesion's contrast {each} is left; bicubic keeps "
-            f"{span(100 * plain, '.0f', '%')}, more than the arm in {worse} of "
-            f"{sum(map(len, of))} pairs of set and autoencoder."
+            f"{words}, of a planted lesion's contrast there is left (in brackets what bicubic keeps; "
+            f"mean over d'): {'; '.join(each)}. Bicubic keeps more than the arm in {of} of "
+            f"{sum(len(kept[arm, vae]) for vae in mains)} cases of set, autoencoder and size."
         )
     arm_rows = marked[marked["arm"].isin(ARMS)]
     true = marked[marked["vae"] == "HR"]
+    false = [
+        f"{span(rows['false'], '.2f', '')} in a search for an SD of {size:g} px"
+        for size, rows in arm_rows.groupby("sd_px")
+    ]
     found.append(
-        f"At the limit that leaves {span(true['false'], '.2f', '')} false marks on a lesion-free true "
-        f"image, arms get {span(arm_rows['false'], '.2f', '')}, where no lesion is."
+        f"Where no lesion was planted, at the limit that leaves {span(true['false'], '.2f', '')} false "
+        f"marks on a true image, arms get on an image {'; '.join(false)}, whatever the d'."
     )
-    chance = arm_rows[arm_rows["found"] <= arm_rows["found_without"]]
+    chance = arm_rows.assign(n=arm_rows["found"] <= arm_rows["found_without"])
+    cells = chance.groupby(["sd_px", "detectability"])["n"].sum()
+    size, level = max(sizes), marked["detectability"].max()
+    one = chance[(chance["sd_px"] == size) & (chance["detectability"] == level)]
+    by_arm = [
+        f"{words.lower()} {rows['n'].sum()} of {len(rows)}" for words, rows in _protocol_arms(one)
+    ]
     found.append(
-        f"In {len(chance)} of {len(arm_rows)} pairs of set and arm no more lesions are found than "
-        "marks fall on the same places without them. The paper measures pixels, not lesions."
+        f"Of the largest and most detectable planted lesions (SD {size:g} px, d' = {level:g}) no more "
+        f"are found than marks fall on the same places without them in {cells[size, level]} of "
+        f"{len(one)} cases of set, autoencoder and arm ({', '.join(by_arm)}); at the other sizes and "
+        f"levels in {span(cells.drop((size, level)), 'd', '')}. The paper measures pixels, not lesions."
     )
     return found

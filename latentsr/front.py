@@ -164,9 +164,8 @@ def claims_in_short(path: Path) -> str:
         first = next((found for found, _ in cells.values() if len(found)), rows)
         one = _told([found for found, _ in cells.values()])
         part, paper = said[str(name)], _figures(first["paper"])
-        if part.rule == "equivalence" and not any(part.paper.values()):
-            margin = rows["margin"].max()
-            paper = f"within ±{margin:g}" if margin == margin else "within the margin"
+        if part.bound == part.bound:
+            paper = claims.paper_figure(part.id, None)
         if name in WHOLE:
             one = f"{_told([_whole(_parts(rows, protocol)) for protocol in PROTOCOLS])} ‡"
         said_of = f"{name}: {part.claim} ({part.part})"

@@ -12,11 +12,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from latentsr import degrade, latents, lesions, scores, stats
+from latentsr import degrade, latents, lesions, registry, scores, stats
 from latentsr.arms import Study
 from latentsr.experiment import Base, Spec, trained, walk_of
 from latentsr.lesions import Lesion
+from latentsr.metrics import Floats
 from latentsr.sampling import Net
+from latentsr.sentences import in_words
 
 Images = NDArray[np.float32]
 Trial = Mapping[tuple[str, str], Images]  # by (arm, autoencoder): lesion-free, then one a lesion
@@ -45,6 +47,36 @@ def with_test_images(study: Study, hr: Images, image_ids: list[str], operator: s
     return other
 
 
+def finite(images: Images, which: str) -> Images:
+    """Return images ``(..., H, W)`` as they are, if all of their values are finite.
+
+    Raises
+    ------
+    ValueError
+        Where they are not: a NaN would pass as an image without marks.
+    """
+    if bad := int((~np.isfinite(images)).any((-2, -1)).sum()):
+        raise ValueError(f"{which}: {bad} images hold NaN or infinity; train it again")
+    return images
+
+
+def _rows(study: Study, count: int) -> NDArray[np.intp]:
+    """Choose the first test image of each of ``count`` subjects."""
+    return np.unique(study.test["subject_id"], return_index=True)[1][:count]
+
+
+def own_lesions(study: Study, count: int) -> str:
+    """Say how many images have lesions of their own: training images, and those of `planted`."""
+    if "mask" not in study.data:
+        return "no masks, so no lesions of their own are counted"
+    parts = {
+        "training images": study.data["mask"][study.is_training.numpy()],
+        "images of this trial": study.test["mask"][_rows(study, count)],
+    }
+    counts = [f"{int(m.any((1, 2)).sum())} of {len(m)} {what}" for what, m in parts.items()]
+    return f"{' and '.join(counts)} have a lesion of their own, by its mask"
+
+
 def planted(
     study: Study,
     count: int,
@@ -59,8 +91,7 @@ def planted(
 
     Its test images are n without a lesion, one a subject, then one a lesion (see `lesions.plant`).
     """
-    _, rows = np.unique(study.test["subject_id"], return_index=True)
-    hr, ids = (study.test[key][rows[:count]] for key in ("hr", "image_id"))
+    hr, ids = (study.test[key][_rows(study, count)] for key in ("hr", "image_id"))
     side, short = hr.shape[-1], study.test["lr"].shape[-1]
     matrix = lesions.operator_matrix(side, short, operator)
     rng = np.random.default_rng(seed)
@@ -102,12 +133,18 @@ def with_seen_lesions(
     return other
 
 
+def _named(study: Study, spec: Spec) -> str:
+    condition = in_words(spec.switches.lr_condition)
+    return f"{study.dataset}, {registry.label(spec.vae)}, {spec.switches.protocol}, {condition}"
+
+
 def super_resolved(
     study: Study, spec: Spec, net: Net, base: Base, seed: int | None = None
 ) -> Images:
     """Sample a trained arm on the test images of ``study``; ``seed`` other than the arm's own."""
     arm = study.arm(spec.vae, spec.switches, spec.condition_vae, spec.seed)
-    return arm.sample(net, walk_of(spec, base), spec.seed if seed is None else seed)
+    made = arm.sample(net, walk_of(spec, base), spec.seed if seed is None else seed)
+    return finite(made, _named(study, spec))
 
 
 def sampled(
@@ -122,13 +159,30 @@ def sampled(
     own = arm.sample(net, walk, spec.seed)
     few = arm.only(rows)
     more = [few.sample(net, walk, spec.seed + k) for k in range(1, count)]
-    return own, np.stack([own[list(rows)], *more])
+    several = np.stack([own[list(rows)], *more])
+    return finite(own, _named(study, spec)), finite(several, _named(study, spec))
 
 
 def copied(study: Study, vae: str) -> Images:
     """Return the test images ``(M, H, W)`` as an autoencoder gives them back: its ceiling."""
     codes = latents.encode_all(study.autoencoder(vae), study.test["hr"], batch=16)
-    return latents.decode_all(study.autoencoder(vae), codes, batch=16)
+    made = latents.decode_all(study.autoencoder(vae), codes, batch=16)
+    return finite(made, f"{study.dataset}, {registry.label(vae)}, ceiling")
+
+
+def clipped_levels(
+    hr: Images, planted: Sequence[Lesion], free: int, matrix: Floats, noise_sd: float
+) -> pd.DataFrame:
+    """Return d' of each lesion as it stands in the image, where grey values end at 0 and 1.
+
+    Columns sd_px, detectability (asked for) and share (of it that is there).
+    """
+    rows = []
+    for place, lesion in enumerate(planted, start=free):
+        signal = hr[place].astype(np.float64) - hr[lesion.image]
+        share = lesions.detectability(signal, matrix, noise_sd) / lesion.detectability
+        rows.append((lesion.sd_px, lesion.detectability, share))
+    return pd.DataFrame(rows, columns=["sd_px", "detectability", "share"])
 
 
 def transfers(sr: Images, hr: Images, planted: list[Lesion], free: int) -> pd.DataFrame:

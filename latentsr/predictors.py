@@ -162,3 +162,23 @@ def around_limit(points: pd.DataFrame) -> pd.DataFrame:
             row[side] = fit.within_slope if fit else nan
         rows.append(row)
     return pd.DataFrame(rows)[["arm", "below", "above", "n_below", "n_above"]]
+
+
+def worth(limits: pd.DataFrame) -> dict[str, str]:
+    """Say by arm what a dB of ceiling is worth below and above the limit (`around_limit`).
+
+    >>> row = {"arm": "lr_pixels", "below": 0.9, "above": float("nan"), "n_below": 9, "n_above": 2}
+    >>> worth(pd.DataFrame([row]))["lr_pixels"].split(", ")[-1]
+    'above it nothing known (2 points)'
+    """
+    told = {}
+    for row in limits.to_dict("records"):
+        below, above = (
+            f"{row[side]:+.2f} dB" if row[side] == row[side] else "nothing known"
+            for side in ("below", "above")
+        )
+        told[row["arm"]] = (
+            f"{in_words(row['arm'])}: within sets a dB of ceiling is worth, in SR, {below} below the "
+            f"limit ({row['n_below']} points), above it {above} ({row['n_above']} points)"
+        )
+    return told

@@ -28,6 +28,7 @@ def because(part: Part, word: str, found: Found) -> str:
         "equivalence": _equivalence,
         "significance": _significance,
         "independence": _independence,
+        "spread": _spread,
     }
     return clauses[part.rule](part, word, found)
 
@@ -98,6 +99,17 @@ def _equivalence(part: Part, word: str, found: Found) -> str:
     if word == "opposite":
         return f"{text}, at least {least:.2g} times the margin of ±{found['margin']:g}"
     return f"{text}, its far end {most:.2g} times the margin of ±{found['margin']:g}"
+
+
+def _spread(part: Part, word: str, found: Found) -> str:
+    text = (
+        f"{found['value']:.2g} [{found['below']:.2g}, {found['above']:.2g}] over "
+        f"{found['n_seeds']:.0f} training seeds, which leave {found['n_seeds'] - 1:.0f} degrees of "
+        "freedom; "
+    )
+    end, side = ("below", "lower") if word == "opposite" else ("above", "upper")
+    times = found[end] / found["margin"]
+    return f"{text}its {side} end is {times:.2g} times the bound of {found['margin']:g}"
 
 
 def _significance(part: Part, word: str, found: Found) -> str:

@@ -146,7 +146,7 @@ def paired(frame: pd.DataFrame, column: str, first: str, second: str, measure: s
     Raises
     ------
     ValueError
-        When the arms were not scored on the same images, each once.
+        When the arms were not scored on the same images, each once and of one subject.
 
     Examples
     --------
@@ -164,6 +164,8 @@ def paired(frame: pd.DataFrame, column: str, first: str, second: str, measure: s
     if set(a.index) != set(b.index):
         raise ValueError(f"{first} and {second} were scored on different images")
     b = b.loc[a.index]
+    if not a["subject_id"].equals(b["subject_id"]):
+        raise ValueError(f"{first} and {second} give an image two subjects")
     return pd.DataFrame({"subject_id": a["subject_id"], "a": a[measure], "b": b[measure]})
 
 

@@ -36,6 +36,7 @@ def test_the_ledger_shows_the_lr_conditions_side_by_side(tmp_path):
     )
     assert "Not tested (no alternative): dominance." in text
     assert r"| the same, longer | knee | 60 | 2.91 | longer | 1 \[0.5, 1.5\]: same" in text
+    assert "| h | knee | 60 | within ±0.02 | as" in text
     assert r"| as released (walk spaced) | 0.2 \[0.1, 0.3\] (TOST): opposite |" in text
 
 

@@ -3,16 +3,17 @@
 import json
 import shutil
 from dataclasses import replace
-from math import isnan, nan
+from inspect import signature
+from math import isnan, log, nan, sqrt
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from latentsr import claims, cli, params, reasons
+from latentsr import chapter_figures, claims, cli, params, plans, reasons
 from latentsr.claims import Part
 
-RULES = "difference equivalence association independence significance text".split()
+RULES = "difference equivalence spread association independence significance text".split()
 IDS = "C0 C1 C2 C3 C4 C5 C5b C6 P1 P2 B1 R1 R2 R3 R4 R5 R6 R7 R8".split()
 KINDS = ["lr_latent", "lr_pixels"]
 DESCRIPTIVE = "inconclusive (descriptive only)"
@@ -25,7 +26,13 @@ def part(rule, **more):
 def found(low, high, value=None, **more):
     middle = (low + high) / 2 if value is None else value
     record = {"value": middle, "low": low, "high": high, "below": low, "above": high}
-    return {**record, **dict.fromkeys(claims.MORE, nan), "n_subjects": 30, "margin": 0.15, **more}
+    return {
+        **record,
+        **dict.fromkeys(chapter_figures.MORE, nan),
+        "n_subjects": 30,
+        "margin": 0.15,
+        **more,
+    }
 
 
 def test_the_ledger_has_every_row_of_the_paper_once():
@@ -53,7 +60,9 @@ def test_a_row_is_tested_or_says_why_not(row):
         assert row.rule != "text"
         assert set(row.paper) == {"all"} or set(row.paper) <= set(claims.PAPER_SETS)
         assert ("{dataset}" in row.source) == (set(row.paper) != {"all"})
-        assert row.rule == "equivalence" or isnan(row.tolerance)
+        assert row.rule in ("equivalence", "spread") or isnan(row.tolerance)
+        assert (row.rule == "spread") == bool(row.seeds)
+        assert isnan(row.bound) or not any(row.paper.values()), "a bound stands where no figure is"
         if row.rule == "equivalence":  # one place: the ledger, or the record of a chapter's margin
             assert isnan(row.tolerance) == row.source.startswith(("06/", "07/", "08/"))
         assert (row.rule in ("significance", "independence")) == (not isnan(row.threshold))
@@ -223,13 +232,20 @@ def test_the_papers_words_are_for_its_data_and_its_autoencoders():
 
 def test_null_and_absent_records():
     row = part("difference", source="05/gap/{dataset}")
-    null = {"05": {"gap": {"knee": {"mean": None}}}}
-    assert claims.measured(row, claims.recorded(row, null, dataset="knee")) is None
+    null = {"05": {"gap": {"knee": {"mean": None}}}, "sets": {"knee": fact(n_test_subjects=5)}}
+    assert (
+        chapter_figures.measured(row, chapter_figures.recorded(row, null, dataset="knee")) is None
+    )
+    null["sets"] = {"knee": fact()}
+    with pytest.raises(ValueError, match="its mean is null"):
+        chapter_figures.recorded(row, null, dataset="knee")
+    rho = replace(row, rule="independence")  # rates that do not differ have no rank
+    assert chapter_figures.recorded(rho, null, dataset="knee") is None
     for metrics in ({}, {"05": None}, {"05": {"gap": {}}}):
-        assert claims.recorded(replace(row, absent="why"), metrics, dataset="knee") is None
+        assert chapter_figures.recorded(replace(row, absent="why"), metrics, dataset="knee") is None
         with pytest.raises(ValueError, match="not in the chapter's file"):
-            claims.recorded(row, metrics, dataset="knee")
-    seen = claims.measured(row, {"mean": 1, "low": None})
+            chapter_figures.recorded(row, metrics, dataset="knee")
+    seen = chapter_figures.measured(row, {"mean": 1, "low": None})
     assert seen["value"] == 1 and isnan(seen["low"]) and isnan(seen["above"])
 
 
@@ -315,6 +331,73 @@ def test_a_record_that_was_lost_names_its_row():
         ValueError, match=r"claim C3, gap in level-1 bands, dB, knee, lr_latent: 05"
     ):
         list(claims.rows(metrics, 0.25))
+
+
+@pytest.mark.parametrize("lost", ["dropped", "null"])
+def test_a_figure_that_was_lost_names_its_row(lost):
+    sets = {name: fact() for name in claims.PAPER_SETS}
+    metrics = fabricated(sets, ["natural-f8c4", "phantom-f4c3"])
+    leaf = metrics["06"]["h_added"]["fixed"]["knee"]["lr_pixels"]
+    leaf["mean"] = None
+    if lost == "dropped":
+        del leaf["mean"]
+    place = r"claim C5, .* a fixed floor, knee, lr_pixels: 06/.*its mean is (missing|null)"
+    with pytest.raises(ValueError, match=place):
+        list(claims.rows(metrics, 0.25))
+    sets["knee"] = fact(n_test_subjects=5)
+    if lost == "null":
+        rows = pd.DataFrame(claims.rows(metrics, 0.25))
+        assert rows["verdict"].str.startswith("not tested").any()
+
+
+def test_a_released_arm_that_was_run_has_its_records():
+    sets = {name: fact() for name in claims.PAPER_SETS}
+    metrics = fabricated(sets, ["natural-f8c4", "phantom-f4c3"])
+    del metrics["08"]["gap"]["psnr_db"]["knee"]["released"]
+    rows = pd.DataFrame(claims.rows(metrics, 0.25))
+    part = (rows.claim == "R1") & (rows.dataset == "knee") & (rows.lr_condition == "released")
+    assert set(rows.loc[part, "verdict"]) == {"not tested (the released protocol was not run)"}
+    metrics["04"]["protocols"] = {"knee": {"released": {}, "controlled": {}}}
+    with pytest.raises(ValueError, match=r"claim R1, the same under the released .*, knee, rel"):
+        list(claims.rows(metrics, 0.25))
+    metrics["04"]["protocols"] = {"knee": {"controlled": {}}, "brain": {"released": {}}}
+    assert len(list(claims.rows(metrics, 0.25))) == len(rows)
+    fit = metrics["09"]["fits"]["psnr_db"]["main"]
+    fit["released"] = None  # too few points
+    words = [row["verdict"] for row in claims.rows(metrics, 0.25) if row["claim"] == "C6"]
+    assert any("gave too few points" in word for word in words)
+    del fit["released"]
+    with pytest.raises(ValueError, match=r"claim C6, .*chapter 4 has the released arm"):
+        list(claims.rows(metrics, 0.25))
+
+
+def test_a_few_seeds_tell_a_small_spread_from_nothing():
+    """Chi-square of two degrees of freedom: its quantile at q is -2 log(1 - q)."""
+    (row,) = (part for part in claims.ledger() if part.rule == "spread")
+    assert row.seeds == signature(plans.seeds).parameters["number"].default
+    ends = [0.1 * sqrt(2 / (-2 * log(1 - q))) for q in (0.975, 0.025)]
+    seen = chapter_figures.measured(row, {"mean": 0.1})
+    assert (seen["low"], seen["high"]) == pytest.approx(ends)
+    assert (seen["below"], seen["above"], seen["margin"]) == (seen["low"], seen["high"], 0.15)
+    words = {"same direction": (0.001, 0.023), "inconclusive": (0.025, 0.28), "opposite": (0.3, 2)}
+    for word, spreads in words.items():
+        for sd in spreads:
+            assert claims.direction(row, 0.18, chapter_figures.measured(row, {"mean": sd})) == word
+    told = reasons.because(row, "inconclusive", seen)
+    assert told.startswith("0.1 [0.052, 0.63] over 3 training seeds, which leave 2 degrees")
+    assert told.endswith("its upper end is 4.2 times the bound of 0.15")
+    told = reasons.because(row, "opposite", chapter_figures.measured(row, {"mean": 0.6}))
+    assert told.endswith("its lower end is 2.1 times the bound of 0.15")
+    assert chapter_figures.measured(row, {"mean": 0.1, "n_seeds": 5})["high"] == pytest.approx(
+        0.1 * sqrt(4 / 0.4844), rel=1e-3
+    )  # the table of chi-square, four degrees of freedom
+
+
+def test_the_papers_bounds_stand_where_it_has_no_figure():
+    assert claims.paper_figure("C5", 0.0) == "within ±0.02"
+    assert claims.paper_figure("C1", 2.91) == "2.91" and claims.paper_figure("C3", nan) == ""
+    bounds = {row.id: row.bound for row in claims.ledger() if not isnan(row.bound)}
+    assert bounds == {"C4": 0.15, "C5": 0.02}
 
 
 def test_a_part_of_one_arm_says_which():
@@ -403,7 +486,7 @@ def test_what_was_not_measured_for_one_reason_takes_one_line():
     one = row | {"measured": 0.5, "verdict": "opposite", "lr_condition": "released"}
     assert list(claims.lines(pd.DataFrame([*silent, one]))) == [
         "C4: a change",
-        "  knee, released: paper 0, here 0.5: opposite",
+        "  knee, released: paper within ±0.15, here 0.5: opposite",
         "  elsewhere: not tested (hours)",
     ]
 

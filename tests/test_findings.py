@@ -159,14 +159,24 @@ def test_verdicts_are_counted_by_protocol():
 def test_lesions_are_held_against_bicubic_and_chance():
     kept = [("released", "first", 0.2), ("released", "second", 0.8), ("", "bicubic", 0.5)]
     transfer = [
-        {"arm": arm, "vae": vae, "dataset": name, "transfer": share}
+        {"arm": arm, "vae": vae, "dataset": name, "sd_px": size, "transfer": share * size / 2}
         for arm, vae, share in kept
         for name in SETS
+        for size in (1.0, 2.0)
     ]
     marked = pd.DataFrame({"arm": ["released", "released", "reference"], "vae": [*MAINS, "HR"]})
     marked = marked.assign(false=[9.0, 12.0, 0.05], found=[0.5, 0.9, 1.0], found_without=0.5)
+    marked = marked.assign(sd_px=2.0, detectability=4.0)
+    small = marked.assign(sd_px=1.0, false=[90.0, 70.0, 0.05], found=0.5)  # chance, both arms
+    faint = marked.assign(detectability=1.0, found=1.0)  # more than chance, both
+    marked = pd.concat([marked, small, faint])
     kept_said, false, chance = findings.lesions(pd.DataFrame(transfer), marked, MAINS)
-    assert "20% with `first` and 80% with `second` is left; bicubic keeps 50%" in kept_said
-    assert "more than the arm in 2 of 4 pairs" in kept_said
-    assert "leaves 0.05 false marks" in false and "arms get 9.00 to 12.00" in false
-    assert chance.startswith("In 1 of 2 pairs")
+    assert "at an SD of 1 px 10% with `first` and 40% with `second` (25%);" in kept_said
+    assert "at an SD of 2 px 20% with `first` and 80% with `second` (50%)." in kept_said
+    assert "more than the arm in 4 of 8 cases" in kept_said
+    assert "leaves 0.05 false marks" in false
+    assert (
+        "arms get on an image 70.00 to 90.00 in a search for an SD of 1 px; 9.00 to 12.00" in false
+    )
+    assert "(SD 2 px, d' = 4)" in chance and "in 1 of 2 cases" in chance
+    assert "(as released 1 of 2); at the other sizes and levels in 0 to 2." in chance

@@ -1,7 +1,10 @@
 """The ideal observer against simulation, transfer on images where it is known."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
 from latentsr import lesion_trial, lesions
 from latentsr.degrade import degrade
@@ -55,6 +58,57 @@ def test_transfer_of_a_known_share(rng, share):
     kept = sr + np.float32(share) * (made - hr[0])
     found = lesions.contrast_transfer(kept, sr, made, hr[0], lesion)
     assert found == pytest.approx(share, abs=1e-5)
+
+
+def test_a_lesion_that_is_clipped_is_less_detectable_than_asked_for():
+    """On 0.9 a peak of 0.05 fits, one of 0.2 ends at 1: half of its contrast and more."""
+    hr = np.full((1, 40, 40), 0.9, np.float32)
+    matrix = lesions.operator_matrix(40, 10, "bicubic")
+    unit = lesions.detectability(Lesion(0, 20, 20, 1.5, 1.0, 0.0).template(40), matrix, 0.01)
+    spots = [Lesion(0, 20, 20, 1.5, contrast, contrast * unit) for contrast in (0.05, 0.2)]
+    made = np.stack([hr[0], *(lesions.with_lesion(hr, spot) for spot in spots)])
+    whole, clipped = lesion_trial.clipped_levels(made, spots, 1, matrix, 0.01)["share"]
+    assert whole == pytest.approx(1, abs=1e-4) and 0.5 < clipped < 0.9
+
+
+def test_lesions_of_their_own_are_counted_by_their_masks():
+    mask = np.zeros((6, 4, 4), bool)
+    mask[[0, 1, 4], 2, 2] = True  # two of three training images, the second subject's first
+    training = torch.tensor([True] * 3 + [False] * 3)
+    test = {"subject_id": np.array(["a", "b", "b"]), "mask": mask[3:]}
+    study = SimpleNamespace(data={"mask": mask}, is_training=training, test=test)
+    told = lesion_trial.own_lesions(study, 2)
+    assert told.startswith("2 of 3 training images and 1 of 2 images of this trial have a lesion")
+    study.data = {}
+    assert lesion_trial.own_lesions(study, 2).startswith("no masks")
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_an_image_of_nan_is_not_counted_as_one_without_marks(monkeypatch, seed):
+    """A NaN of any seed's sample, of the arm sampled again, and of a ceiling."""
+
+    def sample(net, walk, drawn):
+        images = np.full((2, 4, 4), 0.5, np.float32)
+        images[1, 2, 2] = np.nan if drawn == seed else 0.5
+        return images
+
+    arm = SimpleNamespace(sample=sample, only=lambda rows: arm)
+    study = SimpleNamespace(dataset="knee", arm=lambda *given: arm, autoencoder=lambda vae: None)
+    study.test = {"hr": np.zeros((2, 4, 4), np.float32)}
+    switches = SimpleNamespace(lr_condition="lr_pixels", protocol="controlled")
+    spec = SimpleNamespace(vae="natural-f8c4", switches=switches, condition_vae="", seed=0)
+    monkeypatch.setattr(lesion_trial, "walk_of", lambda spec, base: None)
+    told = "knee, natural-f8c4, controlled, LR pixels: 1 images hold NaN or infinity"
+    with pytest.raises(ValueError, match=told):
+        lesion_trial.sampled(study, spec, None, None, [0, 1], 2)
+    with pytest.raises(ValueError, match=told):
+        lesion_trial.super_resolved(study, spec, None, None, seed)
+    monkeypatch.setattr(lesion_trial.latents, "encode_all", lambda *given, batch: None)
+    monkeypatch.setattr(
+        lesion_trial.latents, "decode_all", lambda *given, batch: sample(None, None, seed)
+    )
+    with pytest.raises(ValueError, match="knee, natural-f8c4, ceiling: 1 images hold NaN"):
+        lesion_trial.copied(study, "natural-f8c4")
 
 
 def test_the_transfer_is_averaged_by_size_and_by_size_and_level():

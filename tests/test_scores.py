@@ -42,6 +42,9 @@ def test_pairing_refuses_other_images_and_doubles():
     other = v.assign(image_id=["0001", "0002", "0009"])
     with pytest.raises(ValueError, match="u and v were scored on different images"):
         scores.paired(pd.concat([u, other]), "vae", "u", "v", "psnr_db")
+    moved = v.assign(subject_id=v["subject_id"].iloc[::-1].to_numpy())
+    with pytest.raises(ValueError, match="u and v give an image two subjects"):
+        scores.paired(pd.concat([u, moved]), "vae", "u", "v", "psnr_db")
     with pytest.raises(ValueError, match="vae v: 6 rows, but one an image"):
         scores.paired(pd.concat([u, v, v]), "vae", "u", "v", "psnr_db")
     with pytest.raises(ValueError, match="vae w: 0 rows"):
