@@ -46,8 +46,8 @@ def error_parts(
 ) -> Figure:
     """Draw mean squared errors as bars: decode (full tone), latent on it (pale), their sum a mark.
 
-    ``errors`` has rows (dataset, vae, arm; those of ``conditions``) and the columns of `metrics.error_parts`; the
-    mark is the whole error, apart from the bar's end by the cross term.
+    ``errors`` has rows (dataset, vae, arm), arms those of ``conditions``, and the columns of
+    `metrics.error_parts`; the mark is the whole error, apart from the bar's end by the cross term.
     """
     figure, axes = figures.panels(titles, 1.0 + 0.8 * len(conditions), sharey=True)
     for axis, name in zip(axes[0], titles, strict=True):
