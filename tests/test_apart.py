@@ -214,23 +214,23 @@ def test_no_title_leaves_its_figure(parts):
 
 
 def test_no_figure_speaks_in_keys(parts):
-    import matplotlib.pyplot as plt
     from matplotlib.text import Text
 
     for name, figure, _ in drawn(parts):
         words = {text.get_text() for text in figure.findobj(Text)}
         assert not [text for text in words if "_" in text or "ddpm" in text], name
-        plt.close(figure)
     assert "LR condition" not in set(parts["switches"]["arm"])  # tables keep the keys
     assert "released, but LR condition" in apart.side_by_side(parts["switches"]).index
 
 
 def drawn(parts):
-    import matplotlib
+    import matplotlib.pyplot
 
     with matplotlib.rc_context():
         figures.style()
-        yield from apart.drawn(parts, MAIN, 0.15, "chest", FACT)
+        for one in apart.drawn(parts, MAIN, 0.15, "chest", FACT):
+            yield one
+            matplotlib.pyplot.close("all")
 
 
 def test_errors_of_the_one_step_arms(scored):
