@@ -3,8 +3,8 @@
 python benchmarks/apart_figures.py RESULTS book/static/apart
 
 RESULTS is the folder of that run, for instance results/mini. Writes an SVG a figure, drawn by the
-package as chapter 7 draws it, and figures.txt, which shows each with its alternative text; that page
-includes it.
+package as chapter 7 draws it, switches.csv with both arms' PSNR, and figures.txt, which shows each
+figure with its alternative text; that page includes it.
 """
 
 import json
@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from latentsr import apart, figures, registry
+from latentsr import apart, figures, forests, registry
+from latentsr.sentences import MEASURES
 
 ONE_RUN = (
     "One run of `ablations.run: all`, {title}, mini otherwise; not the run that made this book."
@@ -23,9 +24,11 @@ ONE_RUN = (
 GIVEN = "95% intervals over subjects, given the weights of one training seed."
 SHOWN = {  # in the order of the page
     "levers": f"What each lever moves the first main arm by. {GIVEN}",
-    "switches": f"The six switches, alone and one after another. {GIVEN}",
+    "switches": f"The six switches, alone and one after another. {GIVEN} Both arms' PSNR in each row, "
+    "and the gaps: {{download}}`switches.csv <static/{folder}/switches.csv>`.",
     "ablations": "Change of the gap by ablation, 90% intervals. What was retrained: over training "
-    "seeds, with the spread of the reference's three. *Given the weights*: over subjects.",
+    "seeds, taken to spread as the reference's three do, also where PSNR is far lower. *Given the "
+    "weights*: over subjects.",
     "convergence": f"The gap and its parts along training. {GIVEN}",
     "walks": "PSNR and GMSD along the network calls of both walks: means of the first {n_images} test "
     "images, without intervals.",
@@ -36,6 +39,17 @@ def tables(results: Path) -> dict[str, pd.DataFrame]:
     """Read the tables of `apart.taken_apart`; empty where the run wrote none."""
     paths = {name: results / "tables" / f"07_{name}.csv" for name in apart.TABLES}
     return {name: pd.read_csv(p) if p.exists() else apart.EMPTY for name, p in paths.items()}
+
+
+def switches(table: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
+    """Return PSNR of both arms, gap and interval in dB, a row an arm and reference, in words."""
+    psnr = [f"{label}, PSNR in dB" for label in labels]
+    found = pd.DataFrame({"arm": table["arm"].map(forests.named)})
+    found["reference"] = table["measure"].map(MEASURES)
+    found[[*psnr, "gap, dB", "95% low", "95% high"]] = table[
+        ["first", "second", "gap", "low", "high"]
+    ].round(2)
+    return found.assign(subjects=table["n_subjects"])
 
 
 def main(results: Path, folder: Path) -> None:
@@ -56,12 +70,16 @@ def main(results: Path, folder: Path) -> None:
                 drawn = Path(scratch) / "figures" / "07" / f"07_{name}"
                 shutil.copy(drawn.with_suffix(".svg"), folder / f"{name}.svg")
                 alts[name] = drawn.with_suffix(".txt").read_text().strip()
-    run = ONE_RUN.format(title=figures.heading(dataset, fact))
-    n_images = int(parts["walks"]["n_images"].max())
+    switches(parts["switches"], labels).to_csv(folder / "switches.csv", index=False)
+    used = parts["walks"][["n_subjects", "n_images"]].max().astype(int)
+    facts = dict.fromkeys(SHOWN, fact) | {
+        "walks": fact | {f"n_test_{name[2:]}": int(number) for name, number in used.items()}
+    }
     (folder / "figures.txt").write_text(
         "\n".join(
             f"```{{figure}} static/{folder.name}/{name}.svg\n:alt: {alts[name]}\n:width: 100%\n\n"
-            f"{words.format(n_images=n_images)} {run}\n```\n"
+            f"{words.format(n_images=used['n_images'], folder=folder.name)} "
+            f"{ONE_RUN.format(title=figures.heading(dataset, facts[name]))}\n```\n"
             for name, words in SHOWN.items()
         )
     )

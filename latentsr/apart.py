@@ -189,8 +189,9 @@ def switch_groups(arms: Iterable[str]) -> dict[str, dict[str, str]]:
 
 
 def side_by_side(switches: pd.DataFrame) -> pd.DataFrame:
-    """Return the table "switches" with its measures beside one another, a row an arm."""
+    """Return the table "switches" with its measures beside one another, a row an arm, in words."""
     kept = ["first", "second", "gap", "low", "high"]
+    switches = switches.assign(arm=switches["arm"].map(forests.named))
     parts = switches.set_index("arm").groupby("measure", sort=False)
     return pd.concat({MEASURES[str(name)]: rows[kept] for name, rows in parts}, axis=1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,11 @@ from latentsr import paired_tests, registry, scores, stats
 
 ASTRAY = 1.2  # smoothed loss at the end over its lowest: the arm says nothing of its autoencoder
 CONDITIONS = ("latent of {0}", "latent of {1}", "upsampled_latent", "lr_pixels")
+QUALITY = {  # measures of an image, and their words
+    "psnr_db": "PSNR, dB",
+    "psnr_noise_free_db": "PSNR against the twin, dB",
+    "ms_ssim": "MS-SSIM",
+}
 WORDS = {  # of `stats.factorial`: what they mean when target and condition are crossed
     "domain": "target",
     "geometry": "condition",
@@ -28,6 +33,24 @@ def _subject_means(rows: pd.DataFrame, measure: str) -> pd.Series:
     if rows.empty or rows["image_id"].duplicated().any():
         raise ValueError(f"an arm has {len(rows)} rows; one an image is needed")
     return rows.groupby("subject_id")[measure].mean()
+
+
+def levels(
+    scored: pd.DataFrame, vaes: Sequence[str], arms: Sequence[str], measures: Iterable[str]
+) -> pd.DataFrame:
+    """Return subject means by dataset, vae and arm, in the order given; arms not there are left out.
+
+    A measure that a set does not have, as real images have no noise-free twin, is NaN.
+    """
+    rows, keys = scored[scored["vae"].isin(vaes) & scored["arm"].isin(arms)], list(measures)
+    found = []
+    for _, one in rows.groupby("dataset", sort=False):
+        there = [key for key in keys if key in one and one[key].notna().any()]
+        found.append(scores.subject_mean(one, ["dataset", "vae", "arm"], there))
+    means = pd.concat(found).reindex(columns=keys)
+    names = means.index.unique("dataset")
+    order = [(name, vae, arm) for name in names for vae in vaes for arm in arms]
+    return means.loc[[row for row in order if row in means.index]]
 
 
 def seen(scored: pd.DataFrame, main_vaes: Sequence[str]) -> pd.DataFrame:

@@ -46,10 +46,10 @@ def error_parts(
 ) -> Figure:
     """Draw mean squared errors as bars: decode (full tone), latent on it (pale), their sum a mark.
 
-    ``errors`` has rows (dataset, vae, lr_condition) and the columns of `metrics.error_parts`; the
-    mark is the whole error, apart from the bar's end by the cross term.
+    ``errors`` has rows (dataset, vae, arm), arms those of ``conditions``, and the columns of
+    `metrics.error_parts`; the mark is the whole error, apart from the bar's end by the cross term.
     """
-    figure, axes = figures.panels(titles, 3.4, sharey=True)
+    figure, axes = figures.panels(titles, 1.0 + 0.8 * len(conditions), sharey=True)
     for axis, name in zip(axes[0], titles, strict=True):
         for step, vae in enumerate(vaes):
             rows = 1e3 * errors.loc[[(name, vae, kind) for kind in conditions]]
@@ -100,8 +100,12 @@ def target_condition(
         above.axvline(bicubic[name], color=tone, ls="--", label="bicubic")
         labels = [figures.CONDITION_LABELS.get(text, text.replace("of ", "of\n")) for text in seen]
         above.set_yticks(range(len(seen)), [f"sees {label}" for label in labels])
-        above.set(title=titles[name], xlabel="PSNR, dB", ylim=(len(seen) - 0.7, -0.3))
         rows = parts[parts.dataset == name].set_index("effect").loc[list(SPLIT)]
+        seen_db, made_db = rows.loc[["condition", "target"], "estimate"]
+        finding = f"seen {seen_db:+.1f}, denoised {made_db:+.1f} dB"
+        above.set(
+            title=f"{titles[name]}\n{finding}", xlabel="PSNR, dB", ylim=(len(seen) - 0.7, -0.3)
+        )
         places = range(len(SPLIT))
         below.axvline(0, color="black", lw=0.8)
         below.barh(places, rows["estimate"], color=list(SPLIT.values()), height=0.6)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SAID = {"gap": "gap, LR latents", "condition": "what is seen", "target": "what is denoised"}
 WALKS = {"spaced": "spaced over the schedule", "first": "first entries of the 1000-step walk"}
+SHORT = {"first": "first entries"}
 
 
 def band_detail(table: pd.DataFrame, bands: Sequence[str], titles: Mapping[str, str]) -> Figure:
@@ -65,7 +66,7 @@ def perception_distortion(walks: pd.DataFrame, title: str) -> Figure:
             "ls": "-" if walk == "spaced" else ":",
         }
         style |= {"marker": "o", "ms": 4, "mfc": None if full else "white"}
-        label = f"{vae}, {walk}" if full else None
+        label = f"{vae}, {SHORT.get(str(walk), walk)}" if full else None
         for axis, x, y in zip(
             axes, ("T", "T", "psnr_db"), ("psnr_db", "gmsd", "gmsd"), strict=True
         ):
@@ -130,7 +131,12 @@ def convergence(parts: pd.DataFrame, title: str) -> Figure:
         bars = figures.error_bars(rows, "estimate")
         tone = PARTS["gap"]
         axis.errorbar(
-            rows["steps"], rows["estimate"], bars, fmt=style, color=tone, label=f"gap, {kind}"
+            rows["steps"],
+            rows["estimate"],
+            bars,
+            fmt=style,
+            color=tone,
+            label=f"gap, {in_words(kind)}",
         )
     axis.set(xscale="log", xlabel="training steps, times the default", ylabel="dB", title=title)
     axis.set_xticks(parts["steps"].unique(), [f"x{k:g}" for k in parts["steps"].unique()])
@@ -159,12 +165,20 @@ def along_calls(
         level = means[walk].unstack("vae")
         for vae in level:
             tone = figures.colour(str(vae))
-            left.plot(level[vae], dash, marker="o", color=tone, label=f"{vae}, {walk}")
+            left.plot(
+                level[vae], dash, marker="o", color=tone, label=f"{vae}, {SHORT.get(walk, walk)}"
+            )
         found = pd.DataFrame(dict(by_calls)).T
         place = found.index * (1 if dash == "-" else 1.08)
         bars = figures.error_bars(found, "mean")
         right.errorbar(
-            place, found["mean"], bars, fmt="o" + dash, color="black", label=walk, capsize=2
+            place,
+            found["mean"],
+            bars,
+            fmt="o" + dash,
+            color="black",
+            label=SHORT.get(walk, walk),
+            capsize=2,
         )
     for vae in few:
         style: dict[str, Any] = {"marker": "o", "mfc": "white", "lw": 0.8, "ls": "--"}

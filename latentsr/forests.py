@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from latentsr import charts, figures
+from latentsr.sentences import in_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+KEYS = {
+    "lr_condition": "LR condition",
+    "latent_scaling": "latent scaling",
+    "initial_noise_sd": "initial noise",
+    "ddpm": "DDPM (ancestral)",
+}
+
+
+def named(arm: str) -> str:
+    """Name an arm of a plan as a reader would: keys of switches and conditions become words.
+
+    >>> named("released, but initial_noise_sd"), named("lr_pixels, seed 42"), named("sampler: ddpm")
+    ('released, but initial noise', 'LR pixels, seed 42', 'sampler: DDPM (ancestral)')
+    """
+    return re.sub(r"\bddpm\b|\w+_\w+", lambda key: KEYS.get(key[0], in_words(key[0])), arm)
 
 
 def _lines(heading: str, arms: Mapping[str, str]) -> list[tuple[str, str, int]]:
     """Return arm ("" of a heading), label, and of the first arm how many follow it."""
     above = [("", heading, 0)] if heading else []
     names = list(arms)
-    return above + [(arm, arms[arm], 0 if k else len(names) - 1) for k, arm in enumerate(names)]
+    return above + [
+        (arm, named(arms[arm]), 0 if k else len(names) - 1) for k, arm in enumerate(names)
+    ]
 
 
 def forest(
@@ -96,7 +117,7 @@ def tornado(table: pd.DataFrame, title: str) -> Figure:
             axis.text(1.02, place, told, transform=axis.get_yaxis_transform(), va="center")
         told = "operations, times:\ntraining · image"
         axis.text(1.02, 1.0, told, transform=axis.transAxes, va="bottom")
-        axis.set_yticks(places, rows["arm"])
+        axis.set_yticks(places, rows["arm"].map(named))
         axis.set(xlim=(-reach, reach), ylim=(len(rows) - 0.5, -0.7))
         axis.set_title(f"{title}, from {protocol}", loc="left")
     figures.label_below(axes, "PSNR above the unchanged arm, dB")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentsr import apart, attribution, figures, plans, stability
+from latentsr import apart, attribution, figures, forests, plans, stability
 
 REPOSITORY = Path(__file__).parents[1]
 MAIN = ["natural-f8c4", "phantom-f4c3"]
@@ -88,7 +88,7 @@ def test_every_rung_is_scored_against_the_own_decode_too(parts):
         assert np.allclose(rows["second"] - rows["first"], rows["gap"])
         assert (rows["first"] - level).abs().max() < 2
     wide = apart.side_by_side(table)
-    assert wide.index.tolist() == list(plan)
+    assert wide.index.tolist() == [forests.named(arm) for arm in plan]
     assert np.allclose(wide["against the own decode", "gap"], 2, atol=0.05)
 
 
@@ -213,12 +213,24 @@ def test_no_title_leaves_its_figure(parts):
         assert max(ends) <= figure.bbox.x1, name
 
 
+def test_no_figure_speaks_in_keys(parts):
+    from matplotlib.text import Text
+
+    for name, figure, _ in drawn(parts):
+        words = {text.get_text() for text in figure.findobj(Text)}
+        assert not [text for text in words if "_" in text or "ddpm" in text], name
+    assert "LR condition" not in set(parts["switches"]["arm"])  # tables keep the keys
+    assert "released, but LR condition" in apart.side_by_side(parts["switches"]).index
+
+
 def drawn(parts):
-    import matplotlib
+    import matplotlib.pyplot
 
     with matplotlib.rc_context():
         figures.style()
-        yield from apart.drawn(parts, MAIN, 0.15, "chest", FACT)
+        for one in apart.drawn(parts, MAIN, 0.15, "chest", FACT):
+            yield one
+            matplotlib.pyplot.close("all")
 
 
 def test_errors_of_the_one_step_arms(scored):
@@ -246,9 +258,19 @@ def test_the_published_figures_are_drawn_from_a_run(parts, tmp_path):
     drawn_now, published = tmp_path / "apart", REPOSITORY / "book" / "static" / "apart"
     with matplotlib.rc_context():
         script["main"](tmp_path, drawn_now)
-    for folder, said in ((drawn_now, "chest phantoms (8 patients)"), (published, "phantoms (")):
+    for folder, said in ((drawn_now, "chest phantoms ("), (published, "phantoms (")):
         text = (folder / "figures.txt").read_text()
         shown = re.findall(r"{figure} static/apart/(\w+)\.svg\n:alt: \S.+\n", text)
         assert shown == list(script["SHOWN"]) and text.count(said) == len(shown)
         assert {path.stem for path in folder.glob("*.svg")} == set(shown)
-    assert "first 5 test images" in (drawn_now / "figures.txt").read_text()
+    told = (drawn_now / "figures.txt").read_text()
+    assert told.count("(8 patients)") == len(script["SHOWN"]) - 1
+    assert re.findall(r"first 5 test images.*\((\d+) patients\)", told) == ["5"]
+    assert "{download}`switches.csv <static/apart/switches.csv>`" in told
+    rungs = pd.read_csv(drawn_now / "switches.csv")
+    assert len(rungs) == len(parts["switches"]) and not rungs.isna().any().any()
+    assert rungs[f"{MAIN[1]}, PSNR in dB"].tolist() == list(parts["switches"]["second"].round(2))
+    held = pd.read_csv(published / "switches.csv")
+    assert list(held["arm"]) == list(rungs["arm"]) and "+ grid" not in set(held["arm"])
+    difference = held.iloc[:, 3] - held.iloc[:, 2]
+    assert np.allclose(difference, held["gap, dB"], atol=0.011)

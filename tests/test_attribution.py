@@ -55,6 +55,26 @@ def test_seen_names_what_a_denoiser_sees():
     assert len(seen) == 32
 
 
+def test_levels_are_subject_means_in_the_order_asked_for():
+    rows = [  # two images of one subject count once
+        ("knee", "a", "x", "s1", 20.0, 21.0),
+        ("knee", "a", "x", "s1", 22.0, 23.0),
+        ("knee", "a", "x", "s2", 25.0, 26.0),
+        ("knee", "a", "released", "s1", 10.0, 11.0),
+        ("knee", "b", "x", "s1", 1.0, 1.0),
+        ("knee", "a", "y", "s1", 2.0, 2.0),
+        ("real", "a", "x", "s3", 30.0, np.nan),
+    ]
+    scored = pd.DataFrame(rows, columns="dataset vae arm subject_id psnr_db twin".split())
+    found = attribution.levels(scored, ["a"], ["released", "x", "z"], ["psnr_db", "twin"])
+    assert list(found.index) == [("knee", "a", "released"), ("knee", "a", "x"), ("real", "a", "x")]
+    assert found["psnr_db"].tolist() == [10, 23, 30] and found["twin"].tolist()[:2] == [11, 24]
+    assert np.isnan(found["twin"].iloc[2])
+    scored.loc[0, "twin"] = np.nan  # of some images only: no mean
+    with pytest.raises(ValueError, match="twin: 1 of 4 values are NaN"):
+        attribution.levels(scored, ["a"], ["released", "x"], ["twin"])
+
+
 def test_an_arm_that_is_missing_is_told():
     f8, f4 = MAIN
     seen = attribution.seen(crossed({(f8, f8): 0.0, (f4, f4): 1.0}), MAIN)

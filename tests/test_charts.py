@@ -69,6 +69,8 @@ def test_the_interaction_is_drawn_below_what_adds_up():
     below = figure.axes[1]
     names = [text.get_text() for text in below.get_yticklabels()]
     assert names == ["gap", "= seen", "+ denoised", "interaction"]
+    above = figure.axes[0].get_title(loc="left") or figure.axes[0].get_title()
+    assert above == f"{TITLES['knee']}\nseen +1.5, denoised -0.5 dB"
     assert [bar.get_width() for bar in below.patches] == [1.0, 1.5, -0.5, 0.3]
     (bars,) = below.collections
     ends = [(a[0], b[0]) for a, b in bars.get_segments()]

@@ -15,7 +15,9 @@ from latentsr import (
     lesion_search,
     lesion_trial,
     lesions,
+    long_walk,
     metrics,
+    plans,
     protocols,
     scores,
     training,
@@ -397,3 +399,30 @@ def test_the_trial_is_repeated_on_arms_that_met_lesions(study):
     observers = {"HR", "HR ideal observer", "LR ideal observer"}
     assert set(found["vae"]) == {"phantom-f4c3", *observers} == set(curves["vae"])
     assert found["marked"].between(0, 1).all() and (found["n_lesions"] == len(spots)).all()
+
+
+def test_a_long_walk_is_that_of_chapter_3s_arms(study, results):
+    plan_of = {"lr_conditions": ["lr_latent"], "pixels_only": [], "main_vaes": list(MAIN)}
+    plan_of |= {"main_arms": ["released"], "released_steps": 3, "longer_factor": 1, "seed": 7}
+    network = {"unet_channels": [8, 16], "attention_levels": [], "save_every_s": 60.0}
+    given = plan_of | network | vars(SETTINGS) | {"sampling_steps": 3, "seed": 7}
+    level = {}
+    for which in MAIN:
+        folder = results / "arms" / "knee" / which
+        folder.mkdir(parents=True, exist_ok=True)
+        for kind, spec in plans.chapter_3(which, **plan_of).items():
+            done = experiment.trained(study, spec, BASE)
+            done.save(folder / f"denoiser_{kind}.safetensors")
+            images = done.arm.sample(done.net, experiment.walk_of(spec, BASE), spec.seed)
+            level[kind, which] = metrics.psnr_db(images, study.test["hr"]).mean()
+    kinds = ["lr_latent", "released", "longer"]  # the last was not run
+    walked = long_walk.of_run(results, study, kinds, given, [3, 2, 3], 100)
+    assert list(walked.index) == [(kind, T) for kind in kinds[:2] for T in (2, 3)]
+    assert set(walked["n_images"]) == {len(study.test["hr"])}  # not the 100 that were asked for
+    for (kind, which), psnr_db in level.items():
+        assert walked.loc[(kind, 3), which] == pytest.approx(psnr_db, abs=1e-3)
+    gaps = long_walk.gaps(walked, MAIN)
+    between = level["released", MAIN[1]] - level["released", MAIN[0]]
+    assert gaps["released"][3] == pytest.approx(between, abs=2e-3)
+    fewer = long_walk.of_run(results, study, ["released"], given, [2], 1)
+    assert set(fewer["n_images"]) == {1}
