@@ -21,6 +21,7 @@ from latentsr.sentences import MEASURES
 ONE_RUN = (
     "One run of `ablations.run: all`, {title}, mini otherwise; not the run that made this book."
 )
+MADE = "{{download}}`SVG <{file}>`, [how it is made](#made-apart)."
 GIVEN = "95% intervals over subjects, given the weights of one training seed."
 SHOWN = {  # in the order of the page
     "levers": f"What each lever moves the first main arm by. {GIVEN}",
@@ -79,7 +80,8 @@ def main(results: Path, folder: Path) -> None:
         "\n".join(
             f"```{{figure}} static/{folder.name}/{name}.svg\n:alt: {alts[name]}\n:width: 100%\n\n"
             f"{words.format(n_images=used['n_images'], folder=folder.name)} "
-            f"{ONE_RUN.format(title=figures.heading(dataset, facts[name]))}\n```\n"
+            f"{ONE_RUN.format(title=figures.heading(dataset, facts[name]))} "
+            f"{MADE.format(file=f'static/{folder.name}/{name}.svg')}\n```\n"
             for name, words in SHOWN.items()
         )
     )

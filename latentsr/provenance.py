@@ -160,7 +160,8 @@ def page(
         "# What makes which figure\n\nEvery figure, table and file of numbers of this book, by the "
         "stage of `dvc.yaml` that makes it. `dvc repro STAGE` runs a stage and whatever it waits "
         "for. A file with a link can be downloaded. A dash for a stage's minutes: not measured on "
-        "this machine ([status](../status.md)).\n\n"
+        "this machine ([status](../status.md)). The figures of [hours of training](#made-apart)"
+        " come from a run of their own.\n\n"
     )
     for stage in listed:
         first = {"names[0]": sets[0]}

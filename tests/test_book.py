@@ -115,6 +115,9 @@ def test_the_build_is_byte_stable_and_asks_no_network(workspace):
     assert "not a medical device" in intro
     assert '<div class="compare docutils">' in intro and "_images/compare_knee_hr.png" in intro
     assert "_static/compare.js" in intro and "mybinder" not in specimen + intro
+    hours = (out / "measured.html").read_text()
+    drawn = hours.count("<figure ")
+    assert drawn and hours.count('href="#made-apart"') == drawn and 'id="made-apart"' in hours
     results = (out / "generated" / "results.html").read_text()
     assert "a|b_*" in results and "04.json" in results
     assert "same direction" in (out / "claims.html").read_text()
