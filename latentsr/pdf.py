@@ -13,6 +13,7 @@ from pathlib import Path
 PAGES = ("intro", "claims", "generated/results")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 HOW_TO_GET = "install it with `apt-get install chromium`, or name one in CHROMIUM"
+DOUBLED = re.compile(rb"/Title (?:\(((?:\\.|[^()\\])+)\1\)|<FEFF([0-9A-F]+)\2>)")
 LOCAL = re.compile(r' href="(?!#|https?:)[^"]*"')
 
 
@@ -44,6 +45,22 @@ def joined(root: Path) -> str:
     first = (root / "intro.html").read_text()
     before, _, rest = first.partition('<article class="bd-article"')
     return before + "\n".join(texts) + rest.partition("</article>")[2]
+
+
+def once(data: bytes) -> bytes:
+    """Return a PDF whose bookmarks read "X" where Chromium wrote "XX", its length unchanged.
+
+    A heading that is moved to the next sheet is written twice; spaces keep the table of places.
+
+    >>> once(b"/Title (C1C1)")
+    b'/Title (C1)  '
+    """
+
+    def half(found: re.Match[bytes]) -> bytes:
+        title = b"/Title (%b)" % found[1] if found[1] else b"/Title <FEFF%b>" % found[2]
+        return title.ljust(len(found[0]))
+
+    return DOUBLED.sub(half, data)
 
 
 def write(root: Path, out: Path) -> Path:
@@ -81,6 +98,7 @@ def write(root: Path, out: Path) -> Path:
     if done.returncode or not out.exists():
         said = done.stderr.strip().splitlines() or ["it said nothing"]
         raise ValueError(f"{browser}: no PDF was written ({said[-1]})")
+    out.write_bytes(once(out.read_bytes()))
     return out
 
 

@@ -33,6 +33,19 @@ def test_pages_are_joined_with_their_images_and_without_places_of_this_machine(b
     assert 'href="#here"' in text and "claims.html" not in text
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (b"/Title (11 Lesions11 Lesions)", b"/Title (11 Lesions)"),
+        (rb"/Title (a \(b\)a \(b\))", rb"/Title (a \(b\))"),
+        (b"/Title <FEFF0041201400412014>", b"/Title <FEFF00412014>"),
+        (b"/Title (11 Lesions)", b"/Title (11 Lesions)"),
+    ],
+)
+def test_a_bookmark_that_stands_twice_is_halved_in_place(written, read):
+    assert pdf.once(written + b"\n/Next") == read.ljust(len(written)) + b"\n/Next"
+
+
 def test_a_missing_book_or_browser_is_one_line(book, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"nothing/intro.html: not there; run `make repro`"):
         pdf.write(tmp_path / "nothing", tmp_path / "x.pdf")

@@ -199,9 +199,8 @@ def test_a_printed_exercise_keeps_its_solution_folded_until_it_is_opened(visitin
 def test_the_pdf_holds_first_page_claims_and_results_and_no_place_of_this_machine(tmp_path):
     data = pdf.write(BOOK, tmp_path / "results.pdf").read_bytes()
     titles = set(re.findall(rb"/Title \(([^)]*)\)", data))
-    assert {b"Three doors", b"How to read a verdict", b"11 Lesions"} <= titles
-    once = {re.sub(rb"^(.+)\1$", rb"\1", title) for title in titles}  # Chromium may double one
-    assert {b"C1: the swap raises PSNR", b"R1: the gap stays against the true image"} <= once
+    assert {b"Three doors", b"How to read a verdict", b"1 Data", b"11 Lesions"} <= titles
+    assert {b"C1: the swap raises PSNR", b"R1: the gap stays against the true image"} <= titles
     assert len(re.findall(rb"/Type\s*/Page\b", data)) >= 15
     assert b"file:" not in data
 
