@@ -155,8 +155,13 @@ def record(
         return found | {"dominance": {dataset: {}}, "seeds": {dataset: {}}}
     levers = {k: scored[scored["analysis"] == f"levers, {k}"] for k in ("released", "controlled")}
     found["dominance"] = {dataset: {k: dominance(rows, seed) for k, rows in levers.items()}}
-    spread = stability.over_seeds(parts["seeds"])["gap", "std"]
-    found["seeds"] = {dataset: {str(k): {"mean": float(sd)} for k, sd in spread.items()}}
+    spread = stability.over_seeds(parts["seeds"])["gap"]
+    found["seeds"] = {
+        dataset: {
+            str(kind): {"mean": float(row["std"]), "n_seeds": int(row["count"])}
+            for kind, row in spread.iterrows()
+        }
+    }
     return found
 
 

@@ -90,7 +90,8 @@ def measured(part: Part, record: Record | None) -> dict[str, float] | None:
     if not isnan(part.tolerance):
         given["margin"] = part.tolerance
     if part.rule == "spread":
-        given["n_seeds"] = part.seeds if isnan(given["n_seeds"]) else given["n_seeds"]
+        if isnan(given["n_seeds"]):
+            raise ValueError("no n_seeds")
         low, high = sd_interval(given["value"], int(given["n_seeds"]))
         given |= {"low": low, "high": high, "below": low, "above": high}
     if part.rule == "equivalence" and isnan(given["margin"]):

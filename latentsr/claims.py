@@ -48,7 +48,6 @@ class Part:
     exact: bool = True
     bound: float = nan
     tolerance: float = nan
-    seeds: int = 0
     threshold: float = nan
     min_points: int = 8
     paper: Mapping[str, float] = field(default_factory=dict)

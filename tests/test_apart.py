@@ -159,7 +159,7 @@ def test_the_record_of_a_whole_run(parts, scored):
     corner = found["corners"]["knee"]["released"]["domain_at_f4"]
     assert corner["mean"] == pytest.approx(4, abs=0.05) and corner["n_subjects"] == 8
     assert corner["low"] < corner["mean"] < corner["high"]
-    assert found["seeds"]["knee"]["lr_pixels"]["mean"] == pytest.approx(1, abs=0.05)
+    assert found["seeds"]["knee"]["lr_pixels"] == {"mean": pytest.approx(1, abs=0.05), "n_seeds": 3}
     assert set(found["dominance"]["knee"]) == {"released", "controlled"}
 
 

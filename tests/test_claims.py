@@ -3,14 +3,13 @@
 import json
 import shutil
 from dataclasses import replace
-from inspect import signature
 from math import isnan, log, nan, sqrt
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from latentsr import chapter_figures, claims, cli, params, plans, reasons
+from latentsr import chapter_figures, claims, cli, params, reasons
 from latentsr.claims import Part
 
 RULES = "difference equivalence spread association independence significance text".split()
@@ -61,7 +60,6 @@ def test_a_row_is_tested_or_says_why_not(row):
         assert set(row.paper) == {"all"} or set(row.paper) <= set(claims.PAPER_SETS)
         assert ("{dataset}" in row.source) == (set(row.paper) != {"all"})
         assert row.rule in ("equivalence", "spread") or isnan(row.tolerance)
-        assert (row.rule == "spread") == bool(row.seeds)
         assert isnan(row.bound) or not any(row.paper.values()), "a bound stands where no figure is"
         if row.rule == "equivalence":  # one place: the ledger, or the record of a chapter's margin
             assert isnan(row.tolerance) == row.source.startswith(("06/", "07/", "08/"))
@@ -177,6 +175,7 @@ def fabricated(sets, main):
         record = dict.fromkeys([*row.fields, *row.sign_by], 1.0)
         record |= {"p": 0.5, "smallest_p": 1e-30, "within_slope": 1.0, "n_subjects": 30}
         record |= {"margin": 0.15, "n_points": 12, "n_groups": 3, "n_vaes": 5}
+        record |= {"n_seeds": 3} if row.rule == "spread" else {}
         for name in sets if row.source else ():
             for kind in KINDS:
                 place = {"dataset": name, "lr_condition": kind}
@@ -374,23 +373,27 @@ def test_a_released_arm_that_was_run_has_its_records():
 def test_a_few_seeds_tell_a_small_spread_from_nothing():
     """Chi-square of two degrees of freedom: its quantile at q is -2 log(1 - q)."""
     (row,) = (part for part in claims.ledger() if part.rule == "spread")
-    assert row.seeds == signature(plans.seeds).parameters["number"].default
     ends = [0.1 * sqrt(2 / (-2 * log(1 - q))) for q in (0.975, 0.025)]
-    seen = chapter_figures.measured(row, {"mean": 0.1})
+    seen = chapter_figures.measured(row, {"mean": 0.1, "n_seeds": 3})
     assert (seen["low"], seen["high"]) == pytest.approx(ends)
     assert (seen["below"], seen["above"], seen["margin"]) == (seen["low"], seen["high"], 0.15)
     words = {"same direction": (0.001, 0.023), "inconclusive": (0.025, 0.28), "opposite": (0.3, 2)}
     for word, spreads in words.items():
         for sd in spreads:
-            assert claims.direction(row, 0.18, chapter_figures.measured(row, {"mean": sd})) == word
+            found = chapter_figures.measured(row, {"mean": sd, "n_seeds": 3})
+            assert claims.direction(row, 0.18, found) == word
     told = reasons.because(row, "inconclusive", seen)
     assert told.startswith("0.1 [0.052, 0.63] over 3 training seeds, which leave 2 degrees")
     assert told.endswith("its upper end is 4.2 times the bound of 0.15")
-    told = reasons.because(row, "opposite", chapter_figures.measured(row, {"mean": 0.6}))
+    told = reasons.because(
+        row, "opposite", chapter_figures.measured(row, {"mean": 0.6, "n_seeds": 3})
+    )
     assert told.endswith("its lower end is 2.1 times the bound of 0.15")
     assert chapter_figures.measured(row, {"mean": 0.1, "n_seeds": 5})["high"] == pytest.approx(
         0.1 * sqrt(4 / 0.4844), rel=1e-3
     )  # the table of chi-square, four degrees of freedom
+    with pytest.raises(ValueError, match="no n_seeds"):
+        chapter_figures.measured(row, {"mean": 0.1})
 
 
 def test_the_papers_bounds_stand_where_it_has_no_figure():
