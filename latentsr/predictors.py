@@ -43,6 +43,27 @@ def of_autoencoders(results: Path, sets: Iterable[str], ceilings: pd.DataFrame) 
     return found
 
 
+def with_corners(scored: pd.DataFrame, corners: pd.DataFrame) -> pd.DataFrame:
+    """Add the released arms of four corners (chapter 7, one set) where ``scored`` has none.
+
+    Both are per-image tables of arms; ``corners`` is empty where that chapter's long part was not
+    run.
+
+    >>> arms = pd.DataFrame({"arm": ["released"], "dataset": "x", "vae": "a", "psnr_db": 20.0})
+    >>> more = arms.assign(vae="b", role="")
+    >>> with_corners(arms, pd.concat([arms.assign(role=""), more]))[["vae", "psnr_db"]].values.tolist()
+    [['a', 20.0], ['b', 20.0]]
+    """
+    keys = ["arm", "dataset", "vae"]
+    known = set(scored[keys].itertuples(index=False, name=None))
+    new = [
+        row not in known for row in corners.reindex(columns=keys).itertuples(index=False, name=None)
+    ]
+    if not any(new):
+        return scored
+    return pd.concat([scored, corners[new].reindex(columns=scored.columns)], ignore_index=True)
+
+
 def responses(scored: pd.DataFrame) -> pd.DataFrame:
     """Return PSNR and excess error of arms by (arm, dataset, vae), means over subjects.
 
