@@ -8,6 +8,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -30,6 +31,27 @@ def cells(path, kind=None):
 
 def source(cell):
     return "".join(cell["source"])
+
+
+def tags(cell):
+    return cell["metadata"].get("tags", [])
+
+
+def bare(found):
+    """The code cells without prose directly before them.
+
+    Excused are the imports after the parameters, and a check, which belongs to the cell it grades.
+    """
+    together = [
+        (before, cell)
+        for before, cell in pairwise(found)
+        if before["cell_type"] == cell["cell_type"] == "code" and "check" not in tags(cell)
+    ]
+    return [
+        source(cell)
+        for before, cell in together
+        if not ("parameters" in tags(before) and source(cell).startswith(("import ", "from ")))
+    ]
 
 
 def name(path):
@@ -86,6 +108,30 @@ def test_a_chapter_narrates(path):
             assert not isinstance(node, ast.ClassDef)
             if isinstance(node, ast.FunctionDef):
                 assert node.end_lineno - node.lineno < 10
+
+
+@pytest.mark.parametrize("path", [*CHAPTERS, *LESSONS], ids=lambda path: path.stem)
+def test_prose_stands_before_every_code_cell(path):
+    assert bare(cells(path)) == []
+
+
+def test_a_cell_without_prose_is_found():
+    def code(text, *labels):
+        return nbformat.v4.new_code_cell(text, metadata={"tags": list(labels)})
+
+    prose = nbformat.v4.new_markdown_cell("Two arms:")
+    parameters, imports = code("seed = 1", "parameters"), code("import numpy")
+    good = [prose, parameters, imports, prose, code("a = ...", "answer"), code("a", "check")]
+    assert bare(good) == []
+    assert bare([*good, code("b", "answer"), code("c")]) == ["b", "c"]
+    assert bare([prose, parameters, code("d"), imports]) == ["d", "import numpy"]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_a_chapters_exercises_link_those_that_grade_themselves(path):
+    prose = "\n".join(map(source, cells(path, "markdown")))
+    closing = re.search(r"^## Exercises$(.*)^## Next$", prose, re.DOTALL | re.MULTILINE)
+    assert f"](exercises/{path.name})" in closing[1]
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
