@@ -22,6 +22,7 @@ SHAPES = {  # mean 0, SD 1
 }
 CORRELATION = 0.8  # between the arms of one subject
 SHIFT, RATES = 0.8, (0.10, 0.12)  # of the mean, and of pooled d; mean rates of the two arms
+ADDED = (8, 11)  # later: rows below the others, with numbers of their own, so that those stay
 LARGER = (2.6, 8.0, 20.0)  # of pooled d too: a gap may be many times the spread of subjects
 
 
@@ -119,7 +120,8 @@ def coverage(name, shape, n, runs, rng, shift=SHIFT):
 def cells():
     """Every cell of coverage.csv: a statistic at its true value, a shape of subjects, an n."""
     truths = [*TRUTH.items(), *(("pooled d", d) for d in LARGER)]
-    return [(name, truth, s, n) for name, truth in truths for s in SHAPES for n in SUBJECTS]
+    sizes = SUBJECTS, ADDED
+    return [(*t, s, n) for some in sizes for t in truths for s in SHAPES for n in some]
 
 
 def rejections(images, correlation, runs, rng, subjects=12):
@@ -137,9 +139,9 @@ def main():
     parser.add_argument("--runs", type=int, default=RUNS)
     runs, rng, rows = parser.parse_args().runs, np.random.default_rng(0), []
     for name, truth, shape, n in cells():
-        larger = truth in LARGER  # numbers of its own, so that adding one leaves the rest
-        own = np.random.default_rng([n, *shape.encode(), int(10 * truth)]) if larger else rng
-        held = coverage(name, shape, n, runs, own, truth if larger else SHIFT)
+        apart = truth in LARGER or n in ADDED  # adding one leaves the rest as it is
+        own = np.random.default_rng([n, *shape.encode(), int(10 * truth)]) if apart else rng
+        held = coverage(name, shape, n, runs, own, truth)
         keys = {"interval": name, "truth": truth, "subjects": shape, "n": n}
         rows.append({**keys, "coverage": held, "runs": runs})
         print(rows[-1], flush=True)

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from latentsr.claims import Part
 
 MORE = (
-    "p smallest_p within_slope left_out_rmse no_difference_rmse n_subjects n_images first second "
-    "detectable_db n_points n_groups n_vaes n_seeds T margin"
+    "p smallest_p within_slope within_low within_high left_out_rmse no_difference_rmse "
+    "n_subjects n_images first second detectable_db n_points n_groups n_vaes n_seeds T margin"
 ).split()
 NOT_RELEASED = "the released protocol was not run"  # how a part's `absent` begins
 Record = Mapping[str, Any]

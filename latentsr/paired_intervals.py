@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import nan
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.stats
 from numpy.typing import ArrayLike
 
 from latentsr.stats import DESCRIPTIVE, MIN_BOOTSTRAP, MIN_SUBJECTS, measured
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Statistic = Callable[..., Any]  # of two arrays and an axis over which subjects lie
 
@@ -61,3 +64,24 @@ def paired_interval(
         rng=np.random.default_rng(seed),
     ).confidence_interval  # fmt: skip
     return float(ends.low), float(ends.high), "BCa"
+
+
+def told_coverage(stated: pd.DataFrame, n: int) -> str:
+    """Say what 95% intervals over n subjects are worth: the least coverage at the simulated n nearest.
+
+    ``stated`` has the columns interval, truth, n and coverage of ``benchmarks/coverage.csv``.
+
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"interval": "mean difference", "truth": 1, "n": [8, 8, 20]})
+    >>> told_coverage(rows.assign(coverage=[0.95, 0.9, 0.93]), 8)
+    '8 subjects (simulated: 8); at the worst mean difference 90.0%'
+    """
+    nearest = min(stated["n"], key=lambda size: abs(size - n))
+    near = stated[stated["n"] == nearest]
+    kinds = [
+        f"{name}{f' of {truth:g}' if name == 'pooled d' else ''} {part['coverage'].min():.1%}"
+        for (name, truth), part in near.groupby(["interval", "truth"], sort=False)
+    ]
+    few = n < MIN_SUBJECTS
+    told = "too few subjects for an interval" if few else f"at the worst {', '.join(kinds)}"
+    return f"{n} subjects (simulated: {nearest}); {told}"

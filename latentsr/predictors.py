@@ -169,7 +169,8 @@ def around_limit(points: pd.DataFrame) -> pd.DataFrame:
     """Return SR's slope on the ceiling, dB a dB within sets, below and above ``limit_db``.
 
     ``points`` has arm, dataset, ceiling_db, psnr_db and limit_db, what regression from the LR
-    image reaches without an autoencoder. Columns arm, below, above, n_below, n_above.
+    image reaches without an autoencoder. Columns arm; below, with its interval's below_low and
+    below_high (`screening.regress`), and n_below; the same above.
     """
     rows = []
     for arm, part in points.groupby("arm", sort=False):
@@ -180,22 +181,30 @@ def around_limit(points: pd.DataFrame) -> pd.DataFrame:
             values = some["ceiling_db"], some["psnr_db"]
             enough = len(some) >= 3 and all(np.ptp(v) > 0 for v in values)
             fit = screening.regress(*values, list(some["dataset"])) if enough else None
-            row[side] = fit.within_slope if fit else nan
+            ends = (fit.within_slope, fit.within_low, fit.within_high) if fit else (nan,) * 3
+            row |= dict(zip((side, f"{side}_low", f"{side}_high"), ends, strict=True))
         rows.append(row)
-    return pd.DataFrame(rows)[["arm", "below", "above", "n_below", "n_above"]]
+    return pd.DataFrame(rows)
+
+
+def _ends(low: float, high: float) -> str:
+    return "" if low != low else f" [{low:.2f}, {high:.2f}]"
 
 
 def worth(limits: pd.DataFrame) -> dict[str, str]:
     """Say by arm what a dB of ceiling is worth below and above the limit (`around_limit`).
 
-    >>> row = {"arm": "lr_pixels", "below": 0.9, "above": float("nan"), "n_below": 9, "n_above": 2}
-    >>> worth(pd.DataFrame([row]))["lr_pixels"].split(", ")[-1]
-    'above it nothing known (2 points)'
+    >>> row = {"arm": "lr_pixels", "below": 0.9, "below_low": 0.7, "below_high": 1.1, "n_below": 9}
+    >>> row |= {"above": float("nan"), "n_above": 2}
+    >>> worth(pd.DataFrame([row]))["lr_pixels"].split("in SR, ")[-1]
+    '+0.90 dB [0.70, 1.10] below the limit (9 points), above it nothing known (2 points)'
     """
     told = {}
     for row in limits.to_dict("records"):
         below, above = (
-            f"{row[side]:+.2f} dB" if row[side] == row[side] else "nothing known"
+            f"{row[side]:+.2f} dB{_ends(row[f'{side}_low'], row[f'{side}_high'])}"
+            if row[side] == row[side]
+            else "nothing known"
             for side in ("below", "above")
         )
         told[row["arm"]] = (

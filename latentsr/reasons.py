@@ -125,12 +125,17 @@ def _significance(part: Part, word: str, found: Found) -> str:
 
 def _independence(part: Part, word: str, found: Found) -> str:
     text = (
-        f"rho = {found['value']:+.2g} over {found['n_vaes']:.0f} autoencoders, p = {found['p']:.2g}"
+        f"rho = {found['value']:+.2g}{_ends(found['below'], found['above'])} over "
+        f"{found['n_vaes']:.0f} autoencoders, p = {found['p']:.2g}"
     )
     if word == "not attainable":
         needed = next(n for n in range(2, 20) if 2 / factorial(n) < part.threshold)
         text += f", {found['smallest_p']:.2g} at best; it takes {needed} autoencoders"
     return text
+
+
+def _ends(low: float, high: float) -> str:
+    return "" if isnan(low) else f" [{low:+.2g}, {high:+.2g}]"
 
 
 def _association(part: Part, found: Found) -> str:
@@ -139,10 +144,11 @@ def _association(part: Part, found: Found) -> str:
         f"r = {found['value']:.2g} [{found['below']:.2g}, {found['above']:.2g}] over {rests}, which "
         "are no independent draws; "
     )
+    ends = _ends(found["within_low"], found["within_high"])
     few = found["n_points"] < part.min_points
     text += f"fewer than {part.min_points} points confirm nothing; " if few else ""
     return text + (
-        f"within sets {found['within_slope']:+.2g} dB a dB; a set left out is predicted to "
+        f"within sets {found['within_slope']:+.2g}{ends} dB a dB; a set left out is predicted to "
         f"{found['left_out_rmse']:.2g} dB, by no difference to {found['no_difference_rmse']:.2g} dB"
     )
 

@@ -27,14 +27,18 @@ class Regression:
     r_high: float
     r2: float
     spearman_rho: float
+    rho_low: float
+    rho_high: float
     spearman_p: float
     smallest_spearman_p: float
     slope: float
     intercept: float
     within_slope: float
+    within_low: float
+    within_high: float
     left_out_rmse: float
     no_difference_rmse: float
-    r_note: str = "points of one group are not independent: the interval of r is too narrow"
+    r_note: str = "points of one set or autoencoder are not independent: intervals are too narrow"
 
 
 def fisher_interval(r: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -52,6 +56,23 @@ def fisher_interval(r: float, n: int, confidence: float = 0.95) -> tuple[float, 
         return r, r
     half = scipy.stats.norm.ppf((1 + confidence) / 2) / sqrt(n - 3)
     return tanh(atanh(r) - half), tanh(atanh(r) + half)
+
+
+def spearman_interval(rho: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    r"""Return the interval of a rank correlation of n independent points, by Fisher's z.
+
+    .. math:: \tanh(\mathrm{atanh} \rho \pm z \sqrt{(1 + \rho^2 / 2) / (n - 3)})
+
+    An approximation. nan below 4 points and where abs(rho) = 1, of which atanh is infinite: a few
+    points are often in perfect order by chance. Reference: Bonett and Wright 2000.
+
+    >>> [round(end, 4) for end in spearman_interval(0.5, 12)]  # 0.5493 +- 1.96 * 0.3536
+    [-0.1427, 0.8461]
+    """
+    if n < 4 or abs(rho) > 1 - 1e-9:
+        return nan, nan
+    half = scipy.stats.norm.ppf((1 + confidence) / 2) * sqrt((1 + rho**2 / 2) / (n - 3))
+    return tanh(atanh(rho) - half), tanh(atanh(rho) + half)
 
 
 def spearman(x: ArrayLike, y: ArrayLike) -> tuple[float, float, float]:
@@ -79,14 +100,31 @@ def _slope(x: Floats, y: Floats) -> float:
     return float(x @ y / (x @ x)) if np.abs(x).max(initial=0) > 1e-12 else nan
 
 
-def regress(predictor: ArrayLike, response: ArrayLike, groups: Sequence[str]) -> Regression:
+def _around_slope(
+    slope: float, x: Floats, y: Floats, freedom: int, confidence: float
+) -> tuple[float, float]:
+    """Return Student's t interval of `_slope`; nan without degrees of freedom."""
+    if freedom < 1 or slope != slope:
+        return nan, nan
+    misses = y - slope * x
+    error = sqrt(float(misses @ misses) / freedom / float(x @ x))
+    half = float(scipy.stats.t.ppf((1 + confidence) / 2, freedom)) * error
+    return slope - half, slope + half
+
+
+def regress(
+    predictor: ArrayLike, response: ArrayLike, groups: Sequence[str], confidence: float = 0.95
+) -> Regression:
     """Regress `response` on `predictor`, over all points and within groups (data sets).
 
-    All arguments ``(n,)``, one point for each VAE x set. `within_slope` has an intercept a group
-    (fixed effect; Mundlak 1978). Leave one group out (cross-validation, Stone 1974): the
-    within-group slope of the other groups predicts the left-out group's differences from its own
-    mean; `left_out_rmse` is the error over all points, `no_difference_rmse` that of predicting 0.
-    nan where no other group holds two predictors.
+    Points ``(n,)``, one for each VAE x set. `within_slope` has an intercept a group (fixed effect;
+    Mundlak 1978), its interval Student's t with n - groups - 1 degrees of freedom, nan without any.
+    All three intervals take points for independent; those of one set or autoencoder are not.
+
+    Leave one group out (cross-validation, Stone 1974): the within-group slope of the other groups
+    predicts the left-out group's differences from its own mean; `left_out_rmse` is the error over
+    all points, `no_difference_rmse` that of predicting 0. nan where no other group holds two
+    predictors.
 
     >>> fit = regress([1.0, 2.0, 5.0, 6.0], [1.0, 2.0, 1.0, 2.0], ["a", "a", "b", "b"])
     >>> fit.within_slope, round(fit.slope, 4), fit.left_out_rmse, fit.no_difference_rmse
@@ -101,20 +139,26 @@ def regress(predictor: ArrayLike, response: ArrayLike, groups: Sequence[str]) ->
     slope = _slope(x - x.mean(), y)
     own = labels[:, None] == labels  # (n, n): points of the same group
     own_x, own_y = (v - own @ v / own.sum(axis=1) for v in (x, y))
+    within, n_groups = _slope(own_x, own_y), len(np.unique(labels))
+    rho, p, smallest = spearman(x, y)
     misses = np.empty_like(y)
     for label in np.unique(labels):
         out = labels == label
         misses[out] = own_y[out] - _slope(own_x[~out], own_y[~out]) * own_x[out]
     return Regression(
         len(x),
-        len(np.unique(labels)),
+        n_groups,
         r,
-        *fisher_interval(r, len(x)),
+        *fisher_interval(r, len(x), confidence),
         r**2,
-        *spearman(x, y),
+        rho,
+        *spearman_interval(rho, len(x), confidence),
+        p,
+        smallest,
         slope,
         float(y.mean() - slope * x.mean()),
-        _slope(own_x, own_y),
+        within,
+        *_around_slope(within, own_x, own_y, len(x) - n_groups - 1, confidence),
         float(np.sqrt(np.mean(misses**2))),
         float(np.sqrt(np.mean(own_y**2))),
     )
@@ -164,15 +208,18 @@ def ceiling_against_rate(rates: pd.DataFrame, ceilings: pd.Series) -> pd.DataFra
     """Rank-correlate ceiling and rate of added signal over autoencoders, by set, arm and floor.
 
     ``rates`` has columns dataset, arm, floor_of, vae and hallucination_rate; ``ceilings`` is
-    indexed by dataset and vae. Columns n_vaes, those that the cell has rates of, and `spearman`'s
-    rho, p and smallest_p, empty below three autoencoders or where the rates are all alike.
+    indexed by dataset and vae. Columns n_vaes, those that the cell has rates of, `spearman`'s rho,
+    p and smallest_p, and low and high, `spearman_interval`; empty below three autoencoders or where
+    the rates are all alike.
     """
     rows = []
     for (name, arm, owner), part in rates.groupby(["dataset", "arm", "floor_of"], sort=False):
         y = part.set_index("vae")["hallucination_rate"]
         row = {"dataset": name, "arm": arm, "floor_of": owner, "n_vaes": len(y)}
-        found: Sequence[float | None] = (None, None, None)
+        found: Sequence[float | None] = (None,) * 5
         if len(y) >= 3 and y.nunique() > 1:
             found = spearman([ceilings[str(name), str(vae)] for vae in y.index], y)
-        rows.append({**row, **dict(zip(("rho", "p", "smallest_p"), found, strict=True))})
+            found = *found, *spearman_interval(found[0], len(y))
+        names = "rho", "p", "smallest_p", "low", "high"
+        rows.append({**row, **dict(zip(names, found, strict=True))})
     return pd.DataFrame(rows)

@@ -530,7 +530,7 @@ def test_every_verdict_that_is_no_support_has_its_reason():
         ("significance", "not attainable", {"smallest_p": 2.0**-29},
          "30 subjects give p = 1.9e-09 at best, all of one sign; it takes 68"),
         ("independence", "not attainable", {"n_vaes": 4, "p": 0.33, "smallest_p": 0.083},
-         "rho = -8.6 over 4 autoencoders, p = 0.33, 0.083 at best; it takes 5 autoencoders"),
+         "rho = -8.6 [-8.8, -8.4] over 4 autoencoders, p = 0.33, 0.083 at best; it takes 5 autoencoders"),
         ("difference", "same direction", {}, ""),
     ],
 )  # fmt: skip
@@ -542,5 +542,7 @@ def test_reasons_are_figures_of_the_run(rule, word, given, text):
 
 def test_an_association_says_what_it_rests_on():
     given = found(0.2, 0.99, 0.88, n_points=6, n_groups=3, within_slope=0.4)
+    given |= {"within_low": -0.2, "within_high": 1.0}
     text = reasons.because(part("association"), "same direction", given)
+    assert "within sets +0.4 [-0.2, +1] dB a dB" in text
     assert "6 points in 3 sets" in text and "fewer than 8 points confirm nothing" in text

@@ -39,6 +39,21 @@ def test_every_size_and_shape_is_stated():
     assert stated == cells
     assert {truth for name, truth, *_ in cells if name == "pooled d"} == {0.8, 2.6, 8.0, 20.0}
     assert (STATED["runs"] == SIMULATED["RUNS"]).all()
+    for _, size in STATED.groupby("n"):
+        assert len(size) == len(cells) / STATED["n"].nunique()
+
+
+def test_what_an_interval_is_worth_is_told_of_the_nearest_n():
+    told = paired_intervals.told_coverage
+    of_means = STATED[STATED.interval == "mean difference"]
+    worst = of_means[of_means.n == 11].coverage.min()
+    assert (
+        told(of_means, 11)
+        == f"11 subjects (simulated: 11); at the worst mean difference {worst:.1%}"
+    )
+    assert "(simulated: 60); at the worst" in told(STATED, 300)
+    assert told(STATED, 300).count("pooled d of ") == 4
+    assert told(STATED, 5) == "5 subjects (simulated: 6); too few subjects for an interval"
 
 
 @pytest.mark.parametrize(

@@ -139,10 +139,12 @@ def test_the_papers_p_is_that_of_the_ledger():
 def test_a_ceiling_that_foretells_nothing_is_said_to():
     fits = pd.DataFrame({"lr_condition": ["lr_latent", "lr_pixels"], "pearson_r": [0.5, -0.5]})
     fits = fits.assign(r_low=[0.1, -0.9], within_slope=[1.0, -1.0])
+    fits = fits.assign(within_low=[-0.5, -2.0], within_high=[2.5, -0.1])
     fits = fits.assign(left_out_rmse=[1.0, 1.0], no_difference_rmse=[0.5, 2.0])
     together, within, left_out = findings.screening(fits)
     assert "in 1 of 2 LR conditions (LR latent); r is -0.50 to +0.50" in together
     assert "*worse* SR in 1 of 2 LR conditions (LR pixels)" in within
+    assert "leaves zero out in 1 of 2 LR conditions (LR pixels), if points were" in within
     assert "in 1 of 2 LR conditions (LR pixels)" in left_out
     assert findings.screening(fits[["lr_condition"]]) == ["Too few points for a regression."]
 

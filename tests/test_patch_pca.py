@@ -138,7 +138,8 @@ def test_the_slope_is_told_on_both_sides_of_the_limit():
     assert row["below"] == pytest.approx(0.5) and row["above"] == pytest.approx(0.05)
     assert (row["n_below"], row["n_above"]) == (3, 3)
     told = predictors.worth(predictors.around_limit(points))["x"]
-    assert "in SR, +0.50 dB below the limit (3 points), above it +0.05 dB (3 points)" in told
+    assert "in SR, +0.50 dB [0.50, 0.50] below the limit (3 points), above it +0.05 dB [" in told
+    assert row["above_low"] < 0.05 < row["above_high"]
     few = predictors.around_limit(points[:4])
     assert np.isnan(few["above"].item()) and few["n_above"].item() == 1
 

@@ -7,7 +7,7 @@ import scipy.stats
 import statsmodels.formula.api as smf
 
 from latentsr import screening
-from latentsr.screening import fisher_interval, regress, spearman
+from latentsr.screening import fisher_interval, regress, spearman, spearman_interval
 
 
 def points(rng, slope=0.5, noise=0.3, n=5):
@@ -26,6 +26,39 @@ def test_the_papers_own_intervals(r, n, low, high):
 def test_fisher_interval_at_the_edges():
     assert np.isnan(fisher_interval(0.5, 3)).all()
     assert fisher_interval(-1.0, 9) == (-1.0, -1.0)
+
+
+def test_the_interval_of_rho_is_that_of_its_authors():
+    """The example of `ci.spear` in Bonett's own R package statpsych; and one by hand."""
+    y = [21, 4, 9, 12, 35, 18, 10, 22, 24, 1, 6, 8, 13, 16, 19]
+    x = [67, 28, 30, 28, 52, 40, 25, 37, 44, 10, 14, 20, 28, 40, 51]
+    rho = spearman(x, y)[0]
+    assert rho == pytest.approx(0.8699639, abs=1e-7)
+    assert spearman_interval(rho, 15) == pytest.approx((0.5840951, 0.9638297), abs=1e-6)
+    low, high = spearman_interval(0.5, 12)  # atanh 0.549306 +- 1.959964 sqrt(1.125 / 9)
+    assert (np.arctanh(low), np.arctanh(high)) == pytest.approx((-0.143645, 1.242257), abs=1e-5)
+    assert spearman_interval(0.5, 12, 0.9)[0] > low and fisher_interval(0.5, 12)[0] > low
+    assert np.isnan([spearman_interval(0.5, 3), spearman_interval(-1.0, 9)]).all()
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.9])
+def test_the_interval_within_sets_equals_statsmodels(rng, confidence):
+    x, y, groups = points(rng, n=4)
+    frame = pd.DataFrame({"x": x, "y": y, "g": groups}).iloc[:-1]  # groups of unequal size
+    got = regress(frame.x, frame.y, list(frame.g), confidence)
+    fixed = smf.ols("y ~ x + C(g)", frame).fit()
+    expected = fixed.conf_int(1 - confidence).loc["x"]
+    assert fixed.df_resid == 11 - 3 - 1
+    assert (got.within_low, got.within_high) == pytest.approx(tuple(expected))
+    assert (got.r_low, got.r_high) == fisher_interval(got.pearson_r, 11, confidence)
+    assert (got.rho_low, got.rho_high) == spearman_interval(got.spearman_rho, 11, confidence)
+
+
+def test_a_slope_without_degrees_of_freedom_has_no_interval():
+    bare = regress([1.0, 2.0, 4.0], [1.0, 3.0, 5.0], ["a", "a", "b"])
+    assert bare.within_slope == 2 and np.isnan([bare.within_low, bare.within_high]).all()
+    exact = regress([1.0, 2.0, 4.0], [1.0, 2.0, 4.0], ["a"] * 3)
+    assert (exact.within_low, exact.within_high) == pytest.approx((1, 1))
 
 
 def test_regress_equals_scipy_and_statsmodels(rng):
@@ -142,6 +175,8 @@ def test_ceiling_and_rate_are_ranked_by_set_arm_and_floor():
     columns = ["dataset", "arm", "floor_of", "vae", "hallucination_rate"]
     found = screening.ceiling_against_rate(pd.DataFrame(rows, columns=columns), ceilings)
     assert found["rho"].tolist()[:2] == pytest.approx([-1, 0.8]) and np.isnan(found["rho"][2])
+    ends = found.loc[1, ["low", "high"]].tolist()  # tanh(1.0986 +- 1.96 sqrt(1.32))
+    assert ends == pytest.approx([-0.8188, 0.9975], abs=1e-4) and np.isnan(found["low"][0])
     assert found["smallest_p"][0] == pytest.approx(2 / 24) and (found["n_vaes"] == 4).all()
     rest = pd.DataFrame([row for row in rows if row[3] in "ab"], columns=columns)
     few = screening.ceiling_against_rate(rest, ceilings)
