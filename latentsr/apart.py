@@ -17,7 +17,7 @@ from latentsr.attribution import (
     seen,
     target_and_condition,
 )
-from latentsr.sentences import MEASURES
+from latentsr.sentences import MEASURES, worded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -201,6 +201,21 @@ def side_by_side(switches: pd.DataFrame) -> pd.DataFrame:
     return pd.concat({MEASURES[str(name)]: rows[kept] for name, rows in parts}, axis=1)
 
 
+def shown(parts: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield those tables of `taken_apart` that a reader meets in full, each after its heading."""
+    over_seeds = worded(stability.over_seeds(parts["seeds"]))
+    tables = {"`seeds`: the gap over training seeds": over_seeds}
+    if len(parts["corners"]):
+        effects = worded(parts["seed_effects"].set_index(["lr_condition", "effect"]))
+        tables["`seeds`: domain, geometry and their interaction, a column a seed"] = effects
+        as_released = worded(parts["corners"].set_index(["arm", "effect"]))
+        tables["`corners`: the same under the released protocol"] = as_released
+    tables["`switches`: the gap with each switch turned"] = side_by_side(parts["switches"])
+    tables["`ablations`: the gap, both levels and the change"] = parts["ablations"].set_index("arm")
+    for heading, table in tables.items():
+        yield heading, table.round(2)
+
+
 def one_step_errors(scored: pd.DataFrame, main_vaes: Sequence[str]) -> dict[str, pd.Series]:
     """Return the squared error of each image, by label, of the arms trained by it to answer at once.
 
@@ -267,6 +282,10 @@ def drawn(
             "Domain, geometry and their interaction over four autoencoders under the released "
             "protocol, with 95% intervals over subjects.",
         )
+    calls = "; ".join(
+        f"{curves.SHORT.get(str(walk), walk)}: {', '.join(map(str, sorted(set(T))))} calls"
+        for walk, T in parts["walks"].groupby("walk", sort=False)["T"]
+    )
     used = {
         f"n_test_{unit}": int(parts["walks"][f"n_{unit}"].max()) for unit in ("subjects", "images")
     }
@@ -274,7 +293,8 @@ def drawn(
         "walks",
         curves.perception_distortion(parts["walks"], figures.heading(dataset, {**fact, **used})),
         f"PSNR and GMSD of {used['n_test_images']} images along the number of network calls, and "
-        "one against the other, for both walks, from full and from half the noise.",
+        "one against the other, for both walks, from full and from half the noise. Points, in "
+        f"this order, {calls}.",
     )
     yield (
         "convergence",

@@ -185,6 +185,22 @@ def clipped_levels(
     return pd.DataFrame(rows, columns=["sd_px", "detectability", "share"])
 
 
+def clipped_told(levels_there: pd.DataFrame) -> str:
+    """Say how much of its d' clipping leaves the lesion that it takes most from, of `clipped_levels`.
+
+    >>> print(clipped_told(pd.DataFrame({"sd_px": [1.0], "detectability": [4.0], "share": [1.0]})))
+    d' of the lesion that clipping takes most from, as a share of its level, where below 0.99:
+    none
+    """
+    least = levels_there.groupby(["sd_px", "detectability"])["share"].min()
+    short = least[least < 0.99].map("{:.2f}".format)
+    head = (
+        "d' of the lesion that clipping takes most from, as a share of its level, where below 0.99:"
+    )
+    told = "none" if short.empty else short.unstack("sd_px", fill_value="").to_string()
+    return f"{head}\n{told}"
+
+
 def transfers(sr: Images, hr: Images, planted: list[Lesion], free: int) -> pd.DataFrame:
     """Return the share of each lesion's contrast that arrives; a row a lesion.
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from latentsr import figures, hallucination, stats
+from latentsr import figures, hallucination, scores, stats
 from latentsr.sentences import in_words
 
 if TYPE_CHECKING:
@@ -67,6 +67,19 @@ def compared(
             row |= {"difference": rest.pop("mean")} | rest
         found.append(row)
     return found
+
+
+def record(audit: pd.DataFrame, moved: Mapping[str, float]) -> dict[str, Any]:
+    """Return what chapter 6's metrics say of the audit: h of added signal under either pairing.
+
+    ``audit`` has `compared`'s columns and pairing, floor_of, dataset and arm; ``moved`` is the
+    share of names that the rule moves, by set.
+    """
+    ends = "mean low high tost_low tost_high margin first second n_subjects n_images".split()
+    added = audit[audit["measure"] == "added"].rename(columns={"difference": "mean"})
+    h = scores.nested(added, ["pairing", "floor_of", "dataset", "arm"], ends)
+    found = {"h_added": h["id"], "h_added_by_position": h["position"]}
+    return found | {"share_of_names_moved": dict(moved)}
 
 
 def _both(axis: Axes, part: pd.DataFrame, places: Any, vaes: Sequence[str], **style: Any) -> None:

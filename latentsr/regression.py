@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from latentsr import metrics, scores
 from latentsr.degrade import upsample
+
+if TYPE_CHECKING:
+    from latentsr.arms import Study
 
 Images = NDArray[np.float32]
 BLOCKS, WIDTH = 6, 48
@@ -83,3 +89,22 @@ def super_resolve(net: nn.Module, lr: Images, side_px: int) -> Images:
     device = next(net.parameters()).device
     added = net(torch.from_numpy(np.array(lr))[:, None].to(device))[:, 0].cpu().numpy()
     return np.asarray(upsample(lr, side_px) + added, np.float32)
+
+
+def beside_bicubic(study: Study, seed: int, is_trained: bool = True, **how: Any) -> pd.DataFrame:
+    """Score bicubic interpolation of a set's test images, and a network trained on its others.
+
+    A per-image table with a column ``method``: bicubic, and where ``is_trained`` regression.
+    ``how`` goes to `train`.
+    """
+    lr, hr = study.test["lr"], study.test["hr"]
+    made = {"bicubic": upsample(lr, hr.shape[-1])}
+    if is_trained:
+        rows = study.is_training.numpy()
+        net = train(study.data["lr"][rows], study.data["hr"][rows], seed=seed, **how)
+        made["regression"] = super_resolve(net, lr, hr.shape[-1])
+    tables = []
+    for method, image in made.items():
+        identity = scores.identity(study.dataset, seed=seed, method=method)
+        tables.append(scores.table(study.test, identity, {"psnr_db": metrics.psnr_db(image, hr)}))
+    return pd.concat(tables, ignore_index=True)

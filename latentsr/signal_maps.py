@@ -35,25 +35,35 @@ def masks(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
     return figure
 
 
+def painted(image: Any, true: Any, floor: float) -> Any:
+    """Paint what an image adds (yellow) and loses (magenta) over the true one, ``(H, W, 3)``.
+
+    >>> painted(np.array([[0.9, 0.5, 0.1]]), np.full((1, 3), 0.5), floor=0.2)[0, 1]
+    array([0.5, 0.5, 0.5])
+    """
+    paint = np.repeat(true[..., None].astype(np.float64), 3, axis=-1)  # (H, W, 3)
+    paint[image - true > floor] = ADDED
+    paint[true - image > floor] = LOST
+    return paint
+
+
 def errors(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Draw images with a part enlarged, and below each its absolute error, all on one scale.
+    """Draw images with a part enlarged, and below each its absolute error.
 
     Keys are titles: a pair of rows a set; the first image of a set is the true one ``(H, W)``.
+    The errors of a set are on one scale, from 0 to the largest of them; its bar stands below HR.
     """
     import matplotlib.pyplot as plt
     from matplotlib.patches import Rectangle
 
     across = max(map(len, rows.values()))
     side_inch = min(1.9, (figures.PAGE_INCH - 0.3) / across)
-    size = (side_inch * across + 0.3, (2 * side_inch + 0.4) * len(rows) + 0.5)
+    size = (side_inch * across + 0.3, (2 * side_inch + 0.4) * len(rows))
     figure, axes = plt.subplots(2 * len(rows), across, figsize=size, squeeze=False)
-    off = {
-        (row, title): np.abs(image.astype(float) - next(iter(images.values())))
-        for row, images in rows.items()
-        for title, image in images.items()
-    }
-    most = max(float(one.max()) for one in off.values())
     for number, (row, images) in enumerate(rows.items()):
+        true = next(iter(images.values())).astype(float)
+        off = {title: np.abs(image.astype(float) - true) for title, image in images.items()}
+        most = max(float(one.max()) for one in off.values())
         for column, (title, image) in enumerate(images.items()):
             above, below = axes[2 * number : 2 * number + 2, column]
             above.imshow(image.astype(np.float32), cmap="gray", vmin=0, vmax=1)
@@ -68,11 +78,15 @@ def errors(rows: Mapping[str, Mapping[str, Any]]) -> Figure:
             for spine in inset.spines.values():
                 spine.set(visible=True, color=ADDED)
             if column:
-                drawn = below.imshow(off[row, title], cmap="magma", vmin=0, vmax=most)
+                drawn = below.imshow(off[title], cmap="magma", vmin=0, vmax=most)
             for axis in (above, below):
                 axis.set_axis_off()
         figures.name_row(axes[2 * number, 0], row)
-    _colours_below(figure, drawn, axes, "absolute error, grey values of 0 to 1")
+        bar = axes[2 * number + 1, 0].inset_axes((0.7, 0.0, 0.1, 1.0))
+        bar.set_in_layout(False)  # its words fit beside it
+        ticks = [0, most / 2, most]
+        figure.colorbar(drawn, cax=bar, ticks=ticks, format="{x:.2f}", ticklocation="left")
+        bar.set_ylabel("absolute error,\ngrey values\nof 0 to 1")
     return figure
 
 

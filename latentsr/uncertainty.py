@@ -120,6 +120,23 @@ def table(
     return pd.DataFrame(rows)
 
 
+def told(found: pd.DataFrame) -> list[str]:
+    """Say where the AUROCs of `table` lie over sets and arms, a sentence a kind of place.
+
+    Of lesions also how far they lie from their twins', of spots how many an image has.
+    """
+    said = []
+    for what, rows in found.dropna(subset="auroc_sd").groupby("what", sort=False):
+        each = rows["n_places"] / rows["n_images"]
+        twin = (rows["auroc_sd"] - rows["auroc_twin"]).abs().max()
+        low, high = rows["auroc_sd"].min(), rows["auroc_sd"].max()
+        is_loss = f", {twin:.2f} at most from the twin's"
+        is_spot = f"; {each.min():.1f} to {each.max():.1f} spots an image"
+        more = is_loss if what == "loss" else is_spot
+        said.append(f"{what}: AUROC {low:.2f} to {high:.2f} over sets and arms{more}")
+    return said
+
+
 def draw(found: pd.DataFrame, titles: Mapping[str, str], last: str) -> Figure:
     """Draw AUROCs of `table`, columns dataset, arm and vae beside; a column of panels a set.
 

@@ -121,6 +121,18 @@ def test_ablations_have_levels_beside_their_change(parts):
     assert table[["n_subjects", "n_images"]].eq(8).all(axis=None)
 
 
+def test_tables_are_shown_each_after_its_heading(parts):
+    told = dict(apart.shown(parts))
+    assert [heading.split(":")[0] for heading in told] == (
+        ["`seeds`"] * 2 + ["`corners`", "`switches`", "`ablations`"]
+    )
+    (corners,) = [table for heading, table in told.items() if heading.startswith("`corners`")]
+    levels = parts["corners"].set_index("effect")["estimate"].round(2)
+    assert corners.loc["as released", "estimate"].to_dict() == levels.to_dict()
+    few = dict(apart.shown({**parts, "corners": apart.EMPTY, "seed_effects": apart.EMPTY}))
+    assert len(few) == 3
+
+
 def test_domain_and_geometry_of_four_corners(parts):
     split = parts["corners"].set_index(["arm", "effect"])["estimate"]["released"]
     by_hand = {"domain": 2.5, "geometry": 3.5, "interaction": 3.0, "gap": 6.0}

@@ -148,3 +148,41 @@ def test_sloping_limits_are_drawn_where_the_bias_slopes():
         assert len(drawn) == lines
         for line, key in zip(drawn, ("lower", "upper"), strict=False):
             assert line.get_ydata()[1] == found[f"{key}_at_most"]
+
+
+def test_errors_have_a_scale_a_set_and_a_bar_that_ends_at_its_largest():
+    true = np.full((20, 20), 0.5)
+    rows = {"knee": (0.1, -0.4), "chest": (0.02, 0.05)}
+    images = {name: {"HR": true, "a": true + a, "b": true + b} for name, (a, b) in rows.items()}
+    axes = signal_maps.errors(images).axes
+    for number, off in enumerate(rows.values()):
+        most = max(map(abs, off))
+        bare, *below = axes[6 * number + 3 : 6 * number + 6]  # under HR, and under two arms
+        for axis, value in zip(below, off, strict=True):
+            assert axis.images[0].get_clim() == (0, pytest.approx(most))
+            assert np.allclose(axis.images[0].get_array(), abs(value))
+        (bar,) = bare.child_axes
+        assert bar.get_ylim() == (0, pytest.approx(most))
+        assert "grey values" in bar.get_ylabel()
+
+
+def test_added_signal_is_painted_yellow_and_lost_signal_magenta():
+    true = np.array([[0.5, 0.5, 0.5]])
+    seen = signal_maps.painted(np.array([[0.8, 0.6, 0.2]]), true, floor=0.2)
+    assert seen[0].tolist() == [list(signal_maps.ADDED), [0.5] * 3, list(signal_maps.LOST)]
+
+
+def test_points_of_short_curves_carry_their_number_of_calls():
+    from latentsr import curves
+
+    calls = [1, 2, 50]
+    walks = pd.DataFrame({"T": calls, "psnr_db": [18.0, 17.0, 16.0], "gmsd": [0.3, 0.2, 0.25]})
+    walks = walks.assign(vae="natural-f8c4", walk="spaced", noise="noise 1")
+    left, _, right = curves.perception_distortion(walks, "knee").axes
+    assert [(text.get_text(), text.xy) for text in right.texts] == [
+        (str(row["T"]), (row["psnr_db"], row["gmsd"])) for row in walks.to_dict("records")
+    ]
+    assert left.get_xticks().tolist() == calls
+    long = pd.concat([walks.assign(T=walks["T"] * k) for k in (1, 10, 100)])
+    left, _, right = curves.perception_distortion(long, "knee").axes
+    assert not right.texts and left.get_xticks().tolist() == [1, 10, 100, 1000]

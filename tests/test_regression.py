@@ -1,4 +1,7 @@
+from types import SimpleNamespace
+
 import numpy as np
+import torch
 
 from latentsr import regression
 from latentsr.degrade import degrade, upsample
@@ -33,3 +36,19 @@ def test_a_seed_decides_it():
         for s in (1, 1, 2)
     ]
     assert np.array_equal(made[0], made[1]) and not np.array_equal(made[0], made[2])
+
+
+def test_it_is_scored_beside_bicubic_on_images_it_has_not_seen():
+    hr, subjects = stripes(24, 0), np.array([f"s{k:02d}" for k in range(24)])
+    lr, is_training = degrade(hr, 12), np.arange(24) < 16
+    test = {"lr": lr[16:], "hr": hr[16:], "image_id": subjects[16:], "subject_id": subjects[16:]}
+    data = {"lr": lr, "hr": hr}
+    study = SimpleNamespace(
+        dataset="knee", data=data, test=test, is_training=torch.from_numpy(is_training)
+    )
+    table = regression.beside_bicubic(study, 1, steps=60, batch=8)
+    by = table.set_index("image_id").groupby("method")["psnr_db"]
+    assert by.get_group("bicubic").to_list() == psnr_db(upsample(lr[16:], 24), hr[16:]).tolist()
+    assert (by.get_group("regression") > by.get_group("bicubic")).all()
+    alone = regression.beside_bicubic(study, 1, is_trained=False)
+    assert set(alone["method"]) == {"bicubic"} and len(alone) == 8

@@ -1,6 +1,7 @@
 """AUROC against scikit-learn; the spread of samples on images where the truth is known."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
@@ -73,3 +74,13 @@ def test_the_spread_is_the_sd_over_samples(rng):
     np.testing.assert_allclose(
         uncertainty.between_samples(samples), samples.std(axis=0, ddof=1), atol=1e-12
     )
+
+
+def test_sentences_have_the_ends_over_sets_and_arms():
+    rows = [("loss", 0.5, 0.55, 3, 4), ("loss", 0.75, 0.5, 4, 4), ("invention", 0.8, np.nan, 6, 4)]
+    names = ["what", "auroc_sd", "auroc_twin", "n_places", "n_images"]
+    missing = ("invention", np.nan, np.nan, 0, 4)
+    assert uncertainty.told(pd.DataFrame([*rows, missing], columns=names)) == [
+        "loss: AUROC 0.50 to 0.75 over sets and arms, 0.25 at most from the twin's",
+        "invention: AUROC 0.80 to 0.80 over sets and arms; 1.5 to 1.5 spots an image",
+    ]
