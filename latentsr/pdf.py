@@ -13,7 +13,7 @@ from pathlib import Path
 PAGES = ("intro", "claims", "generated/results")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 HOW_TO_GET = "install it with `apt-get install chromium`, or name one in CHROMIUM"
-DOUBLED = re.compile(rb"/Title (?:\(((?:\\.|[^()\\])+)\1\)|<FEFF([0-9A-F]+)\2>)")
+DOUBLED = re.compile(rb"/Title (?:\(((?:\\.|[^()\\]){4,})\1\)|<FEFF([0-9A-F]{8,})\2>)")
 LOCAL = re.compile(r' href="(?!#|https?:)[^"]*"')
 
 
@@ -52,8 +52,8 @@ def once(data: bytes) -> bytes:
 
     A heading that is moved to the next sheet is written twice; spaces keep the table of places.
 
-    >>> once(b"/Title (C1C1)")
-    b'/Title (C1)  '
+    >>> once(b"/Title (DataData)")
+    b'/Title (Data)    '
     """
 
     def half(found: re.Match[bytes]) -> bytes:

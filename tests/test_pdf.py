@@ -40,6 +40,7 @@ def test_pages_are_joined_with_their_images_and_without_places_of_this_machine(b
         (rb"/Title (a \(b\)a \(b\))", rb"/Title (a \(b\))"),
         (b"/Title <FEFF0041201400412014>", b"/Title <FEFF00412014>"),
         (b"/Title (11 Lesions)", b"/Title (11 Lesions)"),
+        (b"/Title (11)", b"/Title (11)"),
     ],
 )
 def test_a_bookmark_that_stands_twice_is_halved_in_place(written, read):
