@@ -112,8 +112,10 @@ def direction(part: Part, figure: float, found: Record) -> str:
         inside, outside = (low > 0, high < 0) if figure > 0 else (high < 0, low > 0)
     if part.rule == "association":  # harder sets alone can make a correlation over sets
         foretells = found["left_out_rmse"] < found["no_difference_rmse"]
-        inside = inside and foretells and found["within_slope"] * figure > 0
-        inside = inside and found["n_points"] >= part.min_points
+        ends = (found["within_low"] * figure, found["within_high"] * figure)
+        inside = inside and foretells and min(ends) > 0
+        if found["n_points"] < part.min_points or isnan(ends[0]):
+            return "opposite" if outside else "not attainable"
     return "same direction" if inside else "opposite" if outside else "inconclusive"
 
 

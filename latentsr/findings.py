@@ -209,7 +209,7 @@ def screening(fits: Table) -> list[str]:
         f"{where(fits['r_low'] > 0)}; r is {span(fits['pearson_r'], unit='')}. The paper says it does.",
         f"Within a set a higher ceiling goes with *worse* SR in {where(fits['within_slope'] < 0)}: "
         "there r owes itself to easy and hard sets, not to better autoencoders. The interval of that "
-        f"slope leaves zero out in {where(apart)}, if points were independent, which they are not.",
+        f"slope over autoencoders leaves zero out in {where(apart)}.",
         f"A set left out is foretold better than by guessing no difference in {where(better)}.",
     ]
 

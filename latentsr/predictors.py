@@ -88,7 +88,7 @@ def compare(
     >>> rows = {"arm": ["x"] * 6, "dataset": [*"aaabbb"], "vae": [*"uvwuvw"]}
     >>> rows |= {"one": [1.0, 2.0, 3.0, 5.0, 6.0, 7.0], "psnr_db": [1.0, 2.0, 3.0, 1.0, 2.0, 3.0]}
     >>> compare(pd.DataFrame(rows), ["one"], ["psnr_db"]).iloc[0, 3:].tolist()
-    [6.0, 3.0, 1.0, 1.0, 1.0]
+    [6.0, 3.0, 3.0, 1.0, 1.0, 1.0]
     """
     rows = []
     for arm, part in points.groupby("arm", sort=False):
@@ -97,7 +97,9 @@ def compare(
             for predictor in predictors:
                 x, y = part[predictor], part[response]
                 row = {"arm": arm, "response": response, "predictor": predictor}
+                counts = part.groupby("dataset")["vae"].nunique()
                 row |= {"n_points": len(x), "n_vaes": len(set(vaes))}
+                row["n_vaes_of_each_set"] = counts.min()
                 row["within_r"] = screening.within_correlation(x, y, sets)
                 row |= {"skill_set_left_out": nan, "skill_vae_left_out": nan}
                 if len(x) >= 3 and np.ptp(x) > 0:
@@ -142,9 +144,13 @@ def best_rule(table: pd.DataFrame, arm: str, response: str = "psnr_db") -> str:
         text += ", and a higher one goes with worse SR" * (towards < 0)
     else:
         text += ", of a positive r that is no finding" * (towards > 0)
-    n = int(part["n_vaes"].max())
-    few = f"; the best of {len(part)} rules on {n} autoencoders, picked after the fact: no rule yet"
-    return text + few * (n <= FEW)
+    few = f"; the best of {len(part)} rules on {_vaes(part)}, picked after the fact: no rule yet"
+    return text + few * (int(part["n_vaes"].max()) <= FEW)
+
+
+def _vaes(part: pd.DataFrame) -> str:
+    every, each = int(part["n_vaes"].max()), int(part["n_vaes_of_each_set"].min())
+    return f"{every} autoencoders" + f", {each} of them on every set" * (each < every)
 
 
 def _left_out(skill: float) -> str:
@@ -161,7 +167,7 @@ def against_ceiling(table: pd.DataFrame, arm: str) -> str:
     word = "better" if round(trip, 2) > round(ceiling, 2) else "no better"
     return (
         f"{in_words(arm)}: the LR round trip foretells a set left out {word} than the HR ceiling "
-        f"(skill {trip:.2f} against {ceiling:.2f}, {part['n_vaes'].iloc[0]:.0f} autoencoders)"
+        f"(skill {trip:.2f} against {ceiling:.2f}, {_vaes(part)})"
     )
 
 

@@ -145,10 +145,12 @@ def _association(part: Part, found: Found) -> str:
         "are no independent draws; "
     )
     ends = _ends(found["within_low"], found["within_high"])
+    over = f" over the {found['n_vaes']:.0f} autoencoders that every set has"
+    over += ", too few for an interval" * (not ends)
     few = found["n_points"] < part.min_points
     text += f"fewer than {part.min_points} points confirm nothing; " if few else ""
     return text + (
-        f"within sets {found['within_slope']:+.2g}{ends} dB a dB; a set left out is predicted to "
+        f"within sets {found['within_slope']:+.2g}{ends} dB a dB{over}; a set left out is predicted to "
         f"{found['left_out_rmse']:.2g} dB, by no difference to {found['no_difference_rmse']:.2g} dB"
     )
 

@@ -10,7 +10,7 @@ from math import atanh, nan, sqrt, tanh
 import numpy as np
 import pandas as pd
 import scipy.stats
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from latentsr.metrics import Floats
 from latentsr.stats import measured
@@ -22,6 +22,7 @@ class Regression:
 
     n_points: int
     n_groups: int
+    n_vaes: float
     pearson_r: float
     r_low: float
     r_high: float
@@ -38,7 +39,7 @@ class Regression:
     within_high: float
     left_out_rmse: float
     no_difference_rmse: float
-    r_note: str = "points of one set or autoencoder are not independent: intervals are too narrow"
+    r_note: str = "points of one set or autoencoder are not independent: r's interval is too narrow"
 
 
 def fisher_interval(r: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -112,14 +113,39 @@ def _around_slope(
     return slope - half, slope + half
 
 
+def _everywhere(units: NDArray[np.str_], groups: NDArray[np.str_]) -> list[str]:
+    """Return the units that stand in every group."""
+    return [u for u in np.unique(units) if set(groups[units == u]) == set(groups)]
+
+
+def _over_units(
+    x: Floats, y: Floats, units: NDArray[np.str_], confidence: float
+) -> tuple[float, float]:
+    """Return Student's t interval of the slope through the units' means; nan below three units."""
+    names, place = np.unique(units, return_inverse=True)
+    mean_x, mean_y = (np.bincount(place, v) / np.bincount(place) for v in (x, y))
+    if len(names) < 3 or np.ptp(mean_x) < 1e-12:
+        return nan, nan
+    fit = scipy.stats.linregress(mean_x, mean_y)
+    half = float(scipy.stats.t.ppf((1 + confidence) / 2, len(names) - 2)) * fit.stderr
+    return float(fit.slope - half), float(fit.slope + half)
+
+
 def regress(
-    predictor: ArrayLike, response: ArrayLike, groups: Sequence[str], confidence: float = 0.95
+    predictor: ArrayLike,
+    response: ArrayLike,
+    groups: Sequence[str],
+    confidence: float = 0.95,
+    vaes: Sequence[str] | None = None,
 ) -> Regression:
     """Regress `response` on `predictor`, over all points and within groups (data sets).
 
     Points ``(n,)``, one for each VAE x set. `within_slope` has an intercept a group (fixed effect;
-    Mundlak 1978), its interval Student's t with n - groups - 1 degrees of freedom, nan without any.
-    All three intervals take points for independent; those of one set or autoencoder are not.
+    Mundlak 1978). Its interval is over the `n_vaes` autoencoders that every group has: ``vaes``
+    names each point's, and the line goes through their means over groups (of differences from the
+    group's mean), with Student's t and n_vaes - 2 degrees of freedom, nan without any. Without
+    ``vaes`` points are taken for independent, with n - groups - 1 degrees of freedom, as they
+    always are for r and rho; where autoencoders have merits of their own that is too narrow.
 
     Leave one group out (cross-validation, Stone 1974): the within-group slope of the other groups
     predicts the left-out group's differences from its own mean; `left_out_rmse` is the error over
@@ -137,6 +163,11 @@ def regress(
         raise ValueError("regress: all predictors or all responses are equal; nothing to correlate")
     r = float(np.corrcoef(x, y)[0, 1])
     slope = _slope(x - x.mean(), y)
+    if vaes is not None and len(vaes) != len(x):
+        raise ValueError(
+            f"regress: {len(vaes)} autoencoders for {len(x)} points; name each point's"
+        )
+    common = [] if vaes is None else _everywhere(np.asarray(vaes), labels)
     own = labels[:, None] == labels  # (n, n): points of the same group
     own_x, own_y = (v - own @ v / own.sum(axis=1) for v in (x, y))
     within, n_groups = _slope(own_x, own_y), len(np.unique(labels))
@@ -145,9 +176,15 @@ def regress(
     for label in np.unique(labels):
         out = labels == label
         misses[out] = own_y[out] - _slope(own_x[~out], own_y[~out]) * own_x[out]
+    if vaes is None:
+        ends = _around_slope(within, own_x, own_y, len(x) - n_groups - 1, confidence)
+    else:
+        of = np.isin(vaes, common)
+        ends = _over_units(own_x[of], own_y[of], np.asarray(vaes)[of], confidence)
     return Regression(
         len(x),
         n_groups,
+        nan if vaes is None else len(common),
         r,
         *fisher_interval(r, len(x), confidence),
         r**2,
@@ -158,7 +195,7 @@ def regress(
         slope,
         float(y.mean() - slope * x.mean()),
         within,
-        *_around_slope(within, own_x, own_y, len(x) - n_groups - 1, confidence),
+        *ends,
         float(np.sqrt(np.mean(misses**2))),
         float(np.sqrt(np.mean(own_y**2))),
     )

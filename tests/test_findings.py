@@ -144,7 +144,7 @@ def test_a_ceiling_that_foretells_nothing_is_said_to():
     together, within, left_out = findings.screening(fits)
     assert "in 1 of 2 LR conditions (LR latent); r is -0.50 to +0.50" in together
     assert "*worse* SR in 1 of 2 LR conditions (LR pixels)" in within
-    assert "leaves zero out in 1 of 2 LR conditions (LR pixels), if points were" in within
+    assert "leaves zero out in 1 of 2 LR conditions (LR pixels)." in within
     assert "in 1 of 2 LR conditions (LR pixels)" in left_out
     assert findings.screening(fits[["lr_condition"]]) == ["Too few points for a regression."]
 

@@ -169,7 +169,9 @@ def test_a_rule_is_told_with_its_ties_and_with_what_it_rests_on():
             ("x", "psnr_db", "predictability", 6, 0.9, 0.704, 0.8),
             ("x", "excess_mse", "ceiling_db", 6, 0.9, 0.58, 0.7),
             ("x", "excess_mse", "budget", 6, -0.2, -0.1, 0.7)]  # fmt: skip
-    table = pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=columns).assign(n_vaes_of_each_set=6)
+    fewer = predictors.best_rule(table.assign(n_vaes_of_each_set=2), "x")
+    assert "rules on 6 autoencoders, 2 of them on every set, picked after the fact" in fewer
     said = predictors.best_rule(table, "x")
     assert "budget (within-set r -0.90" in said and "predictability (within-set r +0.90" in said
     assert "alike (skill 0.70)" in said and "6 autoencoders, picked after the fact" in said

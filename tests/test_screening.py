@@ -54,6 +54,44 @@ def test_the_interval_within_sets_equals_statsmodels(rng, confidence):
     assert (got.rho_low, got.rho_high) == spearman_interval(got.spearman_rho, 11, confidence)
 
 
+def test_the_interval_over_autoencoders_equals_statsmodels(rng):
+    x, y, groups = points(rng, n=5)
+    vaes = [*"uvwxz"] * 3
+    got = regress(x, y, list(groups), 0.9, vaes)
+    centred = pd.DataFrame({"x": x, "y": y, "vae": vaes})
+    centred[["x", "y"]] -= centred[["x", "y"]].groupby(groups).transform("mean")
+    means = centred.groupby("vae").mean()
+    expected = smf.ols("y ~ x", means).fit().conf_int(0.1).loc["x"]
+    assert (got.within_low, got.within_high) == pytest.approx(tuple(expected))
+    assert got.n_vaes == 5 and got.within_slope == regress(x, y, list(groups)).within_slope
+    two = regress(x[:4], y[:4], ["a", "a", "b", "b"], 0.95, ["u", "v"] * 2)
+    assert two.n_vaes == 2 and np.isnan([two.within_low, two.within_high]).all()
+    more = regress([*x, 30.0], [*y, 40.0], [*groups, "knee"], 0.9, [*vaes, "only here"])
+    assert more.n_vaes == 5 and more.n_points == 16
+    assert (more.within_low, more.within_high) == pytest.approx((got.within_low, got.within_high))
+    with pytest.raises(ValueError, match="regress: 2 autoencoders for 15 points"):
+        regress(x, y, list(groups), vaes=["u", "v"])
+
+
+@pytest.mark.parametrize(("n_vaes", "as_points"), [(4, 0.84), (6, 0.83)])
+def test_autoencoders_and_not_points_are_the_unit(rng, n_vaes, as_points):
+    """Three sets; half of the variance of the misses belongs to the autoencoder."""
+    units, held, count = np.tile(np.arange(n_vaes).astype(str), 3), [0, 0], 4000
+    for _ in range(count):
+        x = np.tile(rng.normal(size=n_vaes), (3, 1)) + rng.normal(scale=0.2, size=(3, n_vaes))
+        y = 0.3 * x + rng.normal(size=n_vaes) + rng.normal(size=(3, n_vaes))
+        x, y = ((v - v.mean(1, keepdims=True)).ravel() for v in (x, y))
+        slope = float(x @ y / (x @ x))
+        ends = (
+            screening._over_units(x, y, units, 0.95),
+            screening._around_slope(slope, x, y, 3 * n_vaes - 4, 0.95),
+        )
+        held = [seen + (low < 0.3 < high) for seen, (low, high) in zip(held, ends, strict=True)]
+    three_errors = 3 * (0.95 * 0.05 / count) ** 0.5
+    assert held[0] / count == pytest.approx(0.95, abs=three_errors)
+    assert held[1] / count == pytest.approx(as_points, abs=0.02)
+
+
 def test_a_slope_without_degrees_of_freedom_has_no_interval():
     bare = regress([1.0, 2.0, 4.0], [1.0, 3.0, 5.0], ["a", "a", "b"])
     assert bare.within_slope == 2 and np.isnan([bare.within_low, bare.within_high]).all()
