@@ -94,6 +94,10 @@ def _words(text: str) -> dict[str, Any]:
     return {"cell_type": "markdown", "metadata": {}, "source": text}
 
 
+def _is_picture(output: Mapping[str, Any]) -> bool:
+    return "image/png" in output.get("data", {})
+
+
 def titled(
     text: str,
     run: str,
@@ -118,7 +122,8 @@ def titled(
         _foldable(cell)
         _injected(cell)
         cells.append(cell)
-        if any("image/png" in output.get("data", {}) for output in cell.get("outputs", ())):
+        if any(map(_is_picture, cell.get("outputs", ()))):
+            cell["outputs"].sort(key=_is_picture)  # the caption follows its figure, not a table
             names = filter(None, map((drawn or {}).get, _alts(cell)))
             told = dict.fromkeys(counts.behind(name, sets or {}) for name in names)
             words = f"[How this figure is made](#{stage}) · [its files](#{files})", *told

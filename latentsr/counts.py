@@ -21,13 +21,13 @@ ON_NONE = ("L", "07_signal")
 
 def of_chapter(number: str, results: Path, sets: Sets) -> Sets:
     """Return the sets with the counts of what a chapter used: 11 takes an image of few subjects."""
-    used = results / "tables" / "11_transfer.csv"
+    used = results / "tables" / "11_marks.csv"  # 11_transfer counts planted copies of an image
     if number != "11" or not used.exists():
         return sets
     few = pd.read_csv(used).groupby("dataset")[["n_subjects", "n_images"]].max()
     few = few.rename(columns={"n_subjects": "n_test_subjects", "n_images": "n_test_images"})
     few_of: dict[str, dict[str, int]] = few.to_dict("index")  # type: ignore[assignment]
-    return {name: {**fact, **few_of[name]} for name, fact in sets.items()}
+    return {name: {**fact, **few_of.get(name, {})} for name, fact in sets.items()}
 
 
 def _one_of(name: str, fact: Mapping[str, Any]) -> str:

@@ -99,14 +99,25 @@ def test_below_a_chapters_figure_stand_the_counts_of_that_figure():
 
 def test_a_chapter_on_few_subjects_counts_those(tmp_path):
     (tmp_path / "tables").mkdir()
-    used = pd.DataFrame({"dataset": ["knee", "knee"], "n_subjects": 8, "n_images": [56, 8]})
-    used.to_csv(tmp_path / "tables" / "11_transfer.csv", index=False)
+    used = pd.DataFrame({"dataset": ["knee", "knee"], "n_subjects": 8, "n_images": [8, 8]})
+    used.to_csv(tmp_path / "tables" / "11_marks.csv", index=False)
     sets = {"knee": {"is_phantom": True, "n_test_images": 60, "n_test_subjects": 60}}
     sets["knee"]["subject_word"] = "exam"
     assert counts.of_chapter("06", tmp_path, sets) == sets
     few = counts.of_chapter("11", tmp_path, sets)
-    told = "Test images: knee phantoms: 8 exams, 56 images."
+    told = "Test images: knee phantoms: 8 exams, 8 images."
     assert counts.behind("11_transfer", few) == told
+
+
+def test_a_caption_follows_its_figure_and_not_a_table_of_the_same_cell():
+    picture = {"output_type": "display_data", "data": {"image/png": "", "text/plain": ["x"]}}
+    table = {"output_type": "execute_result", "data": {"text/html": ["<table>"]}}
+    cell = {"cell_type": "code", "metadata": {}, "source": ["1"], "outputs": [picture, table]}
+    head = {"cell_type": "markdown", "metadata": {}, "source": ["# 4 Swap"]}
+    made = json.loads(book.titled(json.dumps({"cells": [head, cell]}), "", "04_vae_swap"))
+    outputs, caption = made["cells"][1]["outputs"], "".join(made["cells"][2]["source"])
+    assert ["image/png" in output["data"] for output in outputs] == [False, True]
+    assert caption.startswith("[How this figure is made]")
 
 
 def test_every_figure_and_table_is_listed_with_its_command_and_linked(workspace):

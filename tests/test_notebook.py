@@ -127,6 +127,23 @@ def test_a_cell_without_prose_is_found():
     assert bare([prose, parameters, code("d"), imports]) == ["d", "import numpy"]
 
 
+@pytest.mark.parametrize("path", [*CHAPTERS, *LESSONS], ids=name)
+def test_a_notebook_opens_with_its_time_and_its_versions(path):
+    title, *rest = cells(path)
+    assert len(source(title).split()) > 30, "what it is about, not its name alone"
+    assert re.search(r"seconds|minute", source(title) + source(rest[0]))
+    opening = next(i for i, cell in enumerate(rest) if "parameters" in tags(cell)) + 1
+    imports = source(rest[opening])
+    assert imports.startswith(("import ", "from ")) and "__version__" in imports.splitlines()[-1]
+    for cell in rest[opening + 1 :]:  # what a late part alone needs stands at the head of its cell
+        if cell["cell_type"] == "code":
+            kinds = [
+                isinstance(node, (ast.Import, ast.ImportFrom))
+                for node in ast.parse(source(cell)).body
+            ]
+            assert kinds == sorted(kinds, reverse=True)
+
+
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_a_chapters_exercises_link_those_that_grade_themselves(path):
     prose = "\n".join(map(source, cells(path, "markdown")))
