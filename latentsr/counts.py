@@ -27,7 +27,7 @@ def of_chapter(number: str, results: Path, sets: Sets) -> Sets:
     few = pd.read_csv(used).groupby("dataset")[["n_subjects", "n_images"]].max()
     few = few.rename(columns={"n_subjects": "n_test_subjects", "n_images": "n_test_images"})
     few_of: dict[str, dict[str, int]] = few.to_dict("index")  # type: ignore[assignment]
-    return {name: {**fact, **few_of.get(name, {})} for name, fact in sets.items()}
+    return {name: {**fact, **few_of[name]} for name, fact in sets.items()}
 
 
 def _one_of(name: str, fact: Mapping[str, Any]) -> str:
