@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from latentsr import figures
-from latentsr.charts import PARTS
+from latentsr.charts import GAP, PARTS
 from latentsr.sentences import in_words
 
 if TYPE_CHECKING:
@@ -54,15 +54,16 @@ def band_detail(table: pd.DataFrame, bands: Sequence[str], titles: Mapping[str, 
 def perception_distortion(walks: pd.DataFrame, title: str) -> Figure:
     """Draw PSNR and GMSD along the number of network calls, and one against the other.
 
-    ``walks`` has columns vae, walk, noise, T, psnr_db and gmsd; filled points start from full
-    noise, hollow ones from half. Where a curve has few points, those of the spaced walk carry their
+    ``walks`` has columns vae, walk, initial_noise_sd, T, psnr_db and gmsd; filled points start from
+    full noise, hollow ones from half. Where a curve has few points, those of the spaced walk carry their
     number of calls.
     """
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 3, figsize=(figures.PAGE_INCH, 3.4))
-    for (vae, walk, noise), rows in walks.sort_values("T").groupby(["vae", "walk", "noise"]):
-        full = noise == "noise 1"
+    keys = ["vae", "walk", "initial_noise_sd"]
+    for (vae, walk, noise), rows in walks.sort_values("T").groupby(keys):
+        full = noise == 1
         style: dict[str, Any] = {
             "color": figures.colour(str(vae)),
             "ls": "-" if walk == "spaced" else ":",
@@ -93,14 +94,45 @@ def perception_distortion(walks: pd.DataFrame, title: str) -> Figure:
         axis.set_xticks(ticks, ticks)
         axis.minorticks_off()
     axes[2].set_xlabel("PSNR, dB")
-    faces = {
-        "noise 1": ("from full noise", "#707070"),
-        "noise 0.5": ("from half the noise", "white"),
-    }
-    for label, face in faces.values() if walks["noise"].nunique() > 1 else ():
+    faces = {"from full noise": "#707070", "from half the noise": "white"}
+    for label, face in faces.items() if walks["initial_noise_sd"].nunique() > 1 else ():
         axes[0].plot([], [], "o", color="#707070", mfc=face, ms=4, label=label)
     axes[0].set_title(title)
     figures.legend_below(figure, axes[0])
+    return figure
+
+
+def schedules(changes: pd.DataFrame, title: str, label: str, margin: float) -> Figure:
+    """Draw the change of the gap along the network calls T of both walks, a panel a walk.
+
+    ``changes`` has columns walk, initial_noise_sd, T, change, low and high; hollow points start from
+    half of the noise. A band shows the ``margin`` of equivalence.
+    """
+    walks = {walk: f"{title},\n{WALKS[walk]}" for walk in dict.fromkeys(changes["walk"])}
+    figure, axes = figures.panels(walks, 3.4, sharey=True)
+    for axis, walk in zip(axes[0], walks, strict=True):
+        axis.axhline(0, color="black", lw=0.8)
+        axis.axhspan(-margin, margin, **figures.BAND)
+        rows = changes[changes["walk"] == walk].sort_values("T")
+        for noise, part in rows.groupby("initial_noise_sd", sort=False):
+            is_full = noise == 1
+            axis.errorbar(
+                part["T"] * (1 if is_full else 1.1),
+                part["change"],
+                figures.error_bars(part, "change"),
+                fmt="o-" if is_full else "o--",
+                color=GAP,
+                mfc=GAP if is_full else "white",
+                ms=4,
+                capsize=2,
+                label="from full noise" if is_full else "from half the noise",
+            )
+        axis.set(xscale="log", xlabel="network calls", title=walks[walk])
+        ticks = [T for T in (1, 10, 100, 1000) if T <= changes["T"].max()]
+        axis.set_xticks(ticks, ticks)
+        axis.minorticks_off()
+    axes[0, 0].set_ylabel(label)
+    figures.legend_below(figure, axes[0, 0])
     return figure
 
 

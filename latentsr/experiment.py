@@ -226,15 +226,14 @@ def measures(
     consistency (the images made small again, against LR), the squared error in its three parts, and
     on phantoms against the twin without noise.
     """
-    test = {key: values[: len(images)] for key, values in test.items()}
     small = degrade(images, test["lr"].shape[-1], operator)
     found = {
         "psnr_db": metrics.psnr_db(images, test["hr"]),
-        "psnr_own_decode_db": metrics.psnr_db(images, own_decode[: len(images)]),
+        "psnr_own_decode_db": metrics.psnr_db(images, own_decode),
         "ms_ssim": metrics.ms_ssim(images, test["hr"]),
         "gmsd": metrics.gmsd(images, test["hr"]),
         "lr_consistency_db": metrics.psnr_db(small, test["lr"]),
-        **metrics.error_parts(images, own_decode[: len(images)], test["hr"]),
+        **metrics.error_parts(images, own_decode, test["hr"]),
     }
     if "noise_free" in test:
         found["psnr_noise_free_db"] = metrics.psnr_db(images, test["noise_free"])
@@ -246,21 +245,19 @@ def score(
     spec: Spec,
     base: Base,
     progress: Callable[[], object] | None = None,
-    images: int | None = None,
 ) -> tuple[pd.DataFrame, NDArray[np.float32], list[float]]:
     """Train (or read) an arm, sample it and score it: per-image table, images, losses."""
     done = trained(study, spec, base, progress)
-    return *_scored(study, spec, base, done, images), done.losses
+    return *_scored(study, spec, base, done), done.losses
 
 
 def _scored(
-    study: Study, spec: Spec, base: Base, done: Trained, images: int | None
+    study: Study, spec: Spec, base: Base, done: Trained
 ) -> tuple[pd.DataFrame, NDArray[np.float32]]:
     """Sample a trained arm and score it."""
-    made = done.arm.sample(done.net, walk_of(spec, base), spec.seed, images)
-    test = {key: values[: len(made)] for key, values in done.arm.test.items()}
-    found = measures(made, test, study.own_decode(spec.vae), base.operator)
-    return scores.table(test, done.arm.identity(spec.seed), found), made
+    made = done.arm.sample(done.net, walk_of(spec, base), spec.seed)
+    found = measures(made, done.arm.test, study.own_decode(spec.vae), base.operator)
+    return scores.table(done.arm.test, done.arm.identity(spec.seed), found), made
 
 
 def run(
@@ -268,11 +265,8 @@ def run(
     plan: Mapping[tuple[str, str], Spec],
     base: Base,
     progress: Callable[[], object] = lambda: None,
-    images: Mapping[str, int] | None = None,
 ) -> pd.DataFrame:
     """Score every arm of a plan; columns ``analysis`` and ``arm`` name it.
-
-    ``images`` says of an analysis on how many of the test images, the first ones, it is scored.
 
     ``role`` is what stands behind a bar in the arm's name: the main autoencoder in whose place it is.
 
@@ -282,7 +276,7 @@ def run(
     tables = []
     for (analysis, name), spec in plan.items():
         done = trained(study, spec, base)
-        table, _ = _scored(study, spec, base, done, (images or {}).get(analysis))
+        table, _ = _scored(study, spec, base, done)
         arm, _, role = name.partition("|")
         calls = walk_of(spec, base).num_steps
         changed = {"steps": spec.steps, "width": spec.width, "T": calls}

@@ -49,13 +49,14 @@ def forest(
     column: str = "dataset",
     value: str = "gap",
     groups: Mapping[str, Mapping[str, str]] | None = None,
+    is_from_first: bool = True,
 ) -> Figure:
     """Draw the gap of every arm with its interval: columns arm, ``value``, low, high.
 
     A panel a title, its rows those whose ``column`` holds the title's key. A band shows the
     ``margin`` of equivalence, where there is one. ``groups`` puts arms under headings, each with
-    the name it has there; an arm may stand in several. A dotted line goes down from the first of
-    a group, which the others differ from.
+    the name it has there; an arm may stand in several. With ``is_from_first`` the others of a group
+    differ from its first, from which a dotted line goes down.
     """
     if groups is None:
         groups = {"": {arm: arm for arm in dict.fromkeys(table["arm"])}}
@@ -74,7 +75,7 @@ def forest(
         bars, places = figures.error_bars(found, value), range(len(lines))
         axis.errorbar(found[value], places, xerr=bars, fmt="o", ms=4, color=charts.GAP, capsize=2)
         for place, (_, _, following) in enumerate(lines):
-            if following and len(groups) > 1:
+            if following and is_from_first and len(groups) > 1:
                 start = found[value].iloc[place]
                 axis.plot([start] * 2, [place, place + following], ":", color="#999999", zorder=0)
         axis.set_title(titles[name])

@@ -15,7 +15,6 @@ def expected_hours(
     study: Study,
     plan: Mapping[tuple[str, str], Spec],
     base: Base,
-    images: Mapping[str, int] | None = None,
     probe_steps: tuple[int, int] = (5, 25),
 ) -> float:
     """Return about how many hours it takes here to `experiment.run` a plan, no training being kept.
@@ -51,7 +50,5 @@ def expected_hours(
     less, more = map(seconds, probe_steps)
     pace = max(more - less, 0.0) / (probe_steps[1] - probe_steps[0])  # seconds a step of the first
     whole = sum(tflop(one)[0] for one in {spec.training: 0 for spec in plan.values()})
-    for (analysis, _), spec in plan.items():
-        count = (images or {}).get(analysis, len(study.test["hr"]))
-        whole += tflop(spec)[1] * count
+    whole += len(study.test["hr"]) * sum(tflop(spec)[1] for spec in plan.values())
     return pace * experiment.settings_of(first, base).steps * whole / tflop(first)[0] / 3600

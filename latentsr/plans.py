@@ -12,7 +12,7 @@ from latentsr.experiment import Spec
 from latentsr.protocols import CONTROLLED, RELEASED, Switches, ladder, one_changed
 
 Plan = dict[str, Spec]
-FEW_IMAGES = {"walks": 20}  # up to 1000 network calls: of so many test images only
+CALLS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000)  # of the walks
 RELEASED_SPACED = replace(RELEASED, walk="spaced")  # with 1000 network calls the two are the same
 
 
@@ -213,19 +213,32 @@ def corners(vaes: Sequence[str], num_steps: int, seed: int) -> Plan:
     return {f"released|{vae}": released(vae, num_steps, seed) for vae in registry.corners(vaes)}
 
 
-def walks(main_vaes: Sequence[str], lr_condition: str, seed: int) -> Plan:
+def walk_name(calls: int, walk: str, noise: float) -> str:
+    """Name an arm of `walks`.
+
+    >>> walk_name(1, "spaced", 1.0), walk_name(50, "first", 0.5)
+    ('1 call', 'first 50 entries, half of the noise')
+    """
+    one, many = {"spaced": ("1 call", "{} calls"), "first": ("first entry", "first {} entries")}[
+        walk
+    ]
+    return (one if calls == 1 else many.format(calls)) + ", half of the noise" * (noise < 1)
+
+
+def walks(main_vaes: Sequence[str], lr_condition: str, num_steps: int, seed: int) -> Plan:
     """Return every number of network calls on both walks, from full and from half the noise.
 
+    ``num_steps`` is among the numbers: spaced and from full noise it is `ablations`' reference.
     With 1000 calls the walks are one, the spaced one.
     """
     return {
-        f"{walk}, noise {noise:g}, {calls} calls|{vae}": Spec(
+        f"{walk_name(calls, walk, noise)}|{vae}": Spec(
             vae, switches=Switches(lr_condition, initial_noise_sd=noise, walk=walk),
             num_steps=calls, seed=seed,
         )
         for walk in ("spaced", "first")
         for noise in (1.0, 0.5)
-        for calls in (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000)
+        for calls in sorted({*CALLS, num_steps})
         for vae in main_vaes
         if (walk, calls) != ("first", 1000)
     }  # fmt: skip
@@ -266,7 +279,7 @@ def whole(
             found |= {(analysis, name): spec for name, spec in plan.items()}
     for analysis, plan in (
         ("corners", corners(others, released_steps, seed)),
-        ("walks", walks(main_vaes, lr_condition, seed)),
+        ("walks", walks(main_vaes, lr_condition, num_steps, seed)),
         ("convergence", convergence(main_vaes, seed)),
     ):
         found |= {(analysis, name): spec for name, spec in plan.items()}

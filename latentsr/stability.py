@@ -44,7 +44,7 @@ def change_of_gap(
         wide_low, wide_high, _ = stats.mean_interval(d, seed, 0.95)
         margins = {"verdict": margin_db, "verdict_5_percent": 0.05 * abs(start.mean())}
         row = {"arm": name, "gap": d.mean(), "low": low, "high": high}
-        row |= {key: _within(low, high, m, method) for key, m in margins.items()}
+        row |= {key: verdict(low, high, m, method) for key, m in margins.items()}
         row |= {"excludes_0": wide_low > 0 or wide_high < 0, "unit": "subjects"}
         row["settling_n"] = settling_n(row["verdict"], (low, high), margin_db, len(d))
         row["settling_unit"] = "subjects"
@@ -146,7 +146,7 @@ def over_trainings(
             row |= {"gap": change, "low": low, "high": high, "against": mean["arm"]}
             row["unit"] = f"one of {len(spread)} training seeds"
             margins = {"verdict": margin_db, "verdict_5_percent": 0.05 * abs(mean["gap"])}
-            row |= {key: _within(low, high, margin, "") for key, margin in margins.items()}
+            row |= {key: verdict(low, high, margin) for key, margin in margins.items()}
             row["excludes_0"] = bool(abs(change) > half_95)
             row["settling_n"] = settling_seeds(row["verdict"], change, spread.std(), margin_db)
             row |= {"settling_unit": "seeds of both", "n_seeds": len(spread)}
@@ -154,7 +154,12 @@ def over_trainings(
     return pd.DataFrame(found)
 
 
-def _within(low: float, high: float, margin: float, method: str) -> str:
+def verdict(low: float, high: float, margin: float, method: str = "") -> str:
+    """Hold an interval to a margin on both sides of zero; a ``method`` without interval is returned.
+
+    >>> verdict(-0.1, 0.1, 0.15), verdict(0.2, 0.3, 0.15), verdict(0.1, 0.3, 0.15)
+    ('equivalent', 'beyond the margin', 'inconclusive')
+    """
     if method == stats.DESCRIPTIVE:
         return method
     if -margin < low and high < margin:

@@ -7,18 +7,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentsr import apart, attribution, figures, forests, plans, stability
+from latentsr import apart, apart_shown, attribution, figures, forests, plans, stability, whole_run
 
 REPOSITORY = Path(__file__).parents[1]
 MAIN = ["natural-f8c4", "phantom-f4c3"]
 CORNERS = ["natural-f8c4", "phantom-f8c4", "natural-f4c3", "phantom-f4c3"]
+FOREST = [
+    "Trained anew",
+    "Another sampler, given the weights",
+    "Another schedule, given the weights",
+]
 FACT = {"is_phantom": True, "n_test_subjects": 8, "subject_word": "patient", "split_by": "subject"}
 
 
 def synthetic(moves):
     """Scores of every arm of `plans.whole`: 20 dB, more by what ``moves`` says of an arm.
 
-    Against the own decode 30 dB, more by twice as much. The walks have five images only.
+    Against the own decode 30 dB, more by twice as much.
     """
     plan = plans.whole(MAIN, CORNERS, "knee", "lr_latent", 10, 10, 42)
     rng, tables = np.random.default_rng(0), []
@@ -30,7 +35,6 @@ def synthetic(moves):
         table = pd.DataFrame({"image_id": subjects, "subject_id": subjects})
         table["psnr_db"] = 20 + difficulty + moved + noise
         table["psnr_own_decode_db"] = 30 + difficulty + 2 * moved + noise
-        table = table[:5] if analysis == "walks" else table
         named = {"analysis": analysis, "arm": arm, "role": role, "vae": spec.vae, "gmsd": 0.1}
         named |= {"condition_vae": spec.condition_vae or spec.vae, "steps": spec.steps}
         named |= {"T": spec.num_steps, **spec.switches.columns()}
@@ -44,6 +48,8 @@ def moves(analysis, arm, role, spec):
         return 2.0 / spec.steps * ("phantom" in (spec.condition_vae or spec.vae))
     if analysis == "ablations" and arm == "target v":
         return -3.0
+    if analysis == "walks" and spec.switches.walk == "first":
+        return (1.0 - 0.01 * spec.num_steps) * second
     if analysis.startswith("levers"):
         return {"autoencoder: phantom-f4c3": 1.0, "calls: 1": -3.0}.get(arm, 0.0)
     if analysis == "corners":  # domain 1 at f8 and 4 at f4, geometry 2 for natural ones
@@ -87,7 +93,7 @@ def test_every_rung_is_scored_against_the_own_decode_too(parts):
         assert (rows["low"] <= rows["gap"]).all() and (rows["gap"] <= rows["high"]).all()
         assert np.allclose(rows["second"] - rows["first"], rows["gap"])
         assert (rows["first"] - level).abs().max() < 2
-    wide = apart.side_by_side(table)
+    wide = apart_shown.side_by_side(table)
     assert wide.index.tolist() == [forests.named(arm) for arm in plan]
     assert np.allclose(wide["against the own decode", "gap"], 2, atol=0.05)
 
@@ -122,15 +128,15 @@ def test_ablations_have_levels_beside_their_change(parts):
 
 
 def test_tables_are_shown_each_after_its_heading(parts):
-    told = dict(apart.shown(parts))
+    told = dict(apart_shown.shown(parts))
     assert [heading.split(":")[0] for heading in told] == (
-        ["`seeds`"] * 2 + ["`corners`", "`switches`", "`ablations`"]
+        ["`seeds`"] * 2 + ["`corners`", "`switches`", "`ablations`", "`schedules`"]
     )
     (corners,) = [table for heading, table in told.items() if heading.startswith("`corners`")]
     levels = parts["corners"].set_index("effect")["estimate"].round(2)
     assert corners.loc["as released", "estimate"].to_dict() == levels.to_dict()
-    few = dict(apart.shown({**parts, "corners": apart.EMPTY, "seed_effects": apart.EMPTY}))
-    assert len(few) == 3
+    few = dict(apart_shown.shown({**parts, "corners": apart.EMPTY, "seed_effects": apart.EMPTY}))
+    assert len(few) == 4
 
 
 def test_domain_and_geometry_of_four_corners(parts):
@@ -162,6 +168,12 @@ def test_the_record_of_a_whole_run(parts, scored):
     assert len(changes) == 8 and {one["margin"] for one in changes.values()} == {0.15}
     largest = found["every_ablation"]["knee"]["lr_latent"]
     assert largest["margin"] == 0.15 and largest in changes.values()
+    schedules = found["schedules"]["knee"]["lr_latent"]
+    assert set(schedules) == {"spaced", "first entries", "half of the noise"}
+    assert abs(schedules["spaced"]["mean"]) < 0.05
+    for kind in ("first entries", "half of the noise"):
+        assert schedules[kind]["mean"] == pytest.approx(-5, abs=0.05)  # 500 entries
+        assert schedules[kind]["n_subjects"] == 8 and "n_seeds" not in schedules[kind]
     for name, one in changes.items():
         told = {"n_subjects": 8} if name in stability.SAMPLED_ONLY else {"n_seeds": 3}
         assert {key: one[key] for key in one if key.startswith("n_")} == told
@@ -180,6 +192,7 @@ def test_the_record_of_a_default_run():
     named = {"dataset": "knee", "lr_condition": "lr_latent"}
     assert apart.record(parts, None, named, 0.15, 0) == {
         "ablations": {},
+        "schedules": {},
         "every_ablation": {},
         "corners": {},
         "dominance": {"knee": {}},
@@ -187,23 +200,28 @@ def test_the_record_of_a_default_run():
     }
 
 
-def test_walks_count_the_images_that_were_used(parts):
-    walks = parts["walks"]
-    assert len(walks) == 76 and walks[["n_subjects", "n_images"]].eq(5).all(axis=None)
-    assert set(walks["walk"]) == {"spaced", "first"} and set(walks["noise"]) == {
-        "noise 1",
-        "noise 0.5",
-    }
+def test_walks_and_what_they_make_of_the_gap(parts):
+    """The gap is 1 dB; of first entries 0.01 dB less an entry, so 0.1 dB at 10, 0.5 dB at 50."""
+    walks, table = parts["walks"], parts["schedules"].set_index("arm")
+    assert len(walks) == 76 and set(walks["walk"]) == {"spaced", "first"}
+    assert set(walks["initial_noise_sd"]) == {1.0, 0.5}
+    assert len(table) == 38 and table[["n_subjects", "n_images"]].eq(8).all(axis=None)
+    assert table.index[table["change"].isna()].tolist() == ["10 calls"]
+    rows = table.loc[["first 10 entries", "first 50 entries", "1000 calls, half of the noise"]]
+    assert rows["change"].tolist() == pytest.approx([-0.1, -0.5, 0], abs=0.02)
+    assert rows["verdict"].tolist() == ["equivalent", "beyond the margin", "equivalent"]
+    assert rows["T"].tolist() == [10, 50, 1000] and set(rows["unit"]) == {"subjects"}
+    assert np.allclose(rows["change"], rows["gap"] - table.loc["10 calls", "gap"])
 
 
 def test_every_table_is_drawn(parts):
     found = {name: (figure, alt) for name, figure, alt in drawn(parts)}
-    assert set(found) == set(apart.ANALYSES)
+    assert set(found) == {*apart.ANALYSES, "schedules"}
     titles = {
         name: [axis.get_title(loc="left") for axis in figure.axes]
         for name, (figure, _) in found.items()
     }
-    assert titles["walks"][0] == "chest phantoms (5 patients)" and "5 images" in found["walks"][1]
+    assert titles["walks"][0] == "chest phantoms (8 patients)"
     assert titles["seeds"] == ["chest phantoms (8 patients)"]
     assert titles["switches"] == [
         f"chest phantoms (8 patients),\nagainst the {what}"
@@ -212,9 +230,16 @@ def test_every_table_is_drawn(parts):
     legend = [text.get_text() for text in found["walks"][0].legends[0].get_texts()]
     assert {"from full noise", "from half the noise"} < set(legend)
     (axis,) = found["ablations"][0].axes
-    given = {arm: f"{arm} (given the weights)" for arm in stability.SAMPLED_ONLY}
-    labels = parts["ablations"].arm[2:].replace(given)
-    assert [text.get_text() for text in axis.get_yticklabels()] == list(labels)
+    labels = [text.get_text() for text in axis.get_yticklabels()]
+    trained, sampler, schedule = (labels.index(heading) for heading in FOREST)
+    arms = list(parts["ablations"].arm[2:])
+    assert labels[sampler + 1 : schedule] == list(stability.SAMPLED_ONLY)
+    assert labels[trained + 1 : sampler] == [a for a in arms if a not in stability.SAMPLED_ONLY]
+    assert {"1 call", "first 50 entries", "1000 calls, half of the noise"} < set(labels[schedule:])
+    assert "10 calls" not in labels and not [line for line in axis.lines if line.get_ls() == ":"]
+    first, *_ = found["schedules"][0].axes
+    assert [len(bars.lines[0].get_xdata()) for bars in first.containers] == [9, 10]
+    assert "from -5.0" in found["schedules"][1]
 
 
 def test_no_title_leaves_its_figure(parts):
@@ -232,7 +257,7 @@ def test_no_figure_speaks_in_keys(parts):
         words = {text.get_text() for text in figure.findobj(Text)}
         assert not [text for text in words if "_" in text or "ddpm" in text], name
     assert "LR condition" not in set(parts["switches"]["arm"])  # tables keep the keys
-    assert "released, but LR condition" in apart.side_by_side(parts["switches"]).index
+    assert "released, but LR condition" in apart_shown.side_by_side(parts["switches"]).index
 
 
 def drawn(parts):
@@ -240,7 +265,7 @@ def drawn(parts):
 
     with matplotlib.rc_context():
         figures.style()
-        for one in apart.drawn(parts, MAIN, 0.15, "chest", FACT):
+        for one in apart_shown.drawn(parts, MAIN, 0.15, "chest", FACT):
             yield one
             matplotlib.pyplot.close("all")
 
@@ -276,8 +301,7 @@ def test_the_published_figures_are_drawn_from_a_run(parts, tmp_path):
         assert shown == list(script["SHOWN"]) and text.count(said) == len(shown)
         assert {path.stem for path in folder.glob("*.svg")} == set(shown)
     told = (drawn_now / "figures.txt").read_text()
-    assert told.count("(8 patients)") == len(script["SHOWN"]) - 1
-    assert re.findall(r"first 5 test images.*\((\d+) patients\)", told) == ["5"]
+    assert told.count("(8 patients)") == len(script["SHOWN"])
     assert "{download}`switches.csv <static/apart/switches.csv>`" in told
     rungs = pd.read_csv(drawn_now / "switches.csv")
     assert len(rungs) == len(parts["switches"]) and not rungs.isna().any().any()
@@ -286,3 +310,35 @@ def test_the_published_figures_are_drawn_from_a_run(parts, tmp_path):
     assert list(held["arm"]) == list(rungs["arm"]) and "+ grid" not in set(held["arm"])
     difference = held.iloc[:, 3] - held.iloc[:, 2]
     assert np.allclose(difference, held["gap, dB"], atol=0.011)
+
+
+def test_what_hours_found_is_told_from_the_tables(parts, scored):
+    dominance = {
+        kind: attribution.dominance(scored[scored.analysis == f"levers, {kind}"], 0)
+        for kind in ("released", "controlled")
+    }
+    rows = [("full", "lr_pixels", "ceiling", 0.7), ("full", "lr_pixels", "sr", 0.1)]
+    adapted = pd.DataFrame(rows, columns=["how", "lr_condition", "what", "gain_db"])
+    adapted = adapted.assign(autoencoder="natural-f4c3", low=adapted.gain_db, high=adapted.gain_db)
+    told = whole_run.told(parts, adapted, dominance, 0.15)
+    text = " ".join(told)
+    assert told[0].startswith("From released (+1.0") and told[1].startswith("From controlled (+1.0")
+    assert "From released, the autoencoder is not the largest lever there" in told[2]
+    assert re.search(r"`calls: 1` by -[23]\.\d\d dB.* first less the second is -[12]\.", told[2])
+    counted = "2 with another sampler (over subjects, given the weights), 2 equivalent"
+    assert counted in text and "does not hold here" in text
+    assert re.search(r"`first 500 entries[^`]*` changes the gap most, by -(5\.0|4\.9)", text)
+    assert re.search(r"LR pixels \+(2.0|1.9)\d dB with an SD of (1.0|0.9)", text)
+    assert re.search(
+        r"domain \+2\.[45]\d dB.* what is seen goes from \+(2\.0|1\.9)\d to \+0\.1", text
+    )
+    assert told[-1].endswith(
+        "gains +0.70 dB of ceiling; SR gains +0.10 dB [+0.10, +0.10] under LR pixels."
+    )
+    still = {name: parts[name].assign(verdict="equivalent") for name in ("ablations", "schedules")}
+    largest = {kind: {**one, "mean": 1.0} for kind, one in dominance.items()}
+    levers = parts["levers"].assign(
+        gap=parts["levers"]["gap"].where(parts["levers"].lever == "autoencoder", 0.0)
+    )
+    told = " ".join(whole_run.told({**parts, **still, "levers": levers}, adapted, largest, 0.15))
+    assert "so it holds here" in told and "the autoencoder is the largest lever at these" in told

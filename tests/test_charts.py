@@ -177,7 +177,7 @@ def test_points_of_short_curves_carry_their_number_of_calls():
 
     calls = [1, 2, 50]
     walks = pd.DataFrame({"T": calls, "psnr_db": [18.0, 17.0, 16.0], "gmsd": [0.3, 0.2, 0.25]})
-    walks = walks.assign(vae="natural-f8c4", walk="spaced", noise="noise 1")
+    walks = walks.assign(vae="natural-f8c4", walk="spaced", initial_noise_sd=1.0)
     left, _, right = curves.perception_distortion(walks, "knee").axes
     assert [(text.get_text(), text.xy) for text in right.texts] == [
         (str(row["T"]), (row["psnr_db"], row["gmsd"])) for row in walks.to_dict("records")

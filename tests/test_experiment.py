@@ -269,9 +269,9 @@ def test_a_plan_is_run_and_its_hours_are_told_first(study, tmp_path):
     long = {key: replace(spec, steps=40.0)}  # enough steps that the clock sees them
     assert hours.expected_hours(study, long, base, probe_steps=(5, 105)) > 0
     seen = []
-    table = experiment.run(study, plan, base, lambda: seen.append(1), {"levers": 1})
+    table = experiment.run(study, plan, base, lambda: seen.append(1))
     assert len(seen) == 3 and len(list(tmp_path.glob("*.safetensors"))) == 2
-    assert table.groupby(["analysis", "arm"])["image_id"].nunique().tolist() == [1, 1, 2]
+    assert table.groupby(["analysis", "arm"])["image_id"].nunique().tolist() == [2, 2, 2]
     assert table.set_index("arm")["T"].to_dict() == {"released": 2, "base": 3, "calls: 2": 2}
 
 
@@ -288,8 +288,8 @@ def test_expected_hours_by_hand(study, monkeypatch):
     told = hours.expected_hours(study, plan, BASE)
     assert told == pytest.approx(3 * 2.0 * (18 + 6) / 18 / 3600)
     plan["levers", "again"] = Spec("natural-f8c4", num_steps=9)  # shares the training
-    told = hours.expected_hours(study, plan, BASE, {"levers": 1})
-    assert told == pytest.approx(3 * 2.0 * (18 + 3 + 9) / 18 / 3600)
+    told = hours.expected_hours(study, plan, BASE)
+    assert told == pytest.approx(3 * 2.0 * (18 + 6 + 18) / 18 / 3600)
 
 
 def test_work_is_counted_as_expected(study):

@@ -110,9 +110,15 @@ def test_a_shifted_schedule_gives_pooled_f4_places_the_noise_of_f8():
 
 
 def test_walks_need_no_training_of_their_own():
-    plan = plans.walks(MAIN, "lr_latent", 42)
+    plan = plans.walks(MAIN, "lr_latent", 10, 42)
     assert len(plan) == 76 and len(plans.unique_trainings(plan)) == 2
-    assert all(spec.switches.walk in name for name, spec in plan.items())
+    for name, spec in plan.items():
+        assert name.startswith("first ") == (spec.switches.walk == "first")
+        assert ("half of the noise" in name) == (spec.switches.initial_noise_sd == 0.5)
+        assert str(spec.num_steps) in name or name.startswith("first entry")
+    reference = plans.ablations(MAIN[0], "lr_latent", 20, 42)["reference"]
+    more = plans.walks(MAIN, "lr_latent", 20, 42)
+    assert more[f"20 calls|{MAIN[0]}"] == reference and len(more) == 84
 
 
 def test_convergence_asks_for_every_arm_at_every_length():
