@@ -66,7 +66,9 @@ def main(results: Path, folder: Path) -> None:
     figures.style()
     labels, alts = [registry.label(vae) for vae in main_vaes], {}
     with tempfile.TemporaryDirectory() as scratch:
-        for name, figure, alt in apart_shown.drawn(parts, labels, record["margin_db"], dataset, fact):
+        for name, figure, alt in apart_shown.drawn(
+            parts, labels, record["margin_db"], dataset, fact
+        ):
             if name in SHOWN:
                 figures.save(figure, Path(scratch), f"07_{name}", alt)
                 drawn = Path(scratch) / "figures" / "07" / f"07_{name}"

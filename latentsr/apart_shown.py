@@ -52,8 +52,14 @@ def side_by_side(switches: pd.DataFrame) -> pd.DataFrame:
     return pd.concat({MEASURES[str(name)]: rows[kept] for name, rows in parts}, axis=1)
 
 
-def shown(parts: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield those tables of `apart.taken_apart` that a reader meets in full, each after its heading."""
+def shown(
+    parts: Mapping[str, pd.DataFrame], main_vaes: Sequence[str]
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield those tables of `apart.taken_apart` that a reader meets in full, each after its heading.
+
+    The first and the second of ``main_vaes`` (labels) stand for themselves.
+    """
+    named = dict(zip(("first", "second"), main_vaes, strict=True))
     over_seeds = worded(stability.over_seeds(parts["seeds"]))
     tables = {"`seeds`: the gap over training seeds": over_seeds}
     if len(parts["corners"]):
@@ -67,7 +73,7 @@ def shown(parts: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, pd.DataFrame
     schedules = parts["schedules"].set_index("arm")[kept]
     tables["`schedules`: the same along the walks, given the weights"] = schedules
     for heading, table in tables.items():
-        yield heading, table.round(2)
+        yield heading, table.rename(columns=named).round(2)
 
 
 def _changes(parts: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, dict[str, dict[str, str]]]:
@@ -114,6 +120,8 @@ def drawn(
         forests.tornado(parts["levers"], title),
         "What each lever moves the first main arm by, the largest first, from either protocol.",
     )
+    is_reference = parts["ablations"]["arm"] == "reference"
+    margins = margin_db, 0.05 * abs(parts["ablations"].loc[is_reference, "gap"].item())
     (changes, groups), label = _changes(parts), f"change of the {gap}"
     yield (
         "ablations",
@@ -121,7 +129,7 @@ def drawn(
             changes.assign(measure=""),
             {"": title},
             label,
-            margin_db,
+            margins,
             "measure",
             "change",
             groups,
@@ -129,14 +137,15 @@ def drawn(
         ),
         "Change of the gap in each ablation with 90% intervals, those of what was retrained over "
         "training seeds, those of what only samples otherwise over subjects, given the weights; the "
-        "margin as a band.",
+        "margin as a band, and 5% of the reference's gap as a darker one.",
     )
     schedules = parts["schedules"].dropna(subset="change")
     yield (
         "schedules",
-        curves.schedules(schedules, title, label, margin_db),
+        curves.schedules(schedules, title, label, margins),
         "Change of the gap along the network calls of both walks, from full and from half the "
-        "noise, with 90% intervals over subjects, given the weights; the margin as a band. The "
+        "noise, with 90% intervals over subjects, given the weights; the margin as a band, and 5% "
+        "of the reference's gap as a darker one. The "
         f"change is {figures.span(schedules.set_index('arm')['change'], '+.2f')}.",
     )
     for name in ("sensitivity", "seeds"):

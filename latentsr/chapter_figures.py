@@ -15,6 +15,12 @@ MORE = (
     "p smallest_p within_slope within_low within_high left_out_rmse no_difference_rmse "
     "n_subjects n_images first second detectable_db n_points n_groups n_vaes n_seeds T margin"
 ).split()
+NEEDED = {  # of a record, beside its figure and interval; null where it cannot be had
+    "association": "within_low within_high left_out_rmse no_difference_rmse n_points".split(),
+    "independence": ["p", "smallest_p"],
+    "significance": ["smallest_p"],
+    "spread": ["n_seeds"],
+}
 NOT_RELEASED = "the released protocol was not run"  # how a part's `absent` begins
 Record = Mapping[str, Any]
 
@@ -83,6 +89,10 @@ def measured(part: Part, record: Record | None) -> dict[str, float] | None:
     """
     if record is None:
         return None
+    ends = part.fields[1:] if part.rule != "spread" else ()
+    needed = (*filter(None, ends), *NEEDED.get(part.rule, ()))
+    if lost := [key for key in needed if key not in record]:
+        raise ValueError(f"no {lost[0]}")
     names = ("value", "low", "high", "below", "above", *MORE)
     keys = (*part.fields, *(part.sign_by or part.fields[1:]), *MORE)
     values = {name: record.get(key) for name, key in zip(names, keys, strict=True)}
@@ -90,8 +100,6 @@ def measured(part: Part, record: Record | None) -> dict[str, float] | None:
     if not isnan(part.tolerance):
         given["margin"] = part.tolerance
     if part.rule == "spread":
-        if isnan(given["n_seeds"]):
-            raise ValueError("no n_seeds")
         low, high = sd_interval(given["value"], int(given["n_seeds"]))
         given |= {"low": low, "high": high, "below": low, "above": high}
     if part.rule == "equivalence" and isnan(given["margin"]):

@@ -102,17 +102,18 @@ def perception_distortion(walks: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-def schedules(changes: pd.DataFrame, title: str, label: str, margin: float) -> Figure:
+def schedules(changes: pd.DataFrame, title: str, label: str, margins: Sequence[float]) -> Figure:
     """Draw the change of the gap along the network calls T of both walks, a panel a walk.
 
     ``changes`` has columns walk, initial_noise_sd, T, change, low and high; hollow points start from
-    half of the noise. A band shows the ``margin`` of equivalence.
+    half of the noise. Bands show the ``margins`` of equivalence.
     """
     walks = {walk: f"{title},\n{WALKS[walk]}" for walk in dict.fromkeys(changes["walk"])}
     figure, axes = figures.panels(walks, 3.4, sharey=True)
     for axis, walk in zip(axes[0], walks, strict=True):
         axis.axhline(0, color="black", lw=0.8)
-        axis.axhspan(-margin, margin, **figures.BAND)
+        for margin in margins:
+            axis.axhspan(-margin, margin, **figures.BAND)
         rows = changes[changes["walk"] == walk].sort_values("T")
         for noise, part in rows.groupby("initial_noise_sd", sort=False):
             is_full = noise == 1
@@ -214,7 +215,7 @@ def along_calls(
     """Draw PSNR in dB by (walk, T, vae) and the gap of each walk along the network calls T.
 
     ``few`` has a column an autoencoder, a row a number of calls: PSNR of some images alone, which
-    were walked further; hollow.
+    were walked further; they and their gap, the last column less the first, are hollow.
     """
     import matplotlib.pyplot as plt
 
@@ -239,10 +240,12 @@ def along_calls(
             label=SHORT.get(walk, walk),
             capsize=2,
         )
+    style: dict[str, Any] = {"marker": "o", "mfc": "white", "lw": 0.8, "ls": "--"}
     for vae in few:
-        style: dict[str, Any] = {"marker": "o", "mfc": "white", "lw": 0.8, "ls": "--"}
         label = f"{vae}, spaced, {few_label}"
         left.plot(few[vae], color=figures.colour(str(vae)), label=label, **style)
+    label = f"spaced, {few_label}"
+    right.plot(few.iloc[:, -1] - few.iloc[:, 0], color="black", label=label, **style)
     calls = sorted({*next(iter(gaps.values())), *few.index})
     for axis, text, title in zip((left, right), ("PSNR, dB", "gap, dB"), titles, strict=True):
         axis.set(xscale="log", xlabel="network calls", ylabel=text, title=title)

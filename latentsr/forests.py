@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -45,7 +45,7 @@ def forest(
     table: pd.DataFrame,
     titles: Mapping[str, str],
     label: str,
-    margin: float = 0.0,
+    margins: Sequence[float] = (),
     column: str = "dataset",
     value: str = "gap",
     groups: Mapping[str, Mapping[str, str]] | None = None,
@@ -53,8 +53,8 @@ def forest(
 ) -> Figure:
     """Draw the gap of every arm with its interval: columns arm, ``value``, low, high.
 
-    A panel a title, its rows those whose ``column`` holds the title's key. A band shows the
-    ``margin`` of equivalence, where there is one. ``groups`` puts arms under headings, each with
+    A panel a title, its rows those whose ``column`` holds the title's key. Bands show the
+    ``margins`` of equivalence, where there are some. ``groups`` puts arms under headings, each with
     the name it has there; an arm may stand in several. With ``is_from_first`` the others of a group
     differ from its first, from which a dotted line goes down.
     """
@@ -69,7 +69,7 @@ def forest(
     for axis, name in zip(axes[0], titles, strict=True):
         rows = table[table[column] == name]
         axis.axvline(0, color="black", lw=0.8)
-        if margin:
+        for margin in margins:
             axis.axvspan(-margin, margin, **figures.BAND)
         found = rows.set_index("arm").reindex([arm for arm, _, _ in lines])
         bars, places = figures.error_bars(found, value), range(len(lines))

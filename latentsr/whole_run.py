@@ -97,7 +97,7 @@ def _changes(ablations: pd.DataFrame, schedules: pd.DataFrame, margin_db: float)
         f"equivalent, so it {'holds' if is_held else 'does not hold'} here."
     ]
     for name, rows in (("ablations", ablations), ("schedules", schedules)):
-        row = rows.loc[rows["change"].abs().idxmax()]
+        row = rows.iloc[int(rows["change"].abs().to_numpy().argmax())]
         found.append(
             f"Of the {name}, `{forests.named(row['arm'])}` changes the gap most, by "
             f"{_db(row, 'change')} (90%) to {row['gap']:+.2f} dB."

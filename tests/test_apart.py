@@ -128,14 +128,18 @@ def test_ablations_have_levels_beside_their_change(parts):
 
 
 def test_tables_are_shown_each_after_its_heading(parts):
-    told = dict(apart_shown.shown(parts))
+    told = dict(apart_shown.shown(parts, MAIN))
     assert [heading.split(":")[0] for heading in told] == (
         ["`seeds`"] * 2 + ["`corners`", "`switches`", "`ablations`", "`schedules`"]
     )
+    assert all("first" not in table.columns.get_level_values(-1) for table in told.values())
+    assert set(MAIN) <= set(told["`ablations`: the gap, both levels and the change"].columns)
     (corners,) = [table for heading, table in told.items() if heading.startswith("`corners`")]
     levels = parts["corners"].set_index("effect")["estimate"].round(2)
     assert corners.loc["as released", "estimate"].to_dict() == levels.to_dict()
-    few = dict(apart_shown.shown({**parts, "corners": apart.EMPTY, "seed_effects": apart.EMPTY}))
+    few = dict(
+        apart_shown.shown({**parts, "corners": apart.EMPTY, "seed_effects": apart.EMPTY}, MAIN)
+    )
     assert len(few) == 4
 
 

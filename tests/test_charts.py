@@ -186,3 +186,17 @@ def test_points_of_short_curves_carry_their_number_of_calls():
     long = pd.concat([walks.assign(T=walks["T"] * k) for k in (1, 10, 100)])
     left, _, right = curves.perception_distortion(long, "knee").axes
     assert not right.texts and left.get_xticks().tolist() == [1, 10, 100, 1000]
+
+
+def test_the_few_images_of_a_long_walk_are_hollow_beside_both_panels():
+    from latentsr import curves
+
+    index = pd.MultiIndex.from_product([["spaced"], [1, 2], ["a", "b"]], names=["walk", "T", "vae"])
+    means = pd.Series([20.0, 21.0, 19.0, 20.5], index)
+    gaps = {"spaced": {T: {"mean": 1.0, "low": 0.9, "high": 1.1} for T in (1, 2)}}
+    few = pd.DataFrame({"a": [20.0, 18.0], "b": [22.0, 21.0]}, index=[1, 100])
+    left, right = curves.along_calls(means, gaps, ["knee", "gap"], few, "3 images").axes
+    hollow = [line for line in right.lines if line.get_mfc() == "white"]
+    assert [line.get_ydata().tolist() for line in hollow] == [[2.0, 3.0]]
+    assert sum(line.get_mfc() == "white" for line in left.lines) == 2
+    assert right.get_xticks().tolist() == [1, 2, 100]

@@ -179,7 +179,10 @@ def fabricated(sets, main):
         record = dict.fromkeys([*row.fields, *row.sign_by], 1.0)
         record |= {"p": 0.5, "smallest_p": 1e-30, "within_slope": 1.0, "n_subjects": 30}
         record |= {"margin": 0.15, "n_points": 12, "n_groups": 3, "n_vaes": 5}
-        record |= {"n_seeds": 3} if row.rule == "spread" else {}
+        needed = chapter_figures.NEEDED.get(row.rule, ())
+        record = (
+            dict.fromkeys(needed, 1.0) | record | ({"n_seeds": 3} if "n_seeds" in needed else {})
+        )
         for name in sets if row.source else ():
             for kind in KINDS:
                 place = {"dataset": name, "lr_condition": kind}
@@ -248,8 +251,20 @@ def test_null_and_absent_records():
         assert chapter_figures.recorded(replace(row, absent="why"), metrics, dataset="knee") is None
         with pytest.raises(ValueError, match="not in the chapter's file"):
             chapter_figures.recorded(row, metrics, dataset="knee")
-    seen = chapter_figures.measured(row, {"mean": 1, "low": None})
+    seen = chapter_figures.measured(row, {"mean": 1, "low": None, "high": None})
     assert seen["value"] == 1 and isnan(seen["low"]) and isnan(seen["above"])
+
+
+@pytest.mark.parametrize("rule", ["association", "independence", "difference", "significance"])
+def test_a_record_that_lost_what_decides_is_an_error_and_not_another_verdict(rule):
+    row = part(rule, source="09/fits/{dataset}")
+    needed = [*row.fields, *chapter_figures.NEEDED.get(rule, ())]
+    whole = dict.fromkeys(needed, None) | {row.fields[0]: 1.0}
+    assert chapter_figures.measured(row, whole)["value"] == 1.0
+    for key in needed[1:]:
+        less = {name: value for name, value in whole.items() if name != key}
+        with pytest.raises(ValueError, match=f"^no {key}$"):
+            chapter_figures.measured(row, less)
 
 
 def test_a_verdict_that_turns_with_the_wavelet_says_so():
