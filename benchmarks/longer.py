@@ -23,6 +23,7 @@ import pandas as pd
 import torch
 
 from latentsr import (
+    apart_plans,
     attribution,
     degrade,
     experiment,
@@ -105,7 +106,7 @@ def arms(regime):
     found = {f"lr_pixels|{vae}": Spec(vae) for vae in MAIN}
     found |= {
         "|".join(reversed(name.split("|"))): spec
-        for name, spec in plans.targets_and_conditions(MAIN, 42).items()
+        for name, spec in apart_plans.targets_and_conditions(MAIN, 42).items()
     }
     if regime == next(iter(REGIMES)):
         for vae in MAIN:

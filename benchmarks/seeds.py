@@ -5,13 +5,15 @@ python benchmarks/seeds.py OUT [--minutes 8] [--seeds 3] [--workers 14] [--devic
 Draws the images of mini as longer.py does, trains every ablation of claim C4 and its reference from
 each seed, with both main autoencoders on three sets, and writes a row an image to OUT/seeds.csv as
 each training is done. Seeds that the minutes do not reach are left out. `--tables OUT/seeds.csv`
-prints the tables of benchmarks/README.md.
+prints the tables of benchmarks/README.md, and writes them and their figure to book/static/seeds.
 """
 
 import argparse
 import multiprocessing
 import os
+import shutil
 import sys
+import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
@@ -20,20 +22,21 @@ from pathlib import Path
 import pandas as pd
 import torch
 from longer import MAIN, SETS, encode, write_set
-from scipy import stats as distributions
 
-from latentsr import experiment, params, plans, scores, stability
+from latentsr import apart_plans, experiment, figures, forests, params, scores, stability
 from latentsr.arms import Study
 
-PROFILE = Path(__file__).parents[1] / "profiles" / "mini.yaml"
+ROOT = Path(__file__).parents[1]
+PROFILE, STATIC = ROOT / "profiles" / "mini.yaml", ROOT / "book" / "static" / "seeds"
 SEEN, MARGIN_DB = "lr_latent", 0.15
+HIDDEN = ["unit", "settling_unit", "n_seeds", "against"]
 WALKED = (1, 50, 1000)  # network calls of the schedules
 
 
 def trainings(vae, seed, calls):
     """Return the arms of one autoencoder and seed by what they are trained as."""
-    arms = plans.ablations(vae, SEEN, calls, seed)
-    walks = plans.walks([vae], SEEN, calls, seed)
+    arms = apart_plans.ablations(vae, SEEN, calls, seed)
+    walks = apart_plans.walks([vae], SEEN, calls, seed)
     chosen = {name.partition("|")[0]: spec for name, spec in walks.items()}
     for name, spec in chosen.items():
         is_reference = spec == arms["reference"]
@@ -95,40 +98,65 @@ def measure(out, minutes, seeds, workers, device, sets, shorter):
 
 
 def gaps(path):
-    """Return the gap by (set, arm, seed), of those seeds of a set that have every arm of both."""
+    """Return set, arm, seed, first, second and gap, of the seeds that have every arm of both."""
     found = pd.read_csv(path, dtype={"subject_id": str, "image_id": str})
     means = scores.subject_mean(found, ["set", "arm", "seed", "role"], ["psnr_db"])["psnr_db"]
-    wide = means.unstack("role")
-    wide = wide[list(MAIN)].assign(gap=wide[MAIN[1]] - wide[MAIN[0]])
-    whole = wide["gap"].unstack("arm").dropna()
-    return wide[[(s, k) in whole.index for s, _, k in wide.index]]
+    wide = means.unstack("role")[list(MAIN)].set_axis(["first", "second"], axis=1)
+    wide["gap"] = wide["second"] - wide["first"]
+    whole = wide["gap"].unstack("arm").dropna().index
+    return wide[[(name, seed) in whole for name, _, seed in wide.index]].reset_index()
 
 
-def mean_t(values, confidence):
-    """Return mean and half-width of the t interval over seeds."""
-    n = len(values)
-    return values.mean(), distributions.t.ppf(0.5 + confidence / 2, n - 1) * values.std() / n**0.5
+def changes(found):
+    """Return `stability.change_over_seeds` of every set, with each gap's SD over seeds."""
+    tables = []
+    for name, rows in found.groupby("set", sort=False):
+        table = stability.change_over_seeds(rows, MARGIN_DB).assign(set=name)
+        sd = rows.groupby("arm")["gap"].std()
+        tables.append(table.assign(gap_sd=table["arm"].map(sd).fillna(sd["reference"])))
+    return pd.concat(tables, ignore_index=True)
 
 
-def changes(wide):
-    """Return gap(arm) - gap(reference) of every arm of every set, paired by seed, over seeds."""
-    rows = []
-    for name, found in wide.groupby("set", sort=False):
-        gap, levels = found["gap"].unstack("arm"), found[list(MAIN)].groupby("arm").mean()
-        start = gap["reference"]
-        for arm in ["reference", *[arm for arm in found.index.unique("arm") if arm != "reference"]]:
-            row = {"set": name, "arm": arm, "seeds": len(gap), "gap": gap[arm].mean()}
-            row |= {"gap_sd": gap[arm].std(), **levels.loc[arm].to_dict()}
-            if arm != "reference":
-                mean, half = mean_t(gap[arm] - start, 0.90)
-                _, wider = mean_t(gap[arm] - start, 0.95)
-                row |= {"change": mean, "low": mean - half, "high": mean + half}
-                verdict = stability.verdict(mean - half, mean + half, MARGIN_DB)
-                five = stability.verdict(mean - half, mean + half, 0.05 * abs(start.mean()))
-                row |= {"verdict": verdict, "verdict_5_percent": five}
-                row |= {"excludes_0": bool(abs(mean) > wider)}
-            rows.append(row)
-    return pd.DataFrame(rows)
+def drawn(found, titles):
+    """Draw the changes of every set, those of other trainings, samplers and schedules apart."""
+    found = found.dropna(subset="change")
+    arms = list(dict.fromkeys(found["arm"]))
+    ablations = [arm for arm in apart_plans.ablations(MAIN[0], SEEN, 10, 42) if arm in arms]
+    trained = [arm for arm in ablations if arm not in stability.SAMPLED_ONLY]
+    groups = {
+        "Trained anew": trained,
+        "Another sampler": [arm for arm in arms if arm in stability.SAMPLED_ONLY],
+        "Another schedule": [arm for arm in arms if arm not in ablations],
+    }
+    return forests.forest(
+        found.rename(columns={"set": "dataset"}),
+        titles,
+        f"change of the gap: {MAIN[1]} - {MAIN[0]}, dB",
+        (MARGIN_DB,),
+        value="change",
+        groups={heading: {arm: arm for arm in names} for heading, names in groups.items()},
+        is_from_first=False,
+        reach=1.0,
+    )
+
+
+def publish(found, folder):
+    """Write the table and the figure for the page "What hours of training say"."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found.round(4).to_csv(folder / "changes.csv", index=False)
+    seeds = found.groupby("set", sort=False)["n_seeds"].max()
+    titles = {name: f"{name} phantoms\n({n:g} training seeds)" for name, n in seeds.items()}
+    rows = found.dropna(subset="change").set_index(["set", "arm"])["change"]
+    alt = (
+        "Change of the gap in each ablation on three sets of phantoms, paired by training seed, with "
+        f"90% intervals over seeds; the change is {figures.span(rows, '+.2f')}."
+    )
+    figures.style()
+    with tempfile.TemporaryDirectory() as scratch:
+        figures.save(drawn(found, titles), Path(scratch), "07_changes", alt)
+        made = Path(scratch) / "figures" / "07" / "07_changes.svg"
+        shutil.copy(made, folder / "changes.svg")
+        (folder / "changes.txt").write_text(made.with_suffix(".txt").read_text())
 
 
 def main():
@@ -145,9 +173,10 @@ def main():
     given = parser.parse_args()
     if given.tables:
         found = changes(gaps(given.out))
+        publish(found, STATIC)
         for name, rows in found.groupby("set", sort=False):
             print(f"\n{name}")
-            print(rows.drop(columns="set").round(2).to_string(index=False))
+            print(rows.drop(columns=["set", *HIDDEN]).round(2).to_string(index=False))
         return
     given.out.mkdir(parents=True, exist_ok=True)
     seeds = range(given.first_seed, given.first_seed + given.seeds)

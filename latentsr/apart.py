@@ -41,12 +41,12 @@ def along_training(rows: pd.DataFrame, main_vaes: Sequence[str], seed: int) -> p
 def taken_apart(
     scored: pd.DataFrame, main_vaes: Sequence[str], margin_db: float, seed: int
 ) -> dict[str, pd.DataFrame]:
-    """Return the table of every analysis of `plans.whole`, from the scores of its arms.
+    """Return the table of every analysis of `apart_plans.whole`, from the scores of its arms.
 
     ``main_vaes`` are labels. Gaps with intervals for "switches", by each of `MEASURES`, and for
     "sensitivity" and "seeds"; what each lever moves; how each ablation changes the gap, with both
-    arms' levels, the reference's in the first row and its mean over training seeds in the second
-    (``against`` says from which of the two a change is taken); PSNR and GMSD along "walks", and
+    arms' levels: the reference in the first row and its mean over training seeds in the second, from
+    which what is trained anew is taken (``against``); PSNR and GMSD along "walks", and
     how each of these "schedules" changes the gap of the ablations' reference; for
     "convergence" the gap's split into target and condition, and the gap under the other conditions,
     by the factor of training steps. Of four corners also domain, geometry and their interaction:
@@ -65,7 +65,9 @@ def taken_apart(
         gaps(arms["switches"], main_vaes, seed, measure=measure, by="role").assign(measure=measure)
         for measure in MEASURES
     )
-    found["ablations"] = _ablations(arms["ablations"], found["seeds"], main_vaes, margin_db, seed)
+    found["ablations"] = _ablations(
+        arms["ablations"], arms["retrained"], main_vaes, margin_db, seed
+    )
     found |= _corners(arms["seeds"], arms.get("corners", {}), seed)
     found["levers"] = pd.concat(
         against_base(by[f"levers, {protocol}"], seed).assign(protocol=protocol)
@@ -85,20 +87,32 @@ def taken_apart(
 
 def _ablations(
     arms: Mapping[str, pd.DataFrame],
-    seeds: pd.DataFrame,
+    retrained: Mapping[str, pd.DataFrame],
     main_vaes: Sequence[str],
     margin_db: float,
     seed: int,
 ) -> pd.DataFrame:
+    sampled = {name: arms[name] for name in ("reference", *stability.SAMPLED_ONLY)}
+    given = _changes(sampled, "reference", main_vaes, margin_db, seed)
+    by_seed = gaps(retrained, main_vaes, seed, by="role")
+    by_seed[["arm", "seed"]] = by_seed["arm"].str.split(", seed ", expand=True)
+    anew = stability.change_over_seeds(by_seed, margin_db)
+    for count in ("n_subjects", "n_images"):
+        anew[count] = given[count].iloc[0]
+    return pd.concat([given[:1], anew, given[1:]], ignore_index=True)
+
+
+def _changes(
+    arms: Mapping[str, pd.DataFrame],
+    reference: str,
+    main_vaes: Sequence[str],
+    margin_db: float,
+    seed: int,
+) -> pd.DataFrame:
+    """Return both levels, the gap and how far it is from the reference's, which shares the weights."""
     levels = gaps(arms, main_vaes, seed, by="role").drop(columns=["low", "high"])
-    changes = stability.change_of_gap(arms, main_vaes, "reference", margin_db, seed)
-    kind = str(arms["reference"]["lr_condition"].iloc[0])
-    is_reference = levels["arm"] == "reference"
-    gap = levels.loc[is_reference, "gap"].item()
-    changes = stability.over_trainings(changes, seeds, kind, margin_db, gap)
-    mean = levels[is_reference].assign(**stability.mean_reference(seeds, kind))
-    levels = pd.concat([levels[is_reference], mean, levels[~is_reference]])
-    changes = changes.rename(columns={"gap": "change"})
+    changes = stability.change_of_gap(arms, main_vaes, reference, margin_db, seed)
+    changes = changes.rename(columns={"gap": "change"}).assign(against=reference)
     return levels.merge(changes, how="left", on="arm", validate="one_to_one")
 
 
@@ -110,10 +124,7 @@ def _schedules(
     is_start = (walks["walk"] == "spaced") & (walks["initial_noise_sd"] == 1)
     reference = walks.loc[is_start & (walks["T"] == calls), "arm"].item()
     arms = {str(name): one for name, one in rows.groupby("arm", sort=False)}
-    levels = gaps(arms, main_vaes, seed, by="role").drop(columns=["low", "high"])
-    changes = stability.change_of_gap(arms, main_vaes, reference, margin_db, seed)
-    changes = changes.rename(columns={"gap": "change"})
-    found = levels.merge(changes, how="left", on="arm", validate="one_to_one")
+    found = _changes(arms, reference, main_vaes, margin_db, seed)
     return found.merge(walks, on="arm", validate="one_to_one")
 
 

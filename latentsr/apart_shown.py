@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DRAWN_CALLS = (1, 10, 50, 1000)  # of the schedules in the forest of ablations
+REACH_DB = 1.0  # of its axis
 
 
 def switch_groups(arms: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Put the arms of `plans.switches` under headings, with the names they have there.
+    """Put the arms of `apart_plans.switches` under headings, with the names they have there.
 
     >>> groups = switch_groups(["released", "controlled", "released, but grid", "to grid"])
     >>> groups["released, one switch turned"]
@@ -134,10 +135,12 @@ def drawn(
             "change",
             groups,
             is_from_first=False,
+            reach=REACH_DB,
         ),
         "Change of the gap in each ablation with 90% intervals, those of what was retrained over "
         "training seeds, those of what only samples otherwise over subjects, given the weights; the "
-        "margin as a band, and 5% of the reference's gap as a darker one.",
+        "margin as a band, and 5% of the reference's gap as a darker one. The change is "
+        f"{figures.span(changes.set_index('arm')['change'], '+.2f')}.",
     )
     schedules = parts["schedules"].dropna(subset="change")
     yield (

@@ -12,6 +12,7 @@ from latentsr import charts, figures
 from latentsr.sentences import in_words
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -50,13 +51,15 @@ def forest(
     value: str = "gap",
     groups: Mapping[str, Mapping[str, str]] | None = None,
     is_from_first: bool = True,
+    reach: float | None = None,
 ) -> Figure:
     """Draw the gap of every arm with its interval: columns arm, ``value``, low, high.
 
     A panel a title, its rows those whose ``column`` holds the title's key. Bands show the
     ``margins`` of equivalence, where there are some. ``groups`` puts arms under headings, each with
     the name it has there; an arm may stand in several. With ``is_from_first`` the others of a group
-    differ from its first, from which a dotted line goes down.
+    differ from its first, from which a dotted line goes down. An arm whose interval leaves plus or
+    minus ``reach`` is written at the edge it leaves by, so that it does not squeeze the others.
     """
     if groups is None:
         groups = {"": {arm: arm for arm in dict.fromkeys(table["arm"])}}
@@ -72,6 +75,13 @@ def forest(
         for margin in margins:
             axis.axvspan(-margin, margin, **figures.BAND)
         found = rows.set_index("arm").reindex([arm for arm, _, _ in lines])
+        if reach is not None:
+            is_far = found[["low", "high", value]].abs().max(axis=1) > reach
+            for place, (_, row) in zip(range(len(lines)), found.iterrows(), strict=True):
+                if is_far.iloc[place]:
+                    _at_the_edge(axis, place, row, value)
+            found = found.mask(is_far)
+            axis.set_xlim(-reach * 1.05, reach * 1.05)
         bars, places = figures.error_bars(found, value), range(len(lines))
         axis.errorbar(found[value], places, xerr=bars, fmt="o", ms=4, color=charts.GAP, capsize=2)
         for place, (_, _, following) in enumerate(lines):
@@ -87,6 +97,21 @@ def forest(
     axes[0, 0].set_ylim(len(lines) - 0.5, -0.5)
     figure.supxlabel(label)
     return figure
+
+
+def _at_the_edge(axis: Axes, place: int, row: pd.Series, value: str) -> None:
+    is_below = row[value] < 0
+    ends = f" [{row['low']:+.2f}, {row['high']:+.2f}]" if row["low"] == row["low"] else ""
+    told = f"◂ {row[value]:+.2f}{ends}" if is_below else f"{row[value]:+.2f}{ends} ▸"
+    axis.text(
+        0.01 if is_below else 0.99,
+        place,
+        told,
+        transform=axis.get_yaxis_transform(),
+        ha="left" if is_below else "right",
+        va="center",
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},  # above the line at zero
+    )
 
 
 def tornado(table: pd.DataFrame, title: str) -> Figure:

@@ -71,87 +71,68 @@ def settling_n(verdict: str, ends: tuple[float, float], margin: float, n: int) -
 def settling_seeds(verdict: str, change: float, sd: float, margin: float) -> float:
     r"""Return how many training seeds of both would settle an inconclusive verdict, else NaN.
 
-    With n seeds of the ablation and n of the reference, all gaps with SD s, the half-width is
-    :math:`t_{n-1} s \sqrt{2/n}`: the smallest n that puts it below the room up to the margin.
+    With n seeds of the ablation and of the reference, whose gaps differ with SD s from seed to
+    seed, the half-width is :math:`t_{n-1} s / \sqrt{n}`: the smallest n that puts it below the room
+    up to the margin.
 
-    >>> settling_seeds("inconclusive", 1.1, 1.0, 0.15)  # 7: 1.943 x 0.535; 8: 1.895 x 0.5 < 0.95
-    8.0
+    >>> settling_seeds("inconclusive", 1.1, 1.0, 0.15)  # 5: 2.132 x 0.447; 6: 2.015 x 0.408 < 0.95
+    6.0
     """
     from scipy import stats as distributions
 
     room = abs(margin - abs(change))
-    if verdict != "inconclusive":
+    if verdict != "inconclusive" or sd != sd:
         return float("nan")
     if not room:
         return float("inf")
-    n = max(2, int(2 * (distributions.norm.ppf(0.95) * sd / room) ** 2))  # t is wider
-    while distributions.t.ppf(0.95, n - 1) * sd * np.sqrt(2 / n) >= room:
+    n = max(2, int((distributions.norm.ppf(0.95) * sd / room) ** 2))  # t is wider
+    while distributions.t.ppf(0.95, n - 1) * sd / np.sqrt(n) >= room:
         n += 1
     return float(n)
 
 
-def seed_gaps(seeds: pd.DataFrame, lr_condition: str) -> pd.DataFrame:
-    """Keep the rows of one LR condition of `attribution.gaps`, arms named ``condition, seed k``."""
-    return seeds[seeds["arm"].str.startswith(f"{lr_condition}, ")]
+def change_over_seeds(gaps: pd.DataFrame, margin_db: float) -> pd.DataFrame:
+    r"""Return gap(arm) - gap(reference) of arms that were trained anew, over n training seeds.
 
-
-def mean_reference(seeds: pd.DataFrame, lr_condition: str) -> dict[str, Any]:
-    """Return the reference's levels and gap as means over its training seeds, a row of a table.
-
-    ``seeds`` as for `seed_gaps`, with the columns first, second and gap.
-    """
-    rows = seed_gaps(seeds, lr_condition)
-    means = {name: float(rows[name].mean()) for name in ("first", "second", "gap")}
-    return {"arm": f"reference, mean of {len(rows)} seeds", **means}
-
-
-def over_trainings(
-    changes: pd.DataFrame, seeds: pd.DataFrame, lr_condition: str, margin_db: float, gap_db: float
-) -> pd.DataFrame:
-    r"""Take retrained ablations against the reference's mean over k training seeds.
-
-    Subjects do not tell how trainings vary. The SD s of the gap over the seeds of the reference is
-    taken for every ablation's too; a change is then one gap minus a mean of k others, all of
-    independent trainings, so its variance is :math:`s^2 (1 + 1/k)` and its half-width
-    :math:`t_{k-1} s \sqrt{1 + 1/k}`, as of a prediction interval. With few seeds that is wide, and
-    the honest answer most often "inconclusive"; ``settling_n`` is then of seeds of both, see
-    `settling_seeds`, and ``n_seeds`` is k.
+    Paired by seed, so only seeds count, and the mean over subjects is one number each: the 90%
+    interval is :math:`\bar d \pm t_{n-1} s / \sqrt{n}`. Verdicts as in `change_of_gap`; with three
+    seeds the honest answer is most often "inconclusive", and ``settling_n`` says how many seeds of
+    both would settle it. ``n_seeds`` is n.
 
     Parameters
     ----------
-    changes : DataFrame
-        Of `change_of_gap`; what only samples otherwise (`SAMPLED_ONLY`) keeps its rows, and its
-        pairing with the one reference whose weights it shares. Column ``against`` says which.
-    seeds : DataFrame
-        As for `mean_reference`.
-    gap_db : float
-        The gap of the one reference behind ``changes``.
+    gaps : DataFrame
+        Columns arm, seed, first, second and gap, a row an arm and seed; one arm is "reference".
+
+    Returns
+    -------
+    DataFrame
+        A row an arm, the reference first, as ``reference, mean of n seeds`` and without a change:
+        first, second and gap are means over the seeds.
 
     References
     ----------
-    Hahn & Meeker, Statistical Intervals, 1991: the prediction of one future observation.
+    Student, The Probable Error of a Mean, 1908.
     """
     from scipy import stats as distributions
 
-    spread = seed_gaps(seeds, lr_condition)["gap"]
-    mean = mean_reference(seeds, lr_condition)
-    wide = spread.std() * np.sqrt(1 + 1 / len(spread))
-    half, half_95 = (distributions.t.ppf(p, len(spread) - 1) * wide for p in (0.95, 0.975))
-    found = []
-    for row in changes.to_dict("records"):
-        row["against"] = "reference"
-        if row["arm"] not in SAMPLED_ONLY:
-            change = row["gap"] + gap_db - mean["gap"]
-            low, high = change - half, change + half
-            row |= {"gap": change, "low": low, "high": high, "against": mean["arm"]}
-            row["unit"] = f"one of {len(spread)} training seeds"
-            margins = {"verdict": margin_db, "verdict_5_percent": 0.05 * abs(mean["gap"])}
-            row |= {key: verdict(low, high, margin) for key, margin in margins.items()}
-            row["excludes_0"] = bool(abs(change) > half_95)
-            row["settling_n"] = settling_seeds(row["verdict"], change, spread.std(), margin_db)
-            row |= {"settling_unit": "seeds of both", "n_seeds": len(spread)}
-        found.append(row)
-    return pd.DataFrame(found)
+    by_seed = gaps.pivot(index="seed", columns="arm", values="gap")
+    levels = gaps.groupby("arm", sort=False)[["first", "second", "gap"]].mean()
+    n, start = len(by_seed), by_seed["reference"]
+    mean = f"reference, mean of {n} seeds"
+    margins = {"verdict": margin_db, "verdict_5_percent": 0.05 * abs(start.mean())}
+    found = [pd.DataFrame(levels.loc[["reference"]]).assign(arm=mean)]
+    for name in [name for name in levels.index if name != "reference"]:
+        d = by_seed[name] - start
+        half, half_95 = (distributions.t.ppf(q, n - 1) * d.std() / n**0.5 for q in (0.95, 0.975))
+        low, high = d.mean() - half, d.mean() + half
+        row: dict[str, Any] = {"arm": name, "change": d.mean(), "low": low, "high": high}
+        row |= {key: verdict(low, high, margin) for key, margin in margins.items()}
+        row |= {"excludes_0": bool(abs(d.mean()) > half_95), "unit": f"{n} training seeds"}
+        row["settling_n"] = settling_seeds(row["verdict"], d.mean(), d.std(), margin_db)
+        row |= {"settling_unit": "seeds of both", "n_seeds": n, "against": mean}
+        found.append(levels.loc[[name]].assign(**row))
+    return pd.concat(found).set_index("arm").reset_index()
 
 
 def verdict(low: float, high: float, margin: float, method: str = "") -> str:

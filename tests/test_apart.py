@@ -7,7 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentsr import apart, apart_shown, attribution, figures, forests, plans, stability, whole_run
+from latentsr import (
+    apart,
+    apart_plans,
+    apart_shown,
+    attribution,
+    figures,
+    forests,
+    stability,
+    whole_run,
+)
 
 REPOSITORY = Path(__file__).parents[1]
 MAIN = ["natural-f8c4", "phantom-f4c3"]
@@ -21,11 +30,11 @@ FACT = {"is_phantom": True, "n_test_subjects": 8, "subject_word": "patient", "sp
 
 
 def synthetic(moves):
-    """Scores of every arm of `plans.whole`: 20 dB, more by what ``moves`` says of an arm.
+    """Scores of every arm of `apart_plans.whole`: 20 dB, more by what ``moves`` says of an arm.
 
     Against the own decode 30 dB, more by twice as much.
     """
-    plan = plans.whole(MAIN, CORNERS, "knee", "lr_latent", 10, 10, 42)
+    plan = apart_plans.whole(MAIN, CORNERS, "knee", "lr_latent", 10, 10, 42)
     rng, tables = np.random.default_rng(0), []
     subjects = [f"s{k}" for k in range(8)]
     difficulty = rng.normal(0, 2, 8)
@@ -46,7 +55,7 @@ def moves(analysis, arm, role, spec):
     second = "phantom" in (role or spec.vae)
     if analysis == "convergence":  # what is seen matters, and less as training goes on
         return 2.0 / spec.steps * ("phantom" in (spec.condition_vae or spec.vae))
-    if analysis == "ablations" and arm == "target v":
+    if analysis == "retrained" and arm.startswith("target v"):
         return -3.0
     if analysis == "walks" and spec.switches.walk == "first":
         return (1.0 - 0.01 * spec.num_steps) * second
@@ -54,7 +63,7 @@ def moves(analysis, arm, role, spec):
         return {"autoencoder: phantom-f4c3": 1.0, "calls: 1": -3.0}.get(arm, 0.0)
     if analysis == "corners":  # domain 1 at f8 and 4 at f4, geometry 2 for natural ones
         return {"phantom-f8c4": 1.0, "natural-f4c3": 2.0, "phantom-f4c3": 6.0}.get(role, 0.0)
-    if analysis == "seeds":  # the domain is worth 1, 2 and 3 over the seeds
+    if analysis in ("seeds", "retrained"):  # the domain is worth 1, 2 and 3 over the seeds
         return (spec.seed - 41.0) * second
     return 1.0 * second
 
@@ -85,7 +94,7 @@ def test_taken_apart_gives_every_analysis_its_table(scored, parts):
 
 
 def test_every_rung_is_scored_against_the_own_decode_too(parts):
-    table, plan = parts["switches"], plans.switches(MAIN[0], 42, 10)
+    table, plan = parts["switches"], apart_plans.switches(MAIN[0], 42, 10)
     for measure, level, gap in (("psnr_db", 20, 1), ("psnr_own_decode_db", 30, 2)):
         rows = table[table.measure == measure]
         assert rows["arm"].tolist() == list(plan)
@@ -99,14 +108,16 @@ def test_every_rung_is_scored_against_the_own_decode_too(parts):
 
 
 def test_ablations_have_levels_beside_their_change(parts):
-    """The gap is 1 dB everywhere; over the reference's seeds it is 1, 2 and 3: mean 2, SD 1."""
+    """The gap is 1 dB everywhere; over the seeds it is 1, 2 and 3, but of target v 0."""
     table = parts["ablations"].set_index("arm")
-    mean, names = "reference, mean of 3 seeds", list(plans.ablations(MAIN[0], "lr_latent", 10, 42))
+    mean, names = (
+        "reference, mean of 3 seeds",
+        list(apart_plans.ablations(MAIN[0], "lr_latent", 10, 42)),
+    )
     assert table.index.tolist() == [names[0], mean, *names[1:]]
     level = table.loc["reference", "first"]
-    assert (level, *table.loc["target v", ["first", "second"]]) == pytest.approx(
-        (level, level - 3, level - 3), abs=0.05
-    )
+    levels = table.loc["target v", ["first", "second"]].tolist()
+    assert [level - one for one in levels] == pytest.approx([3, 3], abs=0.05)
     assert table.loc[mean, "gap"] == pytest.approx(2, abs=0.05)
     assert table.loc[mean, "second"] - table.loc[mean, "first"] == pytest.approx(2, abs=0.05)
     assert table.loc[["reference", mean], ["change", "verdict", "against"]].isna().all(axis=None)
@@ -114,13 +125,12 @@ def test_ablations_have_levels_beside_their_change(parts):
     from_ = table.loc[changed["against"], "gap"].to_numpy()
     assert np.allclose(changed["change"], changed["gap"] - from_)
     assert set(changed.drop(list(stability.SAMPLED_ONLY))["against"]) == {mean}
-    half = 2.919986 * (4 / 3) ** 0.5  # t(0.95, 2 df), from any t table
+    half = 2.919986 / 3**0.5  # t(0.95, 2 df), from any t table; the changes are -1, -2 and -3
     assert table.loc["target v", "change"] == pytest.approx(-2, abs=0.05)
     assert table.loc["target v", "high"] == pytest.approx(half - 2, abs=0.1)
-    assert table.loc["transformer", ["verdict", "unit"]].tolist() == [
-        "inconclusive",
-        "one of 3 training seeds",
-    ]
+    words = ["verdict", "unit"]
+    assert table.loc["target v", words].tolist() == ["beyond the margin", "3 training seeds"]
+    assert table.loc["transformer", words].tolist() == ["equivalent", "3 training seeds"]
     sampled = table.loc[[*stability.SAMPLED_ONLY]]
     assert set(sampled["unit"]) == {"subjects"} and set(sampled["against"]) == {"reference"}
     assert set(sampled["verdict"]) == {"equivalent"}
@@ -171,7 +181,7 @@ def test_the_record_of_a_whole_run(parts, scored):
     changes = found["ablations"]["knee"]["lr_latent"]
     assert len(changes) == 8 and {one["margin"] for one in changes.values()} == {0.15}
     largest = found["every_ablation"]["knee"]["lr_latent"]
-    assert largest["margin"] == 0.15 and largest in changes.values()
+    assert largest["margin"] == 0.15
     schedules = found["schedules"]["knee"]["lr_latent"]
     assert set(schedules) == {"spaced", "first entries", "half of the noise"}
     assert abs(schedules["spaced"]["mean"]) < 0.05
@@ -181,9 +191,9 @@ def test_the_record_of_a_whole_run(parts, scored):
     for name, one in changes.items():
         told = {"n_subjects": 8} if name in stability.SAMPLED_ONLY else {"n_seeds": 3}
         assert {key: one[key] for key in one if key.startswith("n_")} == told
-    assert max(abs(largest["low"]), abs(largest["high"])) == max(
-        abs(one[end]) for one in changes.values() for end in ("low", "high")
-    )
+    every = [*changes.values(), *schedules.values()]
+    reach = [max(abs(one["low"]), abs(one["high"])) for one in every]
+    assert largest == every[reach.index(max(reach))]
     corner = found["corners"]["knee"]["released"]["domain_at_f4"]
     assert corner["mean"] == pytest.approx(4, abs=0.05) and corner["n_subjects"] == 8
     assert corner["low"] < corner["mean"] < corner["high"]
@@ -241,6 +251,12 @@ def test_every_table_is_drawn(parts):
     assert labels[trained + 1 : sampler] == [a for a in arms if a not in stability.SAMPLED_ONLY]
     assert {"1 call", "first 50 entries", "1000 calls, half of the noise"} < set(labels[schedule:])
     assert "10 calls" not in labels and not [line for line in axis.lines if line.get_ls() == ":"]
+    assert [text.get_text()[:5] for text in axis.texts] in (["◂ -2."], ["◂ -1."])  # target v
+    lone = pd.DataFrame({"arm": ["far", "near", "bare"], "gap": [2.0, 0.5, -3.0], "dataset": "s"})
+    lone = lone.assign(low=[1.5, 0.4, np.nan], high=[2.5, 0.6, np.nan])
+    (axis,) = forests.forest(lone, {"s": ""}, "", reach=1.0).axes
+    assert [text.get_text() for text in axis.texts] == ["+2.00 [+1.50, +2.50] ▸", "◂ -3.00"]
+    assert axis.get_xlim() == (-1.05, 1.05)
     first, *_ = found["schedules"][0].axes
     assert [len(bars.lines[0].get_xdata()) for bars in first.containers] == [9, 10]
     assert "from -5.0" in found["schedules"][1]

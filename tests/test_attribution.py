@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentsr import attribution, plans, stability
+from latentsr import apart_plans, attribution, stability
 
 MAIN = ("natural-f8c4", "phantom-f4c3")
 CORNERS = ["natural-f8c4", "phantom-f8c4", "natural-f4c3", "phantom-f4c3"]
@@ -167,43 +167,45 @@ def test_whether_an_ablation_moves_the_gap(shift, noise, subjects, verdict):
 
 
 def test_what_was_retrained_has_intervals_over_seeds():
-    """By hand: gaps 1, 2, 3 over seeds have mean 2 and SD 1; t(0.95, 2 df) = 2.920 (any t table).
+    """By hand: changes 0, 1, 2 over seeds have mean 1 and SD 1; t(0.95, 2 df) = 2.920 (any t table).
 
-    A gap 0.5 above the one reference, whose gap is 2.6, is 1.1 above the mean of three; the spread
-    of a difference to a mean of three is the root of 1 + 1/3.
+    So 1 +- 2.920 / root(3) = 1 +- 1.686, and at 95%, with 4.303, +- 2.484.
     """
-    arms = [f"lr_latent, seed {k}" for k in range(3)]
-    gap = [1.0, 2.0, 3.0, 50.0]
-    seeds = pd.DataFrame({"arm": [*arms, "lr_pixels, seed 0"], "gap": gap})
-    seeds = seeds.assign(first=20.0, second=20 + seeds["gap"])
-    names = ["target v", "ancestral sampling"]
-    changes = pd.DataFrame(
-        {"arm": names, "gap": [0.5, 0.5], "low": 0.4, "high": 0.6, "unit": "subjects"}
+    arms = {"reference": [1.0, 2.0, 4.0], "target v": [1.0, 3.0, 6.0], "flow": [1.01, 2.0, 3.99]}
+    gaps = pd.DataFrame(
+        [(arm, k, 20.0, 20 + gap, gap) for arm, by in arms.items() for k, gap in enumerate(by)],
+        columns=["arm", "seed", "first", "second", "gap"],
     )
-    found = stability.over_trainings(changes, seeds, "lr_latent", 0.15, 2.6).set_index("arm")
-    half = 2.919986 * (4 / 3) ** 0.5
+    found = stability.change_over_seeds(gaps, 0.15).set_index("arm")
+    mean = "reference, mean of 3 seeds"
+    assert found.index.tolist() == [mean, "target v", "flow"]
+    assert found.loc[mean, ["first", "second", "gap"]].tolist() == pytest.approx(
+        [20, 67 / 3, 7 / 3]
+    )
+    assert found.loc[mean, ["change", "verdict", "against"]].isna().all()
     row = found.loc["target v"]
-    assert row[["gap", "low", "high"]].tolist() == pytest.approx([1.1, 1.1 - half, 1.1 + half])
-    assert row["against"] == "reference, mean of 3 seeds"
+    half = 2.919986 / 3**0.5
+    assert row[["change", "low", "high"]].tolist() == pytest.approx([1, 1 - half, 1 + half])
+    assert row[["first", "gap", "against"]].tolist() == [20, pytest.approx(10 / 3), mean]
     assert row["verdict"] == "inconclusive" and not row["excludes_0"]
-    assert row[["settling_n", "settling_unit", "n_seeds"]].tolist() == [8, "seeds of both", 3]
-    kept = found.loc["ancestral sampling", ["gap", "low", "unit", "against"]]
-    assert kept.tolist() == [0.5, 0.4, "subjects", "reference"]
-    levels = stability.mean_reference(seeds, "lr_latent")
-    assert levels == {"arm": row["against"], "first": 20.0, "second": 22.0, "gap": 2.0}
+    assert row[["settling_unit", "n_seeds"]].tolist() == ["seeds of both", 3]
+    assert row["settling_n"] == stability.settling_seeds("inconclusive", 1.0, 1.0, 0.15) == 6
+    assert found.loc["flow", ["verdict", "verdict_5_percent"]].tolist() == ["equivalent"] * 2
+    (lone,) = stability.change_over_seeds(gaps[gaps.seed == 0], 0.15)[1:2].to_dict("records")
+    assert lone["verdict"] == "inconclusive" and np.isnan(lone["low"])
 
 
 def test_seeds_that_would_settle_a_change():
-    """From any t table: 2.920 (2 df) x root(2/3) = 2.384; 6.314 (1 df) x root(2/2) = 6.314."""
+    """From any t table: 2.920 (2 df) / root(3) = 1.686; 6.314 (1 df) / root(2) = 4.465."""
     need = stability.settling_seeds
-    assert need("inconclusive", 0.0, 1.0, 2.39) == 3 and need("inconclusive", 0.0, 1.0, 2.38) == 4
-    assert need("inconclusive", -6.4, 1.0, 0.08) == 2
+    assert need("inconclusive", 0.0, 1.0, 1.69) == 3 and need("inconclusive", 0.0, 1.0, 1.68) == 4
+    assert need("inconclusive", -4.6, 1.0, 0.1) == 2
     assert need("inconclusive", 0.1, 1.0, 0.1) == np.inf
     assert np.isnan(need("equivalent", 0.0, 0.01, 0.15))
 
 
 def test_ablations_that_only_sample_are_known_by_name():
-    plan = plans.ablations("natural-f8c4", "lr_latent", 10, 42)
+    plan = apart_plans.ablations("natural-f8c4", "lr_latent", 10, 42)
     same = [
         n for n, s in plan.items() if n != "reference" and s.training == plan["reference"].training
     ]

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from latentsr import apart, diffusion, plans
+from latentsr import apart, apart_plans, diffusion, plans
 from latentsr.experiment import Spec
 from latentsr.params import FURTHER_SEEDS, MAIN_ARMS
 from latentsr.protocols import CONTROLLED, VALUES
@@ -33,7 +33,7 @@ def test_further_seeds_differ_from_the_controlled_arm_in_nothing_else():
 
 
 def test_targets_and_conditions_are_two_by_four():
-    plan = plans.targets_and_conditions(MAIN, 42)
+    plan = apart_plans.targets_and_conditions(MAIN, 42)
     assert len(plan) == 8 and len(plans.unique_trainings(plan)) == 8
     assert {spec.switches.grid for spec in plan.values()} == {"common"}
     own = plan[f"{MAIN[0]}|latent of {MAIN[0]}"]
@@ -41,7 +41,7 @@ def test_targets_and_conditions_are_two_by_four():
 
 
 def test_switches_are_taken_apart():
-    plan = plans.switches("natural-f8c4", 42, 10)
+    plan = apart_plans.switches("natural-f8c4", 42, 10)
     released = plan["released"].switches.columns()
     for name in VALUES:
         if name != "walk":
@@ -60,7 +60,7 @@ def test_switches_are_taken_apart():
 
 @pytest.mark.parametrize("protocol", ["released", "controlled"])
 def test_levers_change_one_thing(protocol):
-    plan = plans.levers(*MAIN, protocol, 10, 42)
+    plan = apart_plans.levers(*MAIN, protocol, 10, 42)
     base = vars(plan["base"])
     assert plan["base"].switches.protocol == protocol
     assert len(plan) == 12 and plan["sampler: ddpm"].training == plan["base"].training
@@ -70,13 +70,24 @@ def test_levers_change_one_thing(protocol):
 
 
 def test_ablations_share_what_only_changes_sampling():
-    plan = plans.ablations("natural-f8c4", "lr_latent", 10, 42)
+    plan = apart_plans.ablations("natural-f8c4", "lr_latent", 10, 42)
     assert len(plan) == 9 and len(plans.unique_trainings(plan)) == 7
+
+
+def test_what_is_trained_anew_is_trained_from_three_seeds_with_its_reference():
+    plan = apart_plans.retrained("natural-f8c4", "lr_latent", 10, 42)
+    assert len(plan) == len(plans.unique_trainings(plan)) == 7 * 3
+    once = apart_plans.ablations("natural-f8c4", "lr_latent", 10, 42)
+    names = {name.partition(", seed ")[0] for name in plan}
+    assert names == set(once) - {"ancestral sampling", "DPM-Solver++"}
+    for name, spec in plan.items():
+        arm, _, seed = name.partition(", seed ")
+        assert spec == replace(once[arm], seed=int(seed))
 
 
 def test_a_change_of_one_arm_is_paired_with_the_others_reference():
     others = ["natural-f8c4-s1", "phantom-f4c3-s1", "phantom-f4c3-without-knee"]
-    plan = plans.sensitivity(MAIN, [*MAIN, *others], "knee", "lr_pixels", 42)
+    plan = apart_plans.sensitivity(MAIN, [*MAIN, *others], "knee", "lr_pixels", 42)
     f8, f4 = (plan[f"lr_pixels, reference|{vae}"] for vae in MAIN)
     changed = {}
     for name, spec in plan.items():
@@ -93,13 +104,13 @@ def test_a_change_of_one_arm_is_paired_with_the_others_reference():
         "second training seeds": [True, True],
         "f4 that never saw this anatomy": [False, True],
     }
-    fewer = plans.sensitivity(MAIN, MAIN, "knee", "lr_pixels", 42)
+    fewer = apart_plans.sensitivity(MAIN, MAIN, "knee", "lr_pixels", 42)
     assert len(plan) - len(fewer) == 4
 
 
 def test_a_shifted_schedule_gives_pooled_f4_places_the_noise_of_f8():
     """Mean-pooling 2 x 2 places divides the noise variance by four, the shift undoes it."""
-    spec = plans.sensitivity(MAIN, MAIN, "knee", "lr_pixels", 42)[
+    spec = apart_plans.sensitivity(MAIN, MAIN, "knee", "lr_pixels", 42)[
         "lr_pixels, f4, schedule shifted|phantom-f4c3"
     ]
     plain = diffusion.signal_shares("cosine").double()
@@ -110,26 +121,26 @@ def test_a_shifted_schedule_gives_pooled_f4_places_the_noise_of_f8():
 
 
 def test_walks_need_no_training_of_their_own():
-    plan = plans.walks(MAIN, "lr_latent", 10, 42)
+    plan = apart_plans.walks(MAIN, "lr_latent", 10, 42)
     assert len(plan) == 76 and len(plans.unique_trainings(plan)) == 2
     for name, spec in plan.items():
         assert name.startswith("first ") == (spec.switches.walk == "first")
         assert ("half of the noise" in name) == (spec.switches.initial_noise_sd == 0.5)
         assert str(spec.num_steps) in name or name.startswith("first entry")
-    reference = plans.ablations(MAIN[0], "lr_latent", 20, 42)["reference"]
-    more = plans.walks(MAIN, "lr_latent", 20, 42)
+    reference = apart_plans.ablations(MAIN[0], "lr_latent", 20, 42)["reference"]
+    more = apart_plans.walks(MAIN, "lr_latent", 20, 42)
     assert more[f"20 calls|{MAIN[0]}"] == reference and len(more) == 84
 
 
 def test_convergence_asks_for_every_arm_at_every_length():
-    plan = plans.convergence(MAIN, 42)
+    plan = apart_plans.convergence(MAIN, 42)
     assert len(plans.unique_trainings(plan)) == len(plan) == 24
     assert plan["x16, lr_pixels|phantom-f4c3"] == Spec("phantom-f4c3", steps=16)
 
 
 def test_seeds_and_corners_hold_four_autoencoders_where_they_are_at_hand():
     four = ["natural-f8c4", "phantom-f8c4", "natural-f4c3", "phantom-f4c3"]
-    plan = plans.whole(MAIN, [*four, "natural-f4c1"], "knee", "lr_latent", 10, 10, 42)
+    plan = apart_plans.whole(MAIN, [*four, "natural-f4c1"], "knee", "lr_latent", 10, 10, 42)
     by = {
         kind: [s for (name, _), s in plan.items() if name == kind] for kind in ("seeds", "corners")
     }
@@ -137,16 +148,18 @@ def test_seeds_and_corners_hold_four_autoencoders_where_they_are_at_hand():
     assert [spec.vae for spec in by["corners"]] == four
     assert {spec.switches.protocol for spec in by["corners"]} == {"released"}
     assert by["corners"][0] == plan["switches", f"released|{MAIN[0]}"]  # trained once
-    fewer = plans.whole(MAIN, MAIN, "knee", "lr_latent", 10, 10, 42)
+    fewer = apart_plans.whole(MAIN, MAIN, "knee", "lr_latent", 10, 10, 42)
     more = len(plans.unique_trainings(plan)) - len(plans.unique_trainings(fewer))
     assert more == 2 * 3 * 2 + 2 and "corners" not in {name for name, _ in fewer}
 
 
 def test_the_whole_is_named_by_analysis_and_arm():
     four = [*MAIN, "phantom-f8c4", "natural-f4c3"]
-    plan = plans.whole(MAIN, four, "knee", "lr_latent", 10, 10, 42)
+    plan = apart_plans.whole(MAIN, four, "knee", "lr_latent", 10, 10, 42)
     levers = {"levers, released", "levers, controlled"}
-    assert {analysis for analysis, _ in plan} == {*apart.ANALYSES, *levers} - {"levers"}
+    assert {analysis for analysis, _ in plan} == {*apart.ANALYSES, *levers, "retrained"} - {
+        "levers"
+    }
     both = {name for analysis, name in plan if analysis not in {*levers, "seeds", "corners"}}
     assert {name.partition("|")[2] for name in both} == set(MAIN)
     # base arms of the levers are arms of the switches
