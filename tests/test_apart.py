@@ -362,3 +362,43 @@ def test_what_hours_found_is_told_from_the_tables(parts, scored):
     )
     told = " ".join(whole_run.told({**parts, **still, "levers": levers}, adapted, largest, 0.15))
     assert "so it holds here" in told and "the autoencoder is the largest lever at these" in told
+
+
+def test_the_published_changes_over_seeds_are_made_from_scores(tmp_path, monkeypatch):
+    import matplotlib
+
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
+    script = runpy.run_path(str(REPOSITORY / "benchmarks" / "seeds.py"))
+    arms = [arm for job in script["trainings"](MAIN[0], 42, 10) for arm in job]
+    assert len(arms) == len(set(arms)) == 22 and arms.count("reference") == 1
+    gaps = [("knee", arm, seed, arm == "one step") for arm in arms for seed in (42, 43, 44)]
+    lost = ("knee", "reference", 44, False)  # so seed 44 is left out
+    rows = [
+        {"set": name, "arm": arm, "seed": seed, "role": vae, "subject_id": "s", "image_id": "i"}
+        | {"psnr_db": 20 + seed + (1 + more) * (vae == MAIN[1])}
+        for name, arm, seed, more in gaps
+        if (name, arm, seed, more) != lost
+        for vae in MAIN
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "seeds.csv", index=False)
+    found = script["changes"](script["gaps"](tmp_path / "seeds.csv"))
+    changed = found.set_index("arm")["change"].dropna()
+    assert changed["one step"] == 1 and set(changed.drop("one step")) == {0.0}
+    assert set(found["n_seeds"].dropna()) == {2} and len(changed) == 21
+    with matplotlib.rc_context():
+        script["publish"](found, tmp_path / "seeds")
+    published = REPOSITORY / "book" / "static" / "seeds"
+    for folder in (tmp_path / "seeds", published):
+        assert {path.name for path in folder.iterdir()} == {
+            "changes.csv",
+            "changes.svg",
+            "figures.txt",
+        }
+    held = pd.read_csv(published / "changes.csv")
+    assert held.groupby("set")["arm"].nunique().tolist() == [22] * 3
+    assert ":alt: Change of the gap" in (published / "figures.txt").read_text()
+    text = (REPOSITORY / "benchmarks" / "README.md").read_text()
+    words = {"beyond the margin": "beyond"}
+    for row in held[held["arm"].isin(["target v", "rectified flow", "one step"])].itertuples():
+        verdict = words.get(row.verdict, row.verdict)
+        assert f"{row.change:+.2f} [{row.low:.2f}, {row.high:.2f}] {verdict}" in text
