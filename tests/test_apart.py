@@ -361,6 +361,9 @@ def test_what_hours_found_is_told_from_the_tables(parts, scored):
         gap=parts["levers"]["gap"].where(parts["levers"].lever == "autoencoder", 0.0)
     )
     told = " ".join(whole_run.told({**parts, **still, "levers": levers}, adapted, largest, 0.15))
+    open_ = {name: table.assign(verdict="inconclusive") for name, table in still.items()}
+    unsure = " ".join(whole_run.told({**parts, **open_}, adapted, dominance, 0.15))
+    assert "so it is not shown to hold here" in unsure
     assert "so it holds here" in told and "the autoencoder is the largest lever at these" in told
 
 
