@@ -55,7 +55,7 @@ def _levels(found: Found) -> str:
 
 def _over(found: Found) -> str:
     if not isnan(found["n_seeds"]):
-        return f" over training seeds (SD of {found['n_seeds']:.0f})"
+        return f" over {found['n_seeds']:.0f} training seeds"
     return "" if isnan(found["n_subjects"]) else f" over {found['n_subjects']:.0f} subjects"
 
 

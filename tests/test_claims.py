@@ -545,7 +545,7 @@ def test_every_verdict_that_is_no_support_has_its_reason():
         ("equivalence", "opposite", {},
          "-8.6 [-8.8, -8.4] over 30 subjects, at least 56 times the margin of ±0.15"),
         ("equivalence", "inconclusive", {"n_seeds": 3, "n_subjects": nan},
-         "-8.6 [-8.8, -8.4] over training seeds (SD of 3), its far end 59 times the margin of ±0.15"),
+         "-8.6 [-8.8, -8.4] over 3 training seeds, its far end 59 times the margin of ±0.15"),
         ("significance", "not attainable", {"smallest_p": 2.0**-29},
          "30 subjects give p = 1.9e-09 at best, all of one sign; it takes 68"),
         ("independence", "not attainable", {"n_vaes": 4, "p": 0.33, "smallest_p": 0.083},
