@@ -142,14 +142,15 @@ def drawn(
         "margin as a band, and 5% of the reference's gap as a darker one. The change is "
         f"{figures.span(changes.set_index('arm')['change'], '+.2f')}.",
     )
-    schedules = parts["schedules"].dropna(subset="change")
+    schedules = parts["schedules"]
+    moved = schedules.dropna(subset="change").set_index("arm")["change"]
     yield (
         "schedules",
         curves.schedules(schedules, title, label, margins),
         "Change of the gap along the network calls of both walks, from full and from half the "
         "noise, with 90% intervals over subjects, given the weights; the margin as a band, and 5% "
         "of the reference's gap as a darker one. The "
-        f"change is {figures.span(schedules.set_index('arm')['change'], '+.2f')}.",
+        f"change is {figures.span(moved, '+.2f')}.",
     )
     for name in ("sensitivity", "seeds"):
         figure = forests.forest(parts[name].assign(dataset=dataset), {dataset: title}, gap)

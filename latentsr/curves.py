@@ -106,7 +106,8 @@ def schedules(changes: pd.DataFrame, title: str, label: str, margins: Sequence[f
     """Draw the change of the gap along the network calls T of both walks, a panel a walk.
 
     ``changes`` has columns walk, initial_noise_sd, T, change, low and high; hollow points start from
-    half of the noise. Bands show the ``margins`` of equivalence.
+    half of the noise. Bands show the ``margins`` of equivalence; a diamond is the reference, whose
+    change is missing.
     """
     walks = {walk: f"{title},\n{WALKS[walk]}" for walk in dict.fromkeys(changes["walk"])}
     figure, axes = figures.panels(walks, 3.4, sharey=True)
@@ -115,7 +116,7 @@ def schedules(changes: pd.DataFrame, title: str, label: str, margins: Sequence[f
         for margin in margins:
             axis.axhspan(-margin, margin, **figures.BAND)
         rows = changes[changes["walk"] == walk].sort_values("T")
-        for noise, part in rows.groupby("initial_noise_sd", sort=False):
+        for noise, part in rows.dropna(subset="change").groupby("initial_noise_sd", sort=False):
             is_full = noise == 1
             axis.errorbar(
                 part["T"] * (1 if is_full else 1.1),
@@ -128,6 +129,8 @@ def schedules(changes: pd.DataFrame, title: str, label: str, margins: Sequence[f
                 capsize=2,
                 label="from full noise" if is_full else "from half the noise",
             )
+        start = rows.loc[rows["change"].isna(), "T"]
+        axis.plot(start, [0] * len(start), "D", color=GAP, mfc="white", ms=6, label="reference")
         axis.set(xscale="log", xlabel="network calls", title=walks[walk])
         ticks = [T for T in (1, 10, 100, 1000) if T <= changes["T"].max()]
         axis.set_xticks(ticks, ticks)
