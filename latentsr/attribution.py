@@ -278,3 +278,20 @@ def nested(table: pd.DataFrame, keys: Sequence[str], value: str) -> dict[str, An
         more = {key: row[key] for key in ("n_subjects", "n_seeds", "margin") if key in row}
         place |= {key: value for key, value in more.items() if value == value}
     return found
+
+
+def in_text(table: pd.DataFrame, index: Sequence[str], columns: str) -> pd.DataFrame:
+    """Write estimates with their intervals, ``index`` down and ``columns`` across.
+
+    >>> table = pd.DataFrame({"effect": "gap", "set": ["a", "b"], "estimate": [1.0, 2.0]})
+    >>> in_text(table.assign(low=[0.5, np.nan], high=[2.0, np.nan]), ["effect"], "set").loc["gap"].tolist()
+    ['+1.00 [+0.50, +2.00]', '+2.00']
+    """
+
+    def told(row: Mapping[Any, Any]) -> str:
+        ends = f" [{row['low']:+.2f}, {row['high']:+.2f}]" if row["low"] == row["low"] else ""
+        return f"{row['estimate']:+.2f}{ends}"
+
+    text = table.assign(text=[told(row) for row in table.to_dict("records")])
+    wide = text.pivot_table("text", list(index), columns, aggfunc="first", sort=False)
+    return wide.rename_axis(columns=None)
