@@ -187,17 +187,15 @@ def walk_name(calls: int, walk: str, noise: float) -> str:
     >>> walk_name(1, "spaced", 1.0), walk_name(50, "first", 0.5)
     ('1 call', 'first 50 entries, half of the noise')
     """
-    one, many = {"spaced": ("1 call", "{} calls"), "first": ("first entry", "first {} entries")}[
-        walk
-    ]
-    return (one if calls == 1 else many.format(calls)) + ", half of the noise" * (noise < 1)
+    name = f"first {calls} entries" if walk == "first" else f"{calls} call{'s' * (calls > 1)}"
+    return name + ", half of the noise" * (noise < 1)
 
 
 def walks(main_vaes: Sequence[str], lr_condition: str, num_steps: int, seed: int) -> Plan:
     """Return every number of network calls on both walks, from full and from half the noise.
 
     ``num_steps`` is among the numbers: spaced and from full noise it is `ablations`' reference.
-    With 1000 calls the walks are one, the spaced one.
+    With one call, and with 1000, the walks are one, the spaced one.
     """
     return {
         f"{walk_name(calls, walk, noise)}|{vae}": Spec(
@@ -208,7 +206,7 @@ def walks(main_vaes: Sequence[str], lr_condition: str, num_steps: int, seed: int
         for noise in (1.0, 0.5)
         for calls in sorted({*CALLS, num_steps})
         for vae in main_vaes
-        if (walk, calls) != ("first", 1000)
+        if walk == "spaced" or calls not in (1, 1000)
     }  # fmt: skip
 
 

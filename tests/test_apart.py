@@ -217,9 +217,9 @@ def test_the_record_of_a_default_run():
 def test_walks_and_what_they_make_of_the_gap(parts):
     """The gap is 1 dB; of first entries 0.01 dB less an entry, so 0.1 dB at 10, 0.5 dB at 50."""
     walks, table = parts["walks"], parts["schedules"].set_index("arm")
-    assert len(walks) == 76 and set(walks["walk"]) == {"spaced", "first"}
+    assert len(walks) == 72 and set(walks["walk"]) == {"spaced", "first"}
     assert set(walks["initial_noise_sd"]) == {1.0, 0.5}
-    assert len(table) == 38 and table[["n_subjects", "n_images"]].eq(8).all(axis=None)
+    assert len(table) == 36 and table[["n_subjects", "n_images"]].eq(8).all(axis=None)
     assert table.index[table["change"].isna()].tolist() == ["10 calls"]
     rows = table.loc[["first 10 entries", "first 50 entries", "1000 calls, half of the noise"]]
     assert rows["change"].tolist() == pytest.approx([-0.1, -0.5, 0], abs=0.02)
@@ -373,7 +373,7 @@ def test_the_published_changes_over_seeds_are_made_from_scores(tmp_path, monkeyp
     monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
     script = runpy.run_path(str(REPOSITORY / "benchmarks" / "seeds.py"))
     arms = [arm for job in script["trainings"](MAIN[0], 42, 10) for arm in job]
-    assert len(arms) == len(set(arms)) == 22 and arms.count("reference") == 1
+    assert len(arms) == len(set(arms)) == 20 and arms.count("reference") == 1
     gaps = [("knee", arm, seed, arm == "one step") for arm in arms for seed in (42, 43, 44)]
     lost = ("knee", "reference", 44, False)  # so seed 44 is left out
     rows = [
@@ -387,7 +387,7 @@ def test_the_published_changes_over_seeds_are_made_from_scores(tmp_path, monkeyp
     found = script["changes"](script["gaps"](tmp_path / "seeds.csv"))
     changed = found.set_index("arm")["change"].dropna()
     assert changed["one step"] == 1 and set(changed.drop("one step")) == {0.0}
-    assert set(found["n_seeds"].dropna()) == {2} and len(changed) == 21
+    assert set(found["n_seeds"].dropna()) == {2} and len(changed) == 19
     with matplotlib.rc_context():
         script["publish"](found, tmp_path / "seeds")
     published = REPOSITORY / "book" / "static" / "seeds"
@@ -398,7 +398,7 @@ def test_the_published_changes_over_seeds_are_made_from_scores(tmp_path, monkeyp
             "figures.txt",
         }
     held = pd.read_csv(published / "changes.csv")
-    assert held.groupby("set")["arm"].nunique().tolist() == [22] * 3
+    assert held.groupby("set")["arm"].nunique().tolist() == [20] * 3
     assert ":alt: Change of the gap" in (published / "figures.txt").read_text()
     text = (REPOSITORY / "benchmarks" / "README.md").read_text()
     words = {"beyond the margin": "beyond"}
