@@ -16,6 +16,8 @@ QUALITY = {  # measures of an image, and their words
     "psnr_db": "PSNR, dB",
     "psnr_noise_free_db": "PSNR against the twin, dB",
     "ms_ssim": "MS-SSIM",
+    "gmsd": "GMSD (0: equal)",
+    "lr_consistency_db": "LR consistency, dB",
 }
 WORDS = {  # of `stats.factorial`: what they mean when target and condition are crossed
     "domain": "target",
@@ -280,6 +282,16 @@ def nested(table: pd.DataFrame, keys: Sequence[str], value: str) -> dict[str, An
     return found
 
 
+def with_interval(mean: float, low: float, high: float, unit: str = "") -> str:
+    """Write an effect with its interval, where there is one.
+
+    >>> with_interval(1.804, 1.68, 1.94), with_interval(0.5, float("nan"), float("nan"), " dB")
+    ('+1.80 [+1.68, +1.94]', '+0.50 dB')
+    """
+    ends = f" [{low:+.2f}, {high:+.2f}]" if low == low else ""
+    return f"{mean:+.2f}{unit}{ends}"
+
+
 def in_text(table: pd.DataFrame, index: Sequence[str], columns: str) -> pd.DataFrame:
     """Write estimates with their intervals, ``index`` down and ``columns`` across.
 
@@ -287,11 +299,7 @@ def in_text(table: pd.DataFrame, index: Sequence[str], columns: str) -> pd.DataF
     >>> in_text(table.assign(low=[0.5, np.nan], high=[2.0, np.nan]), ["effect"], "set").loc["gap"].tolist()
     ['+1.00 [+0.50, +2.00]', '+2.00']
     """
-
-    def told(row: Mapping[Any, Any]) -> str:
-        ends = f" [{row['low']:+.2f}, {row['high']:+.2f}]" if row["low"] == row["low"] else ""
-        return f"{row['estimate']:+.2f}{ends}"
-
-    text = table.assign(text=[told(row) for row in table.to_dict("records")])
+    told = list(map(with_interval, table["estimate"], table["low"], table["high"]))
+    text = table.assign(text=told)
     wide = text.pivot_table("text", list(index), columns, aggfunc="first", sort=False)
     return wide.rename_axis(columns=None)

@@ -13,6 +13,16 @@ OWN_DECODER = {"lr_latent": "lr_copy_db", "upsampled_latent": "upsampled_copy_db
 ROUND_TRIP = {"lr_latent": "round_trip_db"}
 COLUMNS = ["dataset", "condition", "vae", "numbers_seen", "by_regression_db", "by_own_decoder_db",
            "round_trip_db"]  # fmt: skip
+WORDS = {  # of a column, here and in `costs`, as a reader meets it
+    "numbers_seen": "numbers seen",
+    "by_regression_db": "LR by regression, dB",
+    "by_own_decoder_db": "LR by own decoder, dB",
+    "round_trip_db": "round trip against HR, dB",
+    "gflop_a_call": "GFLOP a call",
+    "receptive_field_px": "receptive field, px",
+    "loss_over_lowest": "loss at the end over its lowest",
+    "lr_recovered_db": "LR by regression, dB",
+}
 
 
 def costs(arms: Path, sets: Iterable[str], folders: Mapping[str, str]) -> pd.DataFrame:

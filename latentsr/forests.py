@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from latentsr import charts, figures
+from latentsr.attribution import with_interval
 from latentsr.sentences import in_words
 
 if TYPE_CHECKING:
@@ -101,8 +102,8 @@ def forest(
 
 def _at_the_edge(axis: Axes, place: int, row: pd.Series, value: str) -> None:
     is_below = row[value] < 0
-    ends = f" [{row['low']:+.2f}, {row['high']:+.2f}]" if row["low"] == row["low"] else ""
-    told = f"◂ {row[value]:+.2f}{ends}" if is_below else f"{row[value]:+.2f}{ends} ▸"
+    told = with_interval(row[value], row["low"], row["high"])
+    told = f"◂ {told}" if is_below else f"{told} ▸"
     axis.text(
         0.01 if is_below else 0.99,
         place,

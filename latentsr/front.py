@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from latentsr import claims, figures
+from latentsr.attribution import with_interval
 from latentsr.markdown import escaped, markdown_table
 from latentsr.stats import MIN_SUBJECTS
 
@@ -16,15 +17,6 @@ Table = pd.DataFrame
 PROTOCOLS = ("released", "controlled")
 KINDS = ("released", "lr_pixels", "longer")  # arms behind the answer, in its order
 WHOLE = ("C3",)  # asks for both halves
-
-
-def with_interval(mean: float, low: float, high: float) -> str:
-    """Write an effect in dB, with its interval where there is one.
-
-    >>> with_interval(1.804, 1.68, 1.94), with_interval(0.5, float("nan"), float("nan"))
-    ('+1.80 [+1.68, +1.94]', '+0.50')
-    """
-    return f"{mean:+.2f}" + ("" if low != low else f" [{low:+.2f}, {high:+.2f}]")
 
 
 def counted(rows: Table) -> str:

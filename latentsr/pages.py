@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from latentsr import claims_page, counts, figures, front, notebook, provenance, registry
-from latentsr.attribution import ASTRAY
+from latentsr.attribution import ASTRAY, with_interval
 from latentsr.markdown import markdown_table
 from latentsr.provenance import Stage
 
@@ -107,7 +107,7 @@ def gaps_table(results: Path, sets: Mapping[str, Mapping[str, Any]]) -> str:
     whole = pd.read_csv(results / "tables" / "04_protocols.csv").query("measure == 'psnr_db'")
     whole = whole[whole["arm"] == "released"].assign(lr_condition="released")
     gaps = pd.concat([whole.rename(columns={"gap": "mean_difference"}), gaps])
-    text = list(map(front.with_interval, gaps.mean_difference, gaps.low, gaps.high))
+    text = list(map(with_interval, gaps.mean_difference, gaps.low, gaps.high))
     wide = gaps.assign(gap=text).pivot(index="dataset", columns="lr_condition", values="gap")
     order = [list(dict.fromkeys(gaps[key])) for key in ("dataset", "lr_condition")]
     named = wide.loc[order[0], order[1]].rename(index=figures.shared(sets))

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from latentsr import apart, forests, stability
+from latentsr.attribution import with_interval
 from latentsr.sentences import in_words, listed, span
 
 HOW = {"full": "as a whole", "lora": "by a low-rank change"}
@@ -39,8 +40,7 @@ def told(
 
 
 def _db(row: Any, value: str) -> str:
-    ends = f" [{row['low']:+.2f}, {row['high']:+.2f}]" if row["low"] == row["low"] else ""
-    return f"{row[value]:+.2f} dB{ends}"
+    return with_interval(row[value], row["low"], row["high"], " dB")
 
 
 def _switches(table: pd.DataFrame) -> list[str]:
