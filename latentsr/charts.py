@@ -112,8 +112,8 @@ def target_condition(
         bars = figures.error_bars(rows, "estimate")
         below.errorbar(rows["estimate"], places, xerr=bars, fmt="none", color="black", capsize=2)
         below.axhline(2.5, color="#999999", lw=0.8, ls=":")  # above it parts add up, below not
-        below.set_yticks(places, ["gap", "= seen", "+ denoised", "interaction"])
-        below.set(xlabel="difference, dB", xlim=(-widest, widest), ylim=(3.6, -0.6))
+        below.set_yticks(places, ["gap, own LR latents", "= seen", "+ denoised", "interaction"])
+        below.set(xlabel="difference, dB; one seed", xlim=(-widest, widest), ylim=(3.6, -0.6))
     figures.legend_below(figure, axes[0, 0])
     return figure
 

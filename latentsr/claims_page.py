@@ -67,14 +67,19 @@ def _claim(rows: pd.DataFrame) -> str:
 
 
 def _measured_in(claim: str) -> str:
-    """Link the chapters whose numbers a claim rests on, where they are measured.
+    """Link the chapters whose numbers a claim rests on, and the page of what takes hours.
 
     >>> _measured_in("C3"), _measured_in("P2")
     (' See [chapter 5](notebooks/05_wavelets.ipynb).', '')
+    >>> _measured_in("R6").split(", ")[1]
+    '[What hours of training say](measured.md).'
     """
-    numbers = sorted({part.source[:2] for part in claims.ledger() if part.id == claim} - {""})
+    parts = [part for part in claims.ledger() if part.id == claim]
+    numbers = sorted({part.source[:2] for part in parts} - {""})
     stems = [stem for number in numbers for stem in notebook.STEMS if stem.startswith(number)]
     links = [f"[chapter {int(stem[:2])}](notebooks/{stem}.ipynb)" for stem in stems]
+    if any("ablations.run" in part.absent for part in parts):
+        links.append("[What hours of training say](measured.md)")
     return f" See {', '.join(links)}." if links else ""
 
 

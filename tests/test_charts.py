@@ -68,7 +68,7 @@ def test_the_interaction_is_drawn_below_what_adds_up():
     figure = charts.target_condition(level, parts, {"knee": 21.5}, main, seen, TITLES)
     below = figure.axes[1]
     names = [text.get_text() for text in below.get_yticklabels()]
-    assert names == ["gap", "= seen", "+ denoised", "interaction"]
+    assert names == ["gap, own LR latents", "= seen", "+ denoised", "interaction"]
     above = figure.axes[0].get_title(loc="left") or figure.axes[0].get_title()
     assert above == f"{TITLES['knee']}\nseen +1.5, denoised -0.5 dB"
     assert [bar.get_width() for bar in below.patches] == [1.0, 1.5, -0.5, 0.3]
