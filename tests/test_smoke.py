@@ -16,7 +16,7 @@ import pytest
 import svg_text
 import yaml
 
-from latentsr import notebook, registry, repro, scratch
+from latentsr import attribution, notebook, registry, repro, scratch
 
 pytestmark = pytest.mark.slow  # one run for all: a file stays on one process
 
@@ -47,6 +47,19 @@ def test_scores_are_measured_once_an_image_and_arm(results):
     counts = scored.groupby(["dataset", "vae", "lr_condition"])["image_id"].agg(["size", "nunique"])
     assert (counts == 8).all(axis=None)
     assert scored["psnr_db"].between(5, 60).all()
+
+
+def test_main_arms_are_scored_by_every_measure_and_beside_both_interpolations(results):
+    quality = pd.read_csv(results / "tables" / "04_quality.csv")
+    assert len(quality) == 3 * 2 * 4  # sets, main arms, LR conditions and released
+    assert quality[list(attribution.QUALITY)].notna().all(axis=None)
+    headline = pd.read_csv(results / "tables" / "04_headline.csv")
+    baselines = pd.read_csv(results / "tables" / "04_baselines.csv", dtype={"image_id": str})
+    for method in ("bicubic", "lanczos"):
+        rows = baselines[baselines["method"] == method]
+        by_subject = rows.groupby(["dataset", "subject_id"])["psnr_db"].mean()
+        expected = headline["dataset"].map(by_subject.groupby("dataset").mean())
+        np.testing.assert_allclose(headline[method], expected)
 
 
 def test_nothing_changed_runs_no_stage(results):
