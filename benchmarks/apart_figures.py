@@ -24,7 +24,7 @@ ONE_RUN = (
 MADE = "{{download}}`SVG <{file}>`, [how it is made](#made-apart)."
 GIVEN = "95% intervals over subjects, given the weights of one training seed."
 SHOWN = {  # in the order of the page
-    "levers": f"What each lever moves the first main arm by. {GIVEN}",
+    "levers": f"What each lever moves the arm of `{{first}}` by. {GIVEN}",
     "switches": f"The six switches, alone and one after another. {GIVEN} Both arms' PSNR in each row, "
     "and the gaps: {{download}}`switches.csv <static/{folder}/switches.csv>`.",
     "ablations": "Change of the gap by ablation, 90% intervals. What was trained anew: over three "
@@ -78,7 +78,7 @@ def main(results: Path, folder: Path) -> None:
     (folder / "figures.txt").write_text(
         "\n".join(
             f"```{{figure}} static/{folder.name}/{name}.svg\n:alt: {alts[name]}\n:width: 100%\n\n"
-            f"{words.format(folder=folder.name)} "
+            f"{words.format(folder=folder.name, first=labels[0])} "
             f"{ONE_RUN.format(title=figures.heading(dataset, fact))} "
             f"{MADE.format(file=f'static/{folder.name}/{name}.svg')}\n```\n"
             for name, words in SHOWN.items()
