@@ -37,7 +37,8 @@ def grid(settings: dict[str, Any], sets: list[str]) -> dict[str, list[str]]:
     """Return the runs that need not wait for all others, each with the runs that it waits for.
 
     Chapter 7 takes the arms of the first set. It is the longest run, so it comes right after them.
-    The lessons wait for nothing and fill the end.
+    The lessons wait for nothing: they stand where the last arm is waited for. Of the later chapters
+    11 takes longest, so it comes first.
     """
     runs: dict[str, list[str]] = {f"autoencoders@{name}": [] for name in sets}
     for name in sets:
@@ -45,7 +46,15 @@ def grid(settings: dict[str, Any], sets: list[str]) -> dict[str, list[str]]:
         runs |= {arm: [f"autoencoders@{name}"] for arm in arms}
         if name == sets[0]:
             runs["ablations"] = arms
-    return runs | {f"background@{number}": [] for number, _ in enumerate(notebook.LESSONS, 1)}
+    runs["vae_swap"] = [name for name in runs if name != "ablations"]
+    runs |= {f"background@{number}": [] for number, _ in enumerate(notebook.LESSONS, 1)}
+    return runs | {
+        "lesions": ["vae_swap"],
+        "wavelets": ["vae_swap"],
+        "hallucination": ["vae_swap"],
+        "statistics": ["vae_swap", "ablations"],
+        "screening": ["vae_swap", "ablations"],
+    }
 
 
 def side_by_side(runs: dict[str, list[str]], jobs: int) -> dict[str, float]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from latentsr import notebook, params, pipeline, repro, stage
+from latentsr import notebook, params, pipeline, provenance, repro, stage
 
 
 @pytest.fixture
@@ -93,11 +93,35 @@ def test_the_grid_waits_for_what_it_reads():
     settings = params.read(Path("profiles/mini.yaml"))
     runs = pipeline.grid(settings, ["knee", "chest"])
     arms = settings["autoencoders"].arms
-    assert len(runs) == 2 + 2 * len(arms) + 1 + len(notebook.LESSONS)
+    assert len(runs) == 2 + 2 * len(arms) + 1 + len(notebook.LESSONS) + 6
     assert runs["ablations"] == [f"train_arm@knee-{vae}" for vae in arms]
+    assert set(runs["vae_swap"]) > {
+        f"train_arm@{n}-{vae}" for n in ("knee", "chest") for vae in arms
+    }
     order = list(runs)
     for name, waits in runs.items():  # first in, first out must never wait for what comes later
         assert all(order.index(other) < order.index(name) for other in waits)
+
+
+def test_a_run_of_the_grid_waits_for_every_stage_whose_files_it_reads():
+    """`dvc repro --single-item` does not look for itself; ablations reads arms of one set alone."""
+    runs = pipeline.grid(params.read(Path("profiles/mini.yaml")), ["knee", "chest"])
+    listed = provenance.stages("mini")
+    made = {out.split("${")[0].rstrip("/"): stage.name for stage in listed for out in stage.outs}
+
+    def before(name):
+        return {name}.union(*(before(other) for other in runs[name]))
+
+    for stage_ in listed:
+        for name in [run for run in runs if run.split("@")[0] == stage_.name]:
+            reads = {
+                maker
+                for path in stage_.inputs
+                for out, maker in made.items()
+                if f"{out}/".startswith(f"{path}/") or f"{path}/".startswith(f"{out}/")
+            }
+            waits = {other.split("@")[0] for other in before(name)}
+            assert reads - {"phantoms", "data"} <= waits, name
 
 
 @pytest.fixture
