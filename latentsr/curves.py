@@ -85,6 +85,8 @@ def perception_distortion(walks: pd.DataFrame, title: str) -> Figure:
         look: dict[str, Any] = {"ha": "center", "va": "bottom", "xytext": (0, 3)}
         if row["T"] == min(calls):  # both walks begin there
             look = {"ha": "right", "va": "center", "xytext": (-5, 0)}
+        elif row["T"] in calls[-2:-1]:  # beside the last, where steps are small
+            look = {"ha": "right", "va": "top", "xytext": (0, -2)}
         axes[2].annotate(
             row["T"], place, color=tone, fontsize=8, textcoords="offset points", **look
         )
