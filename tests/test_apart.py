@@ -404,4 +404,7 @@ def test_the_published_changes_over_seeds_are_made_from_scores(tmp_path, monkeyp
     words = {"beyond the margin": "beyond"}
     for row in held[held["arm"].isin(["target v", "rectified flow", "one step"])].itertuples():
         verdict = words.get(row.verdict, row.verdict)
-        assert f"{row.change:+.2f} [{row.low:.2f}, {row.high:.2f}] {verdict}" in text
+        mark = r"\*" if row.excludes_0 else ""
+        settled = f" ({row.settling_n:.0f})" if verdict == "inconclusive" else ""
+        told = f"{row.change:+.2f}{mark} [{row.low:.2f}, {row.high:.2f}] {verdict}{settled} |"
+        assert told in text
