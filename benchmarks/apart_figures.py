@@ -24,7 +24,8 @@ ONE_RUN = (
 MADE = "{{download}}`SVG <{file}>`, [how it is made](#made-apart)."
 GIVEN = "95% intervals over subjects, given the weights of one training seed."
 SHOWN = {  # in the order of the page
-    "levers": f"What each lever moves the arm of `{{first}}` by. {GIVEN}",
+    "levers": f"What each lever moves the arm of `{{first}}` by. {GIVEN} Right of each bar: how many times "
+    "the operations of the unchanged arm it takes, in training and for an image.",
     "switches": f"The six switches, alone and one after another. {GIVEN} Both arms' PSNR in each row, "
     "and the gaps: {{download}}`switches.csv <static/{folder}/switches.csv>`.",
     "ablations": "Change of the gap by ablation, 90% intervals. What was trained anew: over three "

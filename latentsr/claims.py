@@ -51,6 +51,7 @@ class Part:
     threshold: float = nan
     min_points: int = 8
     paper: Mapping[str, float] = field(default_factory=dict)
+    level: str = ""
     fields: Sequence[str] = ("mean", "low", "high")
     sign_by: Sequence[str] = ()
 
@@ -67,7 +68,7 @@ class Part:
     @property
     def interval(self) -> str:
         """Which interval decides and is shown, where it is not the run's usual one."""
-        return TOST if self.fields[1].startswith("tost") else ""
+        return TOST if self.fields[1].startswith("tost") else self.level
 
 
 @cache

@@ -252,7 +252,9 @@ def along_calls(
     label = f"spaced, {few_label}"
     right.plot(few.iloc[:, -1] - few.iloc[:, 0], color="black", label=label, **style)
     calls = sorted({*next(iter(gaps.values())), *few.index})
-    for axis, text, title in zip((left, right), ("PSNR, dB", "gap, dB"), titles, strict=True):
+    for axis, text, title in zip(
+        (left, right), ("PSNR, dB", "gap, dB; one seed"), titles, strict=True
+    ):
         axis.set(xscale="log", xlabel="network calls", ylabel=text, title=title)
         axis.set_xticks(calls, calls)
         axis.minorticks_off()

@@ -130,13 +130,14 @@ def in_families(gaps: pd.DataFrame, others: pd.DataFrame) -> tuple[pd.DataFrame,
 
 def over_steps(
     steps: pd.DataFrame, main: Pair, counts_from: int, margin_db: float, seed: int,
-    confidence: float,
+    confidence: float = 0.90,
 ) -> pd.DataFrame:  # fmt: skip
     """Measure how the gap changes from the longest walk to each shorter one, paired by image.
 
     ``steps`` are per-image scores of walks of T network calls. A row a T: mean, low, high,
-    n_subjects, n_images; ``verdict`` is "within" the margin where the whole interval is, "beyond"
-    where it lies outside, else "inconclusive"; ``counts`` says whether T reaches ``counts_from``.
+    n_subjects, n_images; ``verdict`` is "within" the margin where the whole 90% interval is, as of
+    two one-sided tests at 5%, "beyond" where it lies outside, else "inconclusive"; ``counts`` says
+    whether T reaches ``counts_from``.
     """
     walks = {T: steps[steps["T"] == T] for T in sorted({int(T) for T in steps["T"]})}
     pairs = {

@@ -89,6 +89,13 @@ def walked(sampler, prediction, net, noise, shares, num_steps=10):
     return sampling.with_scheduler(sampler, x0, noise, noise, times, shares, drawn)
 
 
+def test_dpm_solver_starts_where_its_log_ratio_is_allowed():
+    """Lu et al., DPM-Solver++, 2022: diffusers clips the log of signal over noise at -5.1."""
+    shares = diffusion.signal_shares().double()
+    ratio = 0.5 * (shares.log() - (1 - shares).log())
+    assert sampling.DPM_FIRST == 995 == int((ratio > -5.1).nonzero().max())
+
+
 def allowed(sampler, prediction):
     return sampler == "ddim" or prediction != "flow"
 

@@ -96,7 +96,7 @@ def test_short_walks_are_shown_though_they_do_not_count(scored):
         one.assign(T=t, psnr_db=one.psnr_db + (one.vae == "v") * (add + 0.02 * rng.normal(size=len(one))))
         for t, add in more.items()
     ])  # fmt: skip
-    changes = gaps.over_steps(steps, ("u", "v"), 10, 0.15, 0, 0.95).set_index("T")
+    changes = gaps.over_steps(steps, ("u", "v"), 10, 0.15, 0).set_index("T")
     assert changes["verdict"].to_dict() == {1: "beyond", 10: "within"}
     assert changes["counts"].to_dict() == {1: False, 10: True}
     far = gaps.farthest(changes.reset_index(), 0.15)
