@@ -416,3 +416,21 @@ def test_the_published_changes_over_seeds_are_made_from_scores(tmp_path, monkeyp
         told = f"{row.change:+.2f}{mark} [{row.low:.2f}, {row.high:.2f}] {verdict}{settled}"
         cells = [cell.strip() for cell in lines[row.arm].split("|")]
         assert cells[1 + columns[row.set]] == told
+
+
+def test_the_published_table_of_switches_is_that_of_its_file():
+    held = pd.read_csv(REPOSITORY / "book" / "static" / "apart" / "switches.csv")
+    by_reference = dict(iter(held.groupby("reference")))
+    truth, own = (rows.set_index("arm") for _, rows in sorted(by_reference.items(), reverse=True))
+    assert list(truth.index) == list(own.index) and len(truth) == 22
+
+    def gap(row):
+        ends = f"[{row['95% low']:.2f}, {row['95% high']:.2f}]"
+        return f"{row['gap, dB']:+.2f} {ends}"
+
+    told = [[f"{v:.2f}" for v in row.iloc[1:3]] + [gap(row), gap(own.loc[arm])]
+            for arm, row in truth.iterrows()]  # fmt: skip
+    text = (REPOSITORY / "benchmarks" / "README.md").read_text()
+    table = text.partition("\n| switches | ")[2].partition("\n\n")[0].split("\n")[2:]
+    shown = [[cell.strip() for cell in line.strip("|").split("|")][1:] for line in table]
+    assert sorted(shown) == sorted(told)
