@@ -45,7 +45,7 @@ serve: setup ## show the book at http://localhost:8000
 	@python -m http.server --directory book/_build/html --bind 127.0.0.1 8000
 
 pdf: setup ## print first page, claims and results to book/_build/results.pdf (needs chromium)
-	@python -m latentsr.pdf
+	@python -m latentsr.companion.book.pdf
 
 pretrain: setup ## train the shipped autoencoders again, into pretrained/ (2 to 5 hours on 2 cores)
 	@python -m latentsr.pretrain

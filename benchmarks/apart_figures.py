@@ -15,8 +15,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from latentsr import apart, apart_shown, figures, forests, registry
-from latentsr.sentences import MEASURES
+from latentsr.autoencoders import registry
+from latentsr.plots import apart_shown, forests
+from latentsr.plots import style as figures
+from latentsr.plots.labels import MEASURES
+from latentsr.stats import apart
 
 ONE_RUN = (
     "One run of `ablations.run: all`, {title}, mini otherwise; not the run that made this book."

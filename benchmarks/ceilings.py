@@ -9,7 +9,9 @@ from pathlib import Path
 import torch
 from phantom_realism import ANATOMIES, real_images
 
-from latentsr import latents, metrics, registry, vaes
+from latentsr.autoencoders import latents, registry
+from latentsr.autoencoders import load as vaes
+from latentsr.metrics import image as metrics
 
 
 def main() -> None:

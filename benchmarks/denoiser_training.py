@@ -9,9 +9,11 @@ from pathlib import Path
 
 import torch
 
-from latentsr import experiment, metrics, params
-from latentsr.arms import Study
-from latentsr.experiment import Spec
+from latentsr.companion.pipeline import params
+from latentsr.experiments import run as experiment
+from latentsr.experiments.arms import Study
+from latentsr.experiments.run import Spec
+from latentsr.metrics import image as metrics
 
 VAES = ("natural-f8c4", "phantom-f4c3")
 TRIED = [  # widths, batch, steps, peak rate

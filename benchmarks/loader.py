@@ -17,7 +17,9 @@ from safetensors.torch import load_file
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import compvis
 
-from latentsr import architectures, cards, registry, vaes
+from latentsr.autoencoders import cards, registry
+from latentsr.autoencoders import layouts as architectures
+from latentsr.autoencoders import load as vaes
 
 SIDE = 256
 LAYOUTS = {  # channels of the image, rank of LoRA

@@ -22,23 +22,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from latentsr import (
-    apart_plans,
-    attribution,
-    degrade,
-    experiment,
-    latents,
-    metrics,
-    paired_tests,
-    params,
-    phantoms,
-    plans,
-    scores,
-    vaes,
-)
-from latentsr.arms import Study
+from latentsr import degrade, phantoms
+from latentsr import io as scores
+from latentsr.autoencoders import latents
+from latentsr.autoencoders import load as vaes
+from latentsr.companion.pipeline import params
 from latentsr.datasets import middle_half_slices, prepare_pixels
-from latentsr.experiment import Spec
+from latentsr.experiments import apart_plans, plans
+from latentsr.experiments import run as experiment
+from latentsr.experiments.arms import Study
+from latentsr.experiments.run import Spec
+from latentsr.metrics import image as metrics
+from latentsr.stats import attribution
+from latentsr.stats import paired as paired_tests
 
 SETS = ("knee", "brain", "chest")
 MAIN = ("natural-f8c4", "phantom-f4c3")

@@ -13,7 +13,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from test_paper_path import run
 
-from latentsr import notebook, vaes
+from latentsr.autoencoders import load as vaes
+from latentsr.companion.pipeline import notebook
 
 if __name__ == "__main__":
     os.environ.update({notebook.IN_STAGE: "1", "MPLBACKEND": "agg"})

@@ -10,8 +10,13 @@ from pathlib import Path
 
 import torch
 
-from latentsr import denoisers, device, diffusion, params, sampling, training
-from latentsr.experiment import base_of
+from latentsr.companion.pipeline import params
+from latentsr.diffusion import device
+from latentsr.diffusion import networks as denoisers
+from latentsr.diffusion import process as diffusion
+from latentsr.diffusion import samplers as sampling
+from latentsr.diffusion import train as training
+from latentsr.experiments.run import base_of
 
 
 def timed(run, on):

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from latentsr import regression
 from latentsr.datasets.pixels import prepare_pixels, read_image
 from latentsr.degrade import degrade, upsample
-from latentsr.metrics import psnr_db
+from latentsr.experiments import baselines as regression
+from latentsr.metrics.image import psnr_db
 
 Images = NDArray[np.float32]
 SIZE_PX, FACTOR = 128, 4
@@ -79,7 +79,7 @@ def ridge_gain_db(
 
 
 def cnn_gain_db(train: Images, test: Images) -> float:
-    """Gain over bicubic of the small residual network of `latentsr.regression`."""
+    """Gain over bicubic of the small residual network of `latentsr.experiments.baselines`."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"

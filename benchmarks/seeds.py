@@ -23,8 +23,14 @@ import pandas as pd
 import torch
 from longer import MAIN, SETS, encode, write_set
 
-from latentsr import apart_plans, experiment, figures, forests, params, scores, stability
-from latentsr.arms import Study
+from latentsr import io as scores
+from latentsr.companion.pipeline import params
+from latentsr.experiments import apart_plans
+from latentsr.experiments import run as experiment
+from latentsr.experiments.arms import Study
+from latentsr.plots import forests
+from latentsr.plots import style as figures
+from latentsr.stats import stability
 
 ROOT = Path(__file__).parents[1]
 PROFILE, STATIC = ROOT / "profiles" / "mini.yaml", ROOT / "book" / "static" / "seeds"

@@ -18,9 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentsr import device, registry, vaes
+from latentsr.autoencoders import load as vaes
+from latentsr.autoencoders import registry
+from latentsr.datasets.photographs import photographs
+from latentsr.diffusion import device
 from latentsr.muon import Muon
-from latentsr.photographs import photographs
 
 OUT = Path("pretrained")  # ignored by git, and not removed by make clean
 IMAGE_PX = 128  # side of a training phantom, as the mini profile prepares it
@@ -79,7 +81,8 @@ def ceilings(vae: vaes.Autoencoder) -> dict[str, dict[str, float]]:
     ``psnr_db`` is against the noisy image that was encoded, ``noise_free_psnr_db`` against its
     twin without noise.
     """
-    from latentsr import latents, metrics
+    from latentsr.autoencoders import latents
+    from latentsr.metrics import image as metrics
 
     found = {}
     for anatomy in registry.ANATOMIES:

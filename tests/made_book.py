@@ -11,7 +11,10 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from latentsr import book, figures, notebook, pages, params, stage
+from latentsr.companion.book import build as book
+from latentsr.companion.book import pages
+from latentsr.companion.pipeline import notebook, params, stage
+from latentsr.plots import style as figures
 
 REPOSITORY = Path(__file__).parents[1]
 BOOK = REPOSITORY / "book"

@@ -6,9 +6,14 @@ import pytest
 import torch
 from test_experiment import BASE, results, study  # noqa: F401 - fixtures
 
-from latentsr import adaptation, experiment, metrics, params, registry, vaes
-from latentsr.experiment import Spec
-from latentsr.protocols import Switches
+from latentsr.autoencoders import load as vaes
+from latentsr.autoencoders import registry
+from latentsr.companion.pipeline import params
+from latentsr.experiments import adapt as adaptation
+from latentsr.experiments import run as experiment
+from latentsr.experiments.protocol import Switches
+from latentsr.experiments.run import Spec
+from latentsr.metrics import image as metrics
 
 
 def copies(vae, images):

@@ -8,8 +8,11 @@ import pytest
 import torch
 from tiny_layouts import IMAGE, png
 
-from latentsr import cards, latents, metrics, params, registry, vaes
+from latentsr.autoencoders import cards, latents, registry
+from latentsr.autoencoders import load as vaes
+from latentsr.companion.pipeline import params
 from latentsr.datasets import Record, adapters, load_set, pixels, sets
+from latentsr.metrics import image as metrics
 from latentsr.phantoms import draw
 
 

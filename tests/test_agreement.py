@@ -7,8 +7,8 @@ import scipy.stats
 import statsmodels.api as sm
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from latentsr import stats
-from latentsr.agreement import by_region, limits, mean_intensity, over_regions, sloping_limits
+from latentsr.stats import intervals as stats
+from latentsr.stats.agreement import by_region, limits, mean_intensity, over_regions, sloping_limits
 
 # Fat in human milk, g/100 ml, by an enzymic method and by Gerber's: Bland and Altman 1999, table 3,
 # the data `milk` of R's MethComp 1.30, whose page (rdrr.io/rforge/MethComp/man/milk.html) prints

@@ -7,16 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentsr import (
-    apart,
-    apart_plans,
-    apart_shown,
-    attribution,
-    figures,
-    forests,
-    stability,
-    whole_run,
-)
+from latentsr.companion import whole_run
+from latentsr.experiments import apart_plans
+from latentsr.plots import apart_shown, forests
+from latentsr.plots import style as figures
+from latentsr.stats import apart, attribution, stability
 
 REPOSITORY = Path(__file__).parents[1]
 MAIN = ["natural-f8c4", "phantom-f4c3"]

@@ -2,7 +2,7 @@ import compvis
 import pytest
 import torch
 
-from latentsr import architectures
+from latentsr.autoencoders import layouts as architectures
 
 F4, F8 = (1, 2, 4), (1, 2, 4, 4)
 LAYOUTS = {  # channels of the image, of the latent, multipliers, rank of LoRA

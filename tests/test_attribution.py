@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentsr import apart_plans, attribution, stability
+from latentsr.experiments import apart_plans
+from latentsr.stats import attribution, stability
 
 MAIN = ("natural-f8c4", "phantom-f4c3")
 CORNERS = ["natural-f8c4", "phantom-f8c4", "natural-f4c3", "phantom-f4c3"]

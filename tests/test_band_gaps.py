@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentsr import band_gaps, stats, wavelets
+from latentsr.metrics import wavelets
+from latentsr.stats import band_gaps
+from latentsr.stats import intervals as stats
 
 BANDS = wavelets.band_names(2)
 

@@ -11,7 +11,8 @@ import pytest
 import yaml
 from made_book import BOOK, REPOSITORY, TOC
 
-from latentsr import book, notebook, params, run_record
+from latentsr.companion.book import build as book
+from latentsr.companion.pipeline import notebook, params, run_record
 
 CONFIG = yaml.safe_load((BOOK / "_config.yml").read_text())
 CHAPTERS = [chapter for part in TOC["parts"] for chapter in part["chapters"]]

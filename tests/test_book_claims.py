@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from latentsr import claims, claims_page, front, pages
+from latentsr.companion.book import front, pages
+from latentsr.companion.claims import ledger as claims
+from latentsr.companion.claims import page as claims_page
 
 
 def test_the_ledger_shows_the_lr_conditions_side_by_side(tmp_path):

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from made_book import COUNTS, IDS, REPOSITORY
 
-from latentsr import book, counts, pages, provenance
+from latentsr.companion.book import build as book
+from latentsr.companion.book import counts, pages, provenance
 
 
 @pytest.mark.parametrize("may_be_shown", [True, False])

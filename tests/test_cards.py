@@ -3,7 +3,8 @@ import pytest
 import torch
 from scipy.stats import kurtosis
 
-from latentsr import cards, vaes
+from latentsr.autoencoders import cards
+from latentsr.autoencoders import load as vaes
 
 rng = np.random.default_rng(0)
 

@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from latentsr import agreement, charts, figures, forests, signal_maps
+from latentsr.plots import charts, forests, signal_maps
+from latentsr.plots import style as figures
+from latentsr.stats import agreement
 
 matplotlib.use("agg")
 TITLES = {"knee": "knee phantoms"}
@@ -107,7 +109,8 @@ def test_a_forest_has_headings_and_a_line_from_each_groups_first():
 
 
 def test_the_signal_is_drawn_for_every_walk():
-    from latentsr import curves, sampling
+    from latentsr.diffusion import samplers as sampling
+    from latentsr.plots import curves
 
     along = sampling.signal_along(["spaced", "first"], [2, 5])
     axes = curves.signal(along).axes
@@ -173,7 +176,7 @@ def test_added_signal_is_painted_yellow_and_lost_signal_magenta():
 
 
 def test_points_of_short_curves_carry_their_number_of_calls():
-    from latentsr import curves
+    from latentsr.plots import curves
 
     calls = [1, 2, 50]
     walks = pd.DataFrame({"T": calls, "psnr_db": [18.0, 17.0, 16.0], "gmsd": [0.3, 0.2, 0.25]})
@@ -189,7 +192,7 @@ def test_points_of_short_curves_carry_their_number_of_calls():
 
 
 def test_the_few_images_of_a_long_walk_are_hollow_beside_both_panels():
-    from latentsr import curves
+    from latentsr.plots import curves
 
     index = pd.MultiIndex.from_product([["spaced"], [1, 2], ["a", "b"]], names=["walk", "T", "vae"])
     means = pd.Series([20.0, 21.0, 19.0, 20.5], index)

@@ -9,8 +9,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from latentsr import chapter_figures, claims, cli, params, reasons
-from latentsr.claims import Part
+from latentsr.companion.claims import chapter_figures, reasons
+from latentsr.companion.claims import ledger as claims
+from latentsr.companion.claims.ledger import Part
+from latentsr.companion.cli import main as cli
+from latentsr.companion.pipeline import params
 
 RULES = "difference equivalence spread association independence significance text".split()
 IDS = "C0 C1 C2 C3 C4 C5 C5b C6 P1 P2 B1 R1 R2 R3 R4 R5 R6 R7 R8".split()

@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from latentsr import cli
+from latentsr.companion.cli import main as cli
 
 LATENTSR = str(Path(sys.executable).with_name("latentsr"))
 

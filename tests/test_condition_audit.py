@@ -3,8 +3,11 @@ import pandas as pd
 import pytest
 import torch
 
-from latentsr import condition_audit, latents, metrics, vaes
+from latentsr.autoencoders import latents
+from latentsr.autoencoders import load as vaes
 from latentsr.degrade import degrade, upsample
+from latentsr.experiments import condition_audit
+from latentsr.metrics import image as metrics
 
 MAIN = ["natural-f8c4", "phantom-f4c3"]
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from latentsr import conditions
+from latentsr.diffusion import conditions
 
 
 def test_the_grid_moves_each_block_of_pixels_into_channels():

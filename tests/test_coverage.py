@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentsr import hallucination, paired_intervals, stats
+from latentsr.metrics import hallucination
+from latentsr.stats import intervals as stats
+from latentsr.stats import paired_intervals
 
 HERE = Path(__file__).parents[1] / "benchmarks"
 SIMULATED = runpy.run_path(str(HERE / "coverage.py"))

@@ -4,7 +4,7 @@ from tiny_layouts import IMAGE, brats_scan, folder_of, png, write_manifest
 
 from latentsr.datasets import SetEntry, load_set, read_sets, summary
 from latentsr.degrade import degrade
-from latentsr.scores import read_arrays
+from latentsr.io import read_arrays
 
 LIMITS = {"hr_px": 16, "lr_px": 4, "train_images": None, "test_images": None}
 OPTIONS = {**LIMITS, "brain_slices": 2, "test_fraction": 0.4, "operator": "bicubic", "seed": 1}

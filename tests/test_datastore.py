@@ -12,7 +12,7 @@ from PIL import Image
 from test_formats import dicom
 from tiny_layouts import mimic_of, png
 
-from latentsr import datastore, strangers
+from latentsr.companion.pipeline import datastore, strangers
 from latentsr.datasets import list_images, load_set, read_sets, study_sets
 
 REPO = Path(__file__).parents[1]
@@ -32,7 +32,7 @@ stages:
 DRAW = """\
 import shutil
 from pathlib import Path
-from latentsr.strangers import before_phantoms
+from latentsr.companion.pipeline.strangers import before_phantoms
 print(*before_phantoms(), sep="\\n")
 value, folder = Path("value.txt").read_text(), Path("assets/phantoms/knee")
 shutil.rmtree(folder, ignore_errors=True)

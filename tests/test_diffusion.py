@@ -3,9 +3,10 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 
-from latentsr import diffusion, sampling
-from latentsr.arms import Walk
-from latentsr.experiment import Spec
+from latentsr.diffusion import process as diffusion
+from latentsr.diffusion import samplers as sampling
+from latentsr.experiments.arms import Walk
+from latentsr.experiments.run import Spec
 
 TIMES = torch.tensor([0, 3, 500, 900, 985])
 CONFIG = {"prediction_type": "sample", "clip_sample": False, "timestep_spacing": "trailing"}

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latentsr import book, exercises, notebook
+from latentsr.companion import teaching as exercises
+from latentsr.companion.book import build as book
+from latentsr.companion.pipeline import notebook
 
 FOLDER = Path(__file__).parents[1] / "notebooks" / "exercises"
 

@@ -6,28 +6,22 @@ import pytest
 import torch
 from test_paper_path import prepared
 
-from latentsr import (
-    costs,
-    denoisers,
-    experiment,
-    hours,
-    latents,
-    lesion_search,
-    lesion_trial,
-    lesions,
-    long_walk,
-    metrics,
-    plans,
-    protocols,
-    scores,
-    training,
-    vaes,
-)
-from latentsr.arms import Study, Walk
+from latentsr import io as scores
+from latentsr.autoencoders import latents
+from latentsr.autoencoders import load as vaes
 from latentsr.degrade import degrade
-from latentsr.denoisers import Network
-from latentsr.experiment import Base, Spec
-from latentsr.protocols import CONTROLLED, RELEASED, Switches
+from latentsr.diffusion import costs
+from latentsr.diffusion import networks as denoisers
+from latentsr.diffusion import train as training
+from latentsr.diffusion.networks import Network
+from latentsr.experiments import hours, lesion_trial, long_walk, plans
+from latentsr.experiments import protocol as protocols
+from latentsr.experiments import run as experiment
+from latentsr.experiments.arms import Study, Walk
+from latentsr.experiments.protocol import CONTROLLED, RELEASED, Switches
+from latentsr.experiments.run import Base, Spec
+from latentsr.metrics import image as metrics
+from latentsr.metrics import lesion_search, lesions
 
 MAIN = ("natural-f8c4", "phantom-f4c3")
 SETTINGS = training.Settings(3, 2, 1e-3, 0.0, 1.0, 7)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from latentsr import digests, fetching
+from latentsr.autoencoders import digests
+from latentsr.autoencoders import fetch as fetching
 
 CONTENT = bytes(range(256)) * 20_000  # five pieces
 

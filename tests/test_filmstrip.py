@@ -4,8 +4,14 @@ import numpy as np
 import torch
 from test_experiment import BASE, MAIN, results, study  # noqa: F401 - fixtures
 
-from latentsr import diffusion, experiment, figures, filmstrip, metrics, notebook, sampling
-from latentsr.experiment import Spec
+from latentsr.companion.pipeline import notebook
+from latentsr.diffusion import process as diffusion
+from latentsr.diffusion import samplers as sampling
+from latentsr.experiments import run as experiment
+from latentsr.experiments.run import Spec
+from latentsr.metrics import image as metrics
+from latentsr.plots import filmstrip
+from latentsr.plots import style as figures
 
 FACTS = {"mine": {"may_be_shown": False}, "knee": {"may_be_shown": True, "is_phantom": True}}
 

@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentsr import claims, findings, sentences
-from latentsr import gaps as chapter_8
-from latentsr.params import FURTHER_SEEDS
+from latentsr.companion import findings
+from latentsr.companion.claims import ledger as claims
+from latentsr.companion.pipeline.params import FURTHER_SEEDS
+from latentsr.plots import labels as sentences
+from latentsr.stats import gaps as chapter_8
 
 SETS = ["knee", "brain"]
 MAINS = ["first", "second"]

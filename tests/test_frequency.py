@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from latentsr.frequency import radial_spectrum
+from latentsr.metrics.frequency import radial_spectrum
 
 
 @pytest.mark.parametrize("cycles, axis", [(3, 0), (3, 1), (9, 0), (15, 1)])

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from latentsr import gaps, paired_tests
+from latentsr.stats import gaps
+from latentsr.stats import paired as paired_tests
 
 HOW = {"margin_db": 0.15, "seed": 0, "confidence": 0.95}
 GAPS = {"released": 2.0, "lr_pixels": -1.0}

@@ -6,22 +6,19 @@ import pywt
 import torch
 from test_released import checkpoint
 
-from latentsr import (
-    adaptation,
-    degrade,
-    denoisers,
-    device,
-    diffusion,
-    metrics,
-    phantoms,
-    regression,
-    released,
-    sampling,
-    training,
-    vaes,
-    wavelets,
-)
+from latentsr import degrade, phantoms
+from latentsr.autoencoders import load as vaes
+from latentsr.companion import authors as released
 from latentsr.datasets import prepare_pixels
+from latentsr.diffusion import device
+from latentsr.diffusion import networks as denoisers
+from latentsr.diffusion import process as diffusion
+from latentsr.diffusion import samplers as sampling
+from latentsr.diffusion import train as training
+from latentsr.experiments import adapt as adaptation
+from latentsr.experiments import baselines as regression
+from latentsr.metrics import image as metrics
+from latentsr.metrics import wavelets
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 SETTINGS = training.Settings(40, 4, 3e-3, 1e-2, 1.0, 42)

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from statsmodels.stats.proportion import proportion_effectsize
 
-from latentsr import hallucination, stats
-from latentsr.hallucination import (
+from latentsr.metrics import hallucination
+from latentsr.metrics.hallucination import (
     cohen_h,
     compare_rates,
     noise_floor,
@@ -14,6 +14,7 @@ from latentsr.hallucination import (
     position_rule,
     rates,
 )
+from latentsr.stats import intervals as stats
 
 
 def test_floor_pools_the_pixels_of_all_images(rng):

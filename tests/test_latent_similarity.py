@@ -8,7 +8,7 @@ from scipy.spatial import distance
 from skimage.measure import block_reduce
 from skimage.metrics import peak_signal_noise_ratio
 
-from latentsr import latent_similarity as similarity
+from latentsr.metrics import latent_similarity as similarity
 
 
 @pytest.mark.parametrize("by", [1, 2, 4])

@@ -2,7 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from latentsr import degrade, latents, scores, vaes
+from latentsr import degrade
+from latentsr import io as scores
+from latentsr.autoencoders import latents
+from latentsr.autoencoders import load as vaes
 
 rng = np.random.default_rng(0)
 

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 import yaml
 
-from latentsr import launch
+from latentsr.companion.book import launch
 
 ADDRESS = "https://github.com/someone/latentsr"
 CHAPTER = {"cells": [{"cell_type": "markdown", "source": ["# 1 Data\n", "\n", "Text."]}]}

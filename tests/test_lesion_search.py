@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from latentsr import lesion_search, lesions
-from latentsr.lesion_search import HR, HR_IDEAL, LR_IDEAL
-from latentsr.lesions import Lesion
+from latentsr.metrics import lesion_search, lesions
+from latentsr.metrics.lesion_search import HR, HR_IDEAL, LR_IDEAL
+from latentsr.metrics.lesions import Lesion
 
 NOISE = 0.01
 

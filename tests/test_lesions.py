@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from latentsr import lesion_trial, lesions
 from latentsr.degrade import degrade
-from latentsr.lesions import Lesion
+from latentsr.experiments import lesion_trial
+from latentsr.metrics import lesions
+from latentsr.metrics.lesions import Lesion
 
 
 @pytest.mark.parametrize("operator", ["bicubic", "lanczos", "gaussian", "kspace"])

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import svg_text
 
-from latentsr import notebook, pretrain
+from latentsr import pretrain
+from latentsr.companion.pipeline import notebook
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]

@@ -6,7 +6,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
-from latentsr.metrics import (
+from latentsr.metrics.image import (
     WANG_WEIGHTS,
     error_parts,
     gmsd,

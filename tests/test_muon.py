@@ -56,7 +56,7 @@ def test_a_kernel_is_stepped_as_its_flattened_matrix():
 
 
 def test_ends_norms_and_biases_are_adamws():
-    from latentsr import vaes
+    from latentsr.autoencoders import load as vaes
 
     model = vaes.build(4, 3)
     optimiser = muon.Muon(model, 2e-2, 2e-3, 1e-2)

@@ -14,7 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from latentsr import notebook, stage
+from latentsr.companion.pipeline import notebook, stage
 
 ROOT = Path(__file__).parents[1]
 ALL = sorted(
@@ -212,7 +212,7 @@ def write_notebook(folder, code, parameters='inputs = "x"\noutputs = "x"\nconfid
 
 def execute(*options):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "latentsr.stage", "09_screening", *options]
+    command = [sys.executable, "-m", "latentsr.companion.pipeline.stage", "09_screening", *options]
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 

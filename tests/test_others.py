@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentsr import others
+from latentsr.companion import others
 
 LR = np.random.default_rng(0).random((3, 8, 8), np.float32)
 CPU = "cpu"

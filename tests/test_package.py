@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from latentsr import registry
+from latentsr.autoencoders import registry
 
 
 @pytest.mark.slow
@@ -20,7 +20,8 @@ def test_the_wheel_works_outside_the_clone(tmp_path):
     install = ["install", "--no-deps", "--no-index", "--target", str(site), str(wheel)]
     subprocess.run([*pip, *install], check=True, capture_output=True)
     code = (
-        "import latentsr, torch; from latentsr import claims, vaes; print(latentsr.__file__);"
+        "import latentsr, torch; from latentsr.autoencoders import load as vaes;"
+        "from latentsr.companion.claims import ledger as claims; print(latentsr.__file__);"
         "[vaes.load(name).encode(torch.zeros(1, 1, 64, 64)) for name in vaes.shipped()];"
         "print(len(vaes.shipped()), len(claims.ledger()))"
     )

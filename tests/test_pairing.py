@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
-from latentsr import hallucination, pairing, stats, wavelets
+from latentsr.metrics import hallucination, pairing, wavelets
+from latentsr.stats import intervals as stats
 
 
 @pytest.fixture

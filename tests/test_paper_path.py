@@ -12,7 +12,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from latentsr import degrade, notebook, phantoms, registry, scores, scratch, vaes
+from latentsr import degrade, phantoms
+from latentsr import io as scores
+from latentsr.autoencoders import load as vaes
+from latentsr.autoencoders import registry
+from latentsr.companion.pipeline import notebook, scratch
 from latentsr.datasets import prepare_pixels
 
 

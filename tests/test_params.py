@@ -4,8 +4,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from latentsr import degrade, params
-from latentsr.notebook import LESSONS, STEMS, arguments_of, block_name, parameters
+from latentsr import degrade
+from latentsr.companion.pipeline import params
+from latentsr.companion.pipeline.notebook import (
+    LESSONS,
+    STEMS,
+    arguments_of,
+    block_name,
+    parameters,
+)
 
 PROFILES = sorted(Path("profiles").glob("*.yaml"))
 

@@ -7,10 +7,10 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge as SklearnRidge
 from sklearn.metrics import r2_score
 
-from latentsr import lr_regression, patch_pca, predictors
 from latentsr.degrade import degrade
-from latentsr.lr_regression import Ridge
-from latentsr.patch_pca import PatchPCA
+from latentsr.stats import lr_regression, patch_pca, predictors
+from latentsr.stats.lr_regression import Ridge
+from latentsr.stats.patch_pca import PatchPCA
 
 
 def smooth(rng, count=30, side=32):

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from latentsr import pdf
+from latentsr.companion.book import pdf
 
 PAGE = '<html><head></head><body><article class="bd-article">\n{}\n</article><nav>n</nav></body></html>'
 

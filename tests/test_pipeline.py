@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from latentsr import notebook
+from latentsr.companion.pipeline import notebook
 
 RAW = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
 STAGES = {name: stage.get("do", stage) for name, stage in RAW.items()}
-CHAPTERS = {s: d for s, d in STAGES.items() if "latentsr.stage" in d["cmd"]}
+CHAPTERS = {s: d for s, d in STAGES.items() if "latentsr.companion.pipeline.stage" in d["cmd"]}
 LESSONS = CHAPTERS.pop("background")
 
 
@@ -73,7 +73,7 @@ def code_of(path):
 
 def check_modules(stage, code):
     listed = {dep for dep in stage["deps"] if dep.startswith("latentsr")}
-    code += "\nimport latentsr.stage"  # which runs it
+    code += "\nimport latentsr.companion.pipeline.stage"  # which runs it
     needed = {str(path) for path in reached(code)} - {"latentsr/__init__.py"}
     covered = {
         path for path in needed if any(path == d or path.startswith(d + "/") for d in listed)

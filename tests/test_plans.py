@@ -3,10 +3,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from latentsr import apart, apart_plans, diffusion, plans
-from latentsr.experiment import Spec
-from latentsr.params import FURTHER_SEEDS, MAIN_ARMS
-from latentsr.protocols import CONTROLLED, VALUES
+from latentsr.companion.pipeline.params import FURTHER_SEEDS, MAIN_ARMS
+from latentsr.diffusion import process as diffusion
+from latentsr.experiments import apart_plans, plans
+from latentsr.experiments.protocol import CONTROLLED, VALUES
+from latentsr.experiments.run import Spec
+from latentsr.stats import apart
 
 MAIN = ["natural-f8c4", "phantom-f4c3"]
 KINDS = ["lr_latent", "upsampled_latent", "lr_pixels"]

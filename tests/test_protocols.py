@@ -2,8 +2,8 @@ from dataclasses import fields
 
 import pytest
 
-from latentsr import protocols
-from latentsr.protocols import CONTROLLED, RELEASED, Switches
+from latentsr.experiments import protocol as protocols
+from latentsr.experiments.protocol import CONTROLLED, RELEASED, Switches
 
 
 def test_there_are_six_switches_with_two_ends():

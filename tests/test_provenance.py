@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from latentsr import params, provenance, run_record
-from latentsr.stage import note_run
+from latentsr.companion.book import provenance
+from latentsr.companion.pipeline import params, run_record
+from latentsr.companion.pipeline.stage import note_run
 
 
 def test_every_output_of_the_pipeline_has_one_stage():
@@ -36,7 +37,7 @@ def test_the_page_lists_every_file_with_its_command():
     assert "{download}`results/mini/tables/05_bands.csv <05_bands.csv>`" in text
     assert f"- `{files[1]}`" in text
     assert "(stage-wavelets)=" in text and "`dvc repro wavelets`" in text
-    assert "`python -m latentsr.stage 09_screening`" in text
+    assert "`python -m latentsr.companion.pipeline.stage 09_screening`" in text
     for stage in listed:
         runs = provenance.labels(stage, settings, ["knee"])
         assert run_record.slot("minutes", runs) in text

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentsr import datastore, notebook, params, scratch
+from latentsr.companion.pipeline import datastore, notebook, params, scratch
 from latentsr.datasets import SetEntry, folder, list_images, load_set
 
 ROOT = os.environ.get("LATENTSR_REAL_IMAGES", "")

@@ -3,9 +3,9 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from latentsr import regression
 from latentsr.degrade import degrade, upsample
-from latentsr.metrics import psnr_db
+from latentsr.experiments import baselines as regression
+from latentsr.metrics.image import psnr_db
 
 
 def stripes(count, seed):

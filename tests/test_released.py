@@ -5,9 +5,11 @@ import torch
 from diffusers import UNet2DModel
 from test_paper_path import prepared
 
-from latentsr import released, released_scores, vaes
-from latentsr.arms import Walk
-from latentsr.protocols import RELEASED
+from latentsr.autoencoders import load as vaes
+from latentsr.companion import authors as released
+from latentsr.companion import released_scores
+from latentsr.experiments.arms import Walk
+from latentsr.experiments.protocol import RELEASED
 
 KIND = {"block_out_channels": (32, 32, 64), "layers_per_block": 1}
 PLAIN, ATTENDS = ("DownBlock2D", "UpBlock2D"), ("AttnDownBlock2D", "AttnUpBlock2D")

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from latentsr import notebook, params, pipeline, provenance, repro, stage
+from latentsr.companion.book import provenance
+from latentsr.companion.pipeline import notebook, params, repro, stage
+from latentsr.companion.pipeline import stages as pipeline
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from latentsr import diffusion, sampling
+from latentsr.diffusion import process as diffusion
+from latentsr.diffusion import samplers as sampling
 
 
 def drifting(z, condition, t):

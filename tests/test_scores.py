@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentsr import scores
+from latentsr import io as scores
 
 TEST = {"image_id": np.array(["0001", "0002", "0003"]), "subject_id": np.array(["a", "a", "b"])}
 

@@ -6,8 +6,8 @@ import pytest
 import scipy.stats
 import statsmodels.formula.api as smf
 
-from latentsr import screening
-from latentsr.screening import fisher_interval, regress, spearman, spearman_interval
+from latentsr.stats import screening
+from latentsr.stats.screening import fisher_interval, regress, spearman, spearman_interval
 
 
 def points(rng, slope=0.5, noise=0.3, n=5):

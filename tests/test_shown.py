@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from tiny_layouts import png
 
-from latentsr import datastore, figures, notebook, scratch
+from latentsr.companion.pipeline import datastore, notebook, scratch
+from latentsr.plots import style as figures
 
 NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
 DRAWS = re.compile(r"image_grid\(|signal_maps\.(?:masks|rate_maps|errors)\(|imshow\(")

@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from latentsr import degrade, figures, slider
+from latentsr import degrade
+from latentsr.companion.book import slider
+from latentsr.plots import style as figures
 
 MAIN = ["natural-f8c4", "phantom-f4c3"]
 

@@ -16,7 +16,9 @@ import pytest
 import svg_text
 import yaml
 
-from latentsr import attribution, notebook, registry, repro, scratch
+from latentsr.autoencoders import registry
+from latentsr.companion.pipeline import notebook, repro, scratch
+from latentsr.stats import attribution
 
 pytestmark = pytest.mark.slow  # one run for all: a file stays on one process
 

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from latentsr import paired_tests, stats
+from latentsr.stats import intervals as stats
+from latentsr.stats import paired as paired_tests
 
 # Hollander & Wolfe's depression data (R, ?wilcox.test): V = 40, two-sided exact p 0.03906, as in
 # WilcoxonSignedRankTestTest.java of github.com/apache/commons-math.

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from latentsr import denoisers, training
+from latentsr.diffusion import networks as denoisers
+from latentsr.diffusion import train as training
 
 NETWORK = denoisers.Network((8, 16))
 SETTINGS = training.Settings(
@@ -44,7 +45,7 @@ SHARED = """
 import sys, torch
 sys.path.insert(0, {tests!r})
 from test_training import trained
-from latentsr.denoisers import Denoiser
+from latentsr.diffusion.networks import Denoiser
 sizes, forward = set(), Denoiser.forward
 def spy(self, noisy, *rest):
     sizes.add(len(noisy))

@@ -12,19 +12,13 @@ import numpy as np
 import pytest
 from tiny_layouts import IMAGE, folder_of, png, write_manifest
 
-from latentsr import (
-    book,
-    checkpoints,
-    fetching,
-    notebook,
-    others,
-    params,
-    pipeline,
-    repro,
-    stage,
-    strangers,
-    vaes,
-)
+from latentsr.autoencoders import checkpoints
+from latentsr.autoencoders import fetch as fetching
+from latentsr.autoencoders import load as vaes
+from latentsr.companion import others
+from latentsr.companion.book import build as book
+from latentsr.companion.pipeline import notebook, params, repro, stage, strangers
+from latentsr.companion.pipeline import stages as pipeline
 from latentsr.datasets import SetEntry, load_set
 
 REPOSITORY = Path(__file__).parents[1]

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from latentsr import lesions, uncertainty
-from latentsr.lesions import Lesion
+from latentsr.metrics import lesions, uncertainty
+from latentsr.metrics.lesions import Lesion
 
 
 @pytest.mark.parametrize("decimals", [1, 8])  # with many ties and with none

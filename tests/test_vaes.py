@@ -12,7 +12,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from latentsr import architectures, cli, digests, pretrain, registry, vae_fetching, vaes
+from latentsr import pretrain
+from latentsr.autoencoders import digests, registry, vae_fetching
+from latentsr.autoencoders import layouts as architectures
+from latentsr.autoencoders import load as vaes
+from latentsr.companion.cli import main as cli
 
 
 def random_weights(factor, channels):

@@ -4,7 +4,7 @@ import pytest
 import typer
 from tiny_layouts import IMAGE, brats_scan, folder_of, mimic_of, mrnet_of, png
 
-from latentsr.commands import data as data_commands
+from latentsr.companion.cli import data as data_commands
 from latentsr.datasets import contact_sheet, pixels, verify
 
 

@@ -3,7 +3,7 @@ import pytest
 import pywt
 import torch
 
-from latentsr import wavelets
+from latentsr.metrics import wavelets
 
 
 @pytest.mark.parametrize("wavelet", ["haar", "db2", "db4", "bior4.4", "sym5", "rbio3.1"])

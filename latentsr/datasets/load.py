@@ -16,7 +16,7 @@ from latentsr.datasets.reading import guarded, list_images, read_images, sampled
 from latentsr.datasets.records import LEFT_OUT, Record
 from latentsr.datasets.sets import SetEntry
 from latentsr.degrade import degrade
-from latentsr.scores import new_array, settle
+from latentsr.io import new_array, settle
 
 LESS = "without the images that were left out"
 SETTLE = 100  # images that are written before they leave memory

@@ -4,7 +4,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from latentsr import params, phantoms, stage, strangers
+from latentsr import phantoms
+from latentsr.companion.pipeline import params, stage, strangers
 
 
 def main(folder: Path) -> None:

@@ -8,7 +8,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from visits import BOOK, Visit
 
-from latentsr import pdf
+from latentsr.companion.book import pdf
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -10,7 +10,8 @@ import urllib.request
 from hashlib import sha256
 from pathlib import Path
 
-from latentsr import params, pdf
+from latentsr.companion.book import pdf
+from latentsr.companion.pipeline import params
 
 AXE = "4.14.1"
 AXE_SHA256 = "e6b0ce02b84d892e2e33e403485e7f3d6c29e2be6df65daf44d89ba564139745"
@@ -85,7 +86,7 @@ def choose_book() -> Path:
     for folder in (Path("book/_build/html"), results, SMOKE_BOOK):
         if (folder / "intro.html").exists():
             return folder
-    from latentsr import repro
+    from latentsr.companion.pipeline import repro
 
     shutil.copytree(repro.smoke() / "book", SMOKE_BOOK)
     return SMOKE_BOOK

@@ -5,7 +5,7 @@ import re
 import pytest
 from visits import BOOK
 
-from latentsr import pdf
+from latentsr.companion.book import pdf
 
 INTRO = f"file://{BOOK}/intro.html"
 LIVE = ".compare-live"

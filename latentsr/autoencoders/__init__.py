@@ -1,0 +1,1 @@
+"""Autoencoders: what is known, how they are read, what they return."""

@@ -1,0 +1,122 @@
+"""Latents of a data set: encoding in batches, on disk where asked, and their scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from latentsr.autoencoders.load import Autoencoder
+from latentsr.degrade import degrade, upsample
+from latentsr.io import new_array, settle
+
+Images = NDArray[np.float32]
+
+
+def encode_all(
+    vae: Autoencoder,
+    images: Images,
+    batch: int,
+    path: Path | None = None,
+    enlarge_px: int | None = None,
+) -> Tensor:
+    """Encode images ``(N, H, W)`` in [0, 1] to posterior means ``(N, C, h, w)``, batch by batch.
+
+    With a ``path`` the latents are written to that npy file, and neither they nor images that
+    lie on disk are ever in memory as a whole. ``enlarge_px`` enlarges the images first.
+    """
+    codes: Images | None = None
+    for start in range(0, len(images), batch):
+        piece = np.array(images[start : start + batch])
+        if enlarge_px is not None:
+            piece = upsample(piece, enlarge_px)
+        found = vae.encode(torch.from_numpy(piece)[:, None]).cpu().numpy()  # of (B, 1, H, W)
+        if codes is None:
+            codes = new_array(path, (len(images), *found.shape[1:]))
+        codes[start : start + batch] = found
+        settle(images, codes)
+    if codes is None:
+        raise ValueError("images: none to encode")
+    return torch.from_numpy(codes)
+
+
+def decode_all(vae: Autoencoder, latents: Tensor, batch: int) -> Images:
+    """Decode latents ``(N, C, h, w)`` to images ``(N, H, W)`` in [0, 1]."""
+    pieces = [vae.decode(piece).cpu() for piece in latents.split(batch)]
+    return torch.cat(pieces)[:, 0].numpy()
+
+
+def round_trip(vae: Autoencoder, lr: Images, hr_px: int, batch: int) -> tuple[Images, Images]:
+    """Send LR images ``(N, h, w)`` through the autoencoder at their own size.
+
+    Returns its copies ``(N, h, w)``, and the copies enlarged bicubically to ``(N, H, H)``: super
+    resolution without any denoiser, from what the released condition keeps.
+    """
+    height, width = lr.shape[1:]
+    copies = decode_all(vae, encode_all(vae, lr, batch), batch)[:, :height, :width]
+    return copies, upsample(copies, hr_px)
+
+
+def through_enlarged(
+    vae: Autoencoder, lr: Images, hr_px: int, batch: int, operator: str = "bicubic"
+) -> Images:
+    """Send LR images ``(N, h, w)`` through the autoencoder enlarged, and make them small again.
+
+    Returns the LR images that its own decoder gives back of the latent of the enlarged ones.
+    """
+    copies = decode_all(vae, encode_all(vae, lr, batch, enlarge_px=hr_px), batch)
+    return degrade(copies[:, :hr_px, :hr_px], lr.shape[-1], operator)
+
+
+def keep(
+    vae: Autoencoder, hr: Images, lr: Images, batch: int, folder: Path | None = None
+) -> dict[str, Tensor]:
+    """Encode HR images, LR images at their own size, and LR images enlarged to HR size.
+
+    With a ``folder`` they are written there, as ``hr.npy``, ``lr.npy`` and ``upsampled.npy``.
+    """
+    jobs = {"hr": (hr, None), "lr": (lr, None), "upsampled": (lr, hr.shape[-1])}
+    paths = {key: folder / f"{key}.npy" if folder else None for key in jobs}
+    return {
+        key: encode_all(vae, images, batch, paths[key], enlarge_px)
+        for key, (images, enlarge_px) in jobs.items()
+    }
+
+
+@dataclass(frozen=True)
+class Scaling:
+    r"""Standardisation :math:`(z - \mu_c) / \sigma_c`, ``mean`` and ``sd`` (C,)."""
+
+    mean: Tensor
+    sd: Tensor
+
+    @staticmethod
+    def fit(training: Tensor, kind: str = "channel") -> Scaling:
+        """Take mean and SD of training tensors ``(N, C, h, w)``.
+
+        ``kind`` is "channel" (one pair a channel), "global" (one pair for all) or "none" (0 and 1).
+
+        Examples
+        --------
+        >>> training = torch.tensor([[[[1.0, 3.0]], [[5.0, 5.0]]]])
+        >>> Scaling.fit(training).mean.tolist(), Scaling.fit(training, "global").mean.tolist()
+        ([2.0, 5.0], [3.5, 3.5])
+        """
+        channels = training.shape[1]
+        if kind == "none":
+            return Scaling(torch.zeros(channels), torch.ones(channels))
+        if kind not in ("channel", "global"):
+            raise ValueError(f"scaling: {kind!r}; allowed are channel, global and none")
+        over = (0, 2, 3) if kind == "channel" else (0, 1, 2, 3)
+        sd = training.std(over, correction=0).clamp_min(1e-6)
+        return Scaling(training.mean(over).expand(channels), sd.expand(channels))
+
+    def apply(self, latents: Tensor) -> Tensor:
+        return (latents - self.mean[:, None, None]) / self.sd[:, None, None]
+
+    def undo(self, scaled: Tensor) -> Tensor:
+        return scaled * self.sd[:, None, None] + self.mean[:, None, None]

@@ -1,1 +1,0 @@
-"""The subcommands of ``latentsr``, a file a family."""

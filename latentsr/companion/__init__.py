@@ -1,0 +1,1 @@
+"""What knows DVC, papermill, the ledger and the book."""

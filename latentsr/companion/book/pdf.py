@@ -1,0 +1,118 @@
+"""The results as one PDF, printed by a headless Chromium."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+PAGES = ("intro", "claims", "generated/results")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+HOW_TO_GET = "install it with `apt-get install chromium`, or name one in CHROMIUM"
+DOUBLED = re.compile(rb"/Title (?:\(((?:\\.|[^()\\]){4,})\1\)|<FEFF([0-9A-F]{8,})\2>)")
+LOCAL = re.compile(r' href="(?!#|https?:)[^"]*"')
+
+
+def find_chromium() -> str:
+    """Return the browser's command: that of the variable CHROMIUM, or the first that is here."""
+    named = os.environ.get("CHROMIUM")
+    found = next(filter(None, map(shutil.which, [named] if named else BROWSERS)), None)
+    if not found:
+        raise ValueError(f"chromium: {named or 'none'} is not a command here; {HOW_TO_GET}")
+    return found
+
+
+def article(page: Path, root: Path) -> str:
+    """Return the text of a page, its files named from the book's root, links to pages taken out.
+
+    A link to a page would carry this machine's folders into the PDF.
+    """
+    found = re.search(r'<article class="bd-article".*?</article>', page.read_text(), re.S)
+    if not found:
+        raise ValueError(f"{page}: no article in it; build the book again with `make book`")
+    up = "../" * len(page.relative_to(root).parts[1:])
+    text = re.sub(rf'(src|data)="{re.escape(up)}', r'\1="', found[0]) if up else found[0]
+    return LOCAL.sub("", text)
+
+
+def joined(root: Path) -> str:
+    """Return the first page with the articles of all `PAGES` in place of its own."""
+    texts = [article(root / f"{name}.html", root) for name in PAGES]
+    first = (root / "intro.html").read_text()
+    before, _, rest = first.partition('<article class="bd-article"')
+    return before + "\n".join(texts) + rest.partition("</article>")[2]
+
+
+def once(data: bytes) -> bytes:
+    """Return a PDF whose bookmarks read "X" where Chromium wrote "XX", its length unchanged.
+
+    A heading that is moved to the next sheet is written twice; spaces keep the table of places.
+
+    >>> once(b"/Title (DataData)")
+    b'/Title (Data)    '
+    """
+
+    def half(found: re.Match[bytes]) -> bytes:
+        title = b"/Title (%b)" % found[1] if found[1] else b"/Title <FEFF%b>" % found[2]
+        return title.ljust(len(found[0]))
+
+    return DOUBLED.sub(half, data)
+
+
+def write(root: Path, out: Path) -> Path:
+    """Print the built book in ``root`` to ``out``.
+
+    Raises
+    ------
+    ValueError
+        When there is no book or no browser, or the browser fails.
+    """
+    for name in PAGES:
+        if not (root / f"{name}.html").exists():
+            raise ValueError(f"{root / name}.html: not there; run `make repro` or `make book`")
+    browser = find_chromium()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as profile:
+        page = root / "print.html"  # beside the files that it names
+        page.write_text(joined(root))
+        command = [
+            browser,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-pdf-header-footer",
+            "--generate-pdf-document-outline",
+            f"--user-data-dir={profile}",
+            "--virtual-time-budget=60000",
+            f"--print-to-pdf={out.resolve()}",
+            page.resolve().as_uri(),
+        ]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        finally:
+            page.unlink()
+    if done.returncode or not out.exists():
+        said = done.stderr.strip().splitlines() or ["it said nothing"]
+        raise ValueError(f"{browser}: no PDF was written ({said[-1]})")
+    out.write_bytes(once(out.read_bytes()))
+    return out
+
+
+def main() -> None:
+    """Run ``python -m latentsr.companion.book.pdf``: print the published book to book/_build/results.pdf."""
+    try:
+        if unknown := sys.argv[1:]:
+            raise ValueError(
+                f"{unknown[0]}: unknown; `python -m latentsr.companion.book.pdf` takes no arguments"
+            )
+        print(write(Path("book/_build/html"), Path("book/_build/results.pdf")))
+    except (ValueError, OSError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

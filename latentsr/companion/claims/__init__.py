@@ -1,0 +1,1 @@
+"""The ledger: the paper's claims beside what was measured."""

@@ -1,0 +1,1 @@
+"""Running the study: parameters, stages, data, records."""

@@ -1,0 +1,223 @@
+"""The notebooks: which there are, with which parameters, and how one opens, in a stage or by hand."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from latentsr.autoencoders import registry
+from latentsr.companion.pipeline import params
+
+SCRATCH = Path(".scratch")
+STEMS = (
+    "01_data 02_autoencoders 03_train_arm 04_vae_swap 05_wavelets 06_hallucination 07_ablations "
+    "08_statistics 09_screening 10_claims 11_lesions"
+).split()
+LESSONS = [  # background: no lesson reads a result, so no parameter of a profile reaches one
+    f"background/{name}"
+    for name in "L1_autoencoders L2_diffusion L3_conditions L4_wavelets L5_effect_sizes".split()
+]
+IN_STAGE = "LATENTSR_STAGE"  # set in the environment of a pipeline run
+
+
+def repository() -> Path:
+    """Return the folder that holds dvc.yaml, from here upwards."""
+    here = Path.cwd().resolve()
+    for folder in (here, *here.parents):
+        if (folder / "dvc.yaml").exists() and (folder / "notebooks").is_dir():
+            return folder
+    raise ValueError(f"{here}: not inside a clone of latentsr (no dvc.yaml here or above)")
+
+
+def block_name(stem: str) -> str:
+    """Return the block of params.yaml that belongs to a notebook: its name without the number."""
+    return stem.split("_", 1)[1]
+
+
+def parameters(path: Path) -> dict[str, Any]:
+    """Read the names and literal values of a notebook's parameters cell.
+
+    Raises
+    ------
+    ValueError
+        When there is no such cell, or a line is not ``name = literal``.
+    """
+    for cell in json.loads(path.read_text())["cells"]:
+        if "parameters" in cell["metadata"].get("tags", []):
+            tree = ast.parse("".join(cell["source"]))
+            break
+    else:
+        raise ValueError(f"{path}: no cell is tagged `parameters`")
+    found = {}
+    for line in tree.body:
+        if not (isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name)):
+            raise ValueError(f"{path}: the parameters cell holds more than `name = value`")
+        found[line.targets[0].id] = ast.literal_eval(line.value)
+    return found
+
+
+def arguments_of(stem: str, profile: Path, run: Mapping[str, str]) -> dict[str, Any]:
+    """Collect a notebook's parameters: its block of a params file and the run's own keys.
+
+    A lesson keeps its own, but for where its figures go.
+
+    Raises
+    ------
+    ValueError
+        When they are not exactly the names of the notebook's parameters cell.
+    """
+    notebook = Path("notebooks") / f"{stem}.ipynb"
+    declared = parameters(notebook)
+    if stem in LESSONS:
+        return {**declared, "outputs": run["outputs"]}
+    given = {**vars(params.read(profile)[block_name(stem)]), **run}
+    for key in given:
+        if key not in declared:
+            raise ValueError(f"{notebook}: parameter {key!r} is not in its parameters cell")
+    if missing := [key for key in declared if key not in given]:
+        raise ValueError(f"{notebook}: no value for parameter {', '.join(missing)}")
+    return given
+
+
+def grid(stem: str, settings: Mapping[str, Any], sets: list[str]) -> Iterator[dict[str, str]]:
+    """Yield the grid points at which a notebook is run: one a set, or one a set and arm."""
+    if stem == "02_autoencoders":
+        yield from ({"dataset": name} for name in sets)
+    elif stem == "03_train_arm":
+        arms = settings["autoencoders"].arms
+        yield from ({"dataset": name, "vae": vae} for name in sets for vae in arms)
+    else:
+        yield {}
+
+
+def flat(label: str) -> str:
+    """Name a file after a run: a label may hold a path.
+
+    >>> flat("background/L1_x"), flat("03_train_arm_knee_/my data/x.ckpt")
+    ('background_L1_x', '03_train_arm_knee__my_data_x.ckpt')
+    """
+    return re.sub(r"[/ ]", "_", label)
+
+
+def label(stem: str, run: Mapping[str, str]) -> str:
+    """Name an executed notebook, for instance ``03_train_arm_knee_natural-f8c4``."""
+    return "_".join([stem, *(run[key] for key in ("dataset", "vae") if key in run)])
+
+
+def profile_of(results: Path) -> tuple[Path, dict[str, Any]]:
+    """Return the parameters file of a run that lies in ``results/<profile>``, and its content."""
+    now, shipped = Path("params.yaml"), Path("profiles") / f"{results.name}.yaml"
+    if (current := params.read(now))["profile"] == results.name:
+        return now, current
+    if not shipped.exists():
+        raise ValueError(f"inputs: {results} has a profile that is neither {now} nor in profiles/")
+    return shipped, params.read(shipped)
+
+
+def start(stem: str, namespace: MutableMapping[str, Any]) -> tuple[Path, Path]:
+    """Open a notebook: go to the repository, make sure its inputs are there, set the threads.
+
+    Called with ``globals()``. In the pipeline the parameters stand as given. By hand, with the
+    parameters as shipped, missing smoke inputs are made under ``.scratch``; with ``inputs`` set
+    to ``results/<profile>``, the parameters of that profile are taken instead (but for those that
+    were changed in the notebook), and outputs go to ``.scratch/<profile>``.
+
+    Returns
+    -------
+    tuple of Path
+        Where to read and where to write.
+    """
+    os.chdir(repository())
+    if os.environ.get(IN_STAGE):
+        return Path(namespace["inputs"]), Path(namespace["outputs"])
+    inputs = Path(namespace["inputs"])
+    if inputs.parts[:1] == ("results",):
+        if not inputs.is_dir():
+            raise ValueError(
+                f"inputs: {inputs} is not there; run `make repro PROFILE={inputs.name}`"
+            )
+        if stem == "01_data":
+            raise ValueError("inputs: chapter 1 reads images, not results; leave it as it was")
+        found, profile = profile_of(inputs)
+        block = block_name(stem)
+        shipped = vars(params.read(Path("profiles/smoke.yaml"))[block])
+        own = {
+            key: namespace[key]
+            for key in shipped
+            if namespace.get(key, shipped[key]) != shipped[key]
+        }
+        namespace.update(vars(profile[block]) | own)
+        but = (
+            ", but " + ", ".join(f"{key} = {value!r}" for key, value in own.items()) if own else ""
+        )
+        print(f"reading {inputs} with the parameters of {found}{but}")
+        return inputs, SCRATCH / inputs.name
+    _make_smoke(stem)
+    return inputs, Path(namespace["outputs"])
+
+
+def _make_smoke(stem: str, *options: str) -> None:
+    """Make the smoke inputs of a chapter under ``.scratch``, and say what takes the time."""
+    command = [sys.executable, "-m", "latentsr.companion.pipeline.scratch", stem, *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+    if process.returncode:
+        raise ValueError(f"{stem}: its inputs could not be made (see the lines above)")
+
+
+def results(stem: str, inputs: str) -> Path:
+    """Open the exercises to a chapter: go to the repository and return where its results lie.
+
+    Those of ``results/<profile>`` as they are; smoke results are made under ``.scratch``, the
+    chapter's own among them.
+    """
+    os.chdir(repository())
+    folder = Path(inputs)
+    if folder.parts[:1] == SCRATCH.parts:
+        _make_smoke(stem, "--itself")
+    elif not (folder / "data").is_dir():
+        raise ValueError(f"inputs: {inputs} is not there; run `make repro PROFILE={folder.name}`")
+    return folder
+
+
+def lesson(outputs: str) -> Path:
+    """Open a lesson: go to the repository; return where its figures go."""
+    os.chdir(repository())
+    return Path(outputs)
+
+
+def _profile_behind(inputs: Path) -> dict[str, Any]:
+    by_hand = inputs.parts[:1] == SCRATCH.parts
+    return params.read(Path("profiles/smoke.yaml")) if by_hand else profile_of(inputs)[1]
+
+
+def study(inputs: Path) -> dict[str, Any]:
+    """Return the parameters of the run that lies in ``inputs``, all blocks in one dict.
+
+    Later chapters need a few of earlier chapters' parameters (which arms, which conditions);
+    they come from the profile that made the files, never from a listing of them. ``arms`` are
+    those that were run under every LR condition.
+    """
+    profile = _profile_behind(inputs)
+    blocks = ("data", "autoencoders", "train_arm", "vae_swap")
+    found = {key: value for block in blocks for key, value in vars(profile[block]).items()}
+    found["arms"] = [vae for vae in found["arms"] if vae not in found["pixels_only"]]
+    return found
+
+
+def runs_all(inputs: Path) -> bool:
+    """Return whether the run in ``inputs`` was asked for what takes hours (``ablations.run``)."""
+    return bool(_profile_behind(inputs)["ablations"].run == "all")
+
+
+def arm_folders(inputs: Path) -> dict[str, str]:
+    """Return where each arm of a run lies below its set's folder, by the arm's name in tables."""
+    return {registry.label(vae): registry.folder(vae) for vae in study(inputs)["arms"]}

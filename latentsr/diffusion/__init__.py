@@ -1,0 +1,1 @@
+"""The diffusion model: process, samplers, networks, conditions, training."""

@@ -1,0 +1,1 @@
+"""The experiment: protocols, plans, arms, and their scores."""

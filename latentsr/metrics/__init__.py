@@ -1,0 +1,1 @@
+"""Measures of images, frequencies, hallucination and lesions."""

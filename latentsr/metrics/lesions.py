@@ -1,0 +1,139 @@
+"""Lesions of known detectability, planted into test images: what super-resolution keeps of them.
+
+A lesion is a round Gaussian spot added to a true image; the image with it and the image without
+it are twins. How detectable it is, is that of an ideal observer of the *LR* image: signal and
+background known, the noise of the HR image carried through the degradation. So it says what any
+method could know, before any method is run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentsr.degrade import degrade
+from latentsr.metrics.image import Floats, as_pair
+
+GREY = (0.15, 0.75)  # mean of the image where a lesion may be: inside the body, not at its limits
+MARGIN = 0.2  # share of the side that is kept free at every border
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One spot: in which image, where, how wide, how strong, how detectable."""
+
+    image: int  # row of the image
+    row: int
+    column: int
+    sd_px: float
+    contrast: float  # of its peak; images lie in [0, 1]
+    detectability: float  # d' of the ideal observer of the LR image
+
+    def template(self, side_px: int) -> Floats:
+        """Return the spot with a peak of 1, ``(side, side)``."""
+        y, x = np.mgrid[:side_px, :side_px]
+        square = (y - self.row) ** 2 + (x - self.column) ** 2
+        return np.asarray(np.exp(-square / (2 * self.sd_px**2)))
+
+
+def operator_matrix(long_px: int, short_px: int, operator: str) -> Floats:
+    """Return the degradation along one axis as a matrix ``(short, long)``.
+
+    From its answers to impulses on grey, which its clipping leaves alone; operators are separable
+    and linear. Rows sum to 1.
+    """
+    impulses = 0.5 + 0.25 * np.eye(long_px)
+    lines = np.repeat(impulses[:, :, None], long_px, axis=2).astype(np.float32)
+    small = degrade(lines, short_px, operator)[:, :, 0].astype(np.float64)
+    return np.asarray((small - 0.5).T / 0.25)
+
+
+def detectability(signal: Floats, matrix: Floats, noise_sd: float) -> float:
+    r"""Return d' of an ideal observer of the LR image who knows signal and background.
+
+    .. math:: d'^2 = s^T \Sigma^{-1} s, \quad s = D h, \quad \Sigma = \sigma^2 D D^T
+
+    with h the signal in the HR image ``(H, W)``, D the degradation (``matrix`` along both axes)
+    and white noise of SD sigma in the HR image. Barrett and Myers 2004, section 13.2.
+
+    >>> round(detectability(np.full((4, 4), 0.1), np.eye(4), 0.1), 6)  # 16 pixels of one SD each
+    4.0
+    """
+    cholesky = np.linalg.cholesky(matrix @ matrix.T)
+    seen = matrix @ signal @ matrix.T
+    whitened = np.linalg.solve(cholesky, np.linalg.solve(cholesky, seen).T)
+    return float(np.linalg.norm(whitened) / noise_sd)
+
+
+def plant(
+    hr: NDArray[np.float32],
+    matrix: Floats,
+    noise_sd: float,
+    sizes_px: Sequence[float],
+    levels: Sequence[float],
+    rng: np.random.Generator,
+) -> list[Lesion]:
+    """Choose a place a size for every image ``(N, H, W)`` and the contrasts that give ``levels``.
+
+    A place lies inside the body: the mean over three SD around it is neither dark nor bright. An
+    image without such a place gets no lesion of that size.
+    """
+    side = hr.shape[-1]
+    found = []
+    for image, pixels in enumerate(hr.astype(np.float64)):
+        for sd_px in sizes_px:
+            reach, edge = max(1, round(3 * sd_px)), round(MARGIN * side)
+            for _ in range(200):
+                row, column = (int(v) for v in rng.integers(edge, side - edge, 2))
+                near = pixels[row - reach : row + reach + 1, column - reach : column + reach + 1]
+                if GREY[0] < near.mean() < GREY[1] and near.max() < 0.95:
+                    break
+            else:
+                continue
+            spot = Lesion(image, row, column, sd_px, 1.0, 0.0)
+            unit = detectability(spot.template(side), matrix, noise_sd)
+            found += [Lesion(image, row, column, sd_px, level / unit, level) for level in levels]
+    return found
+
+
+def with_lesion(hr: NDArray[np.float32], lesion: Lesion) -> NDArray[np.float32]:
+    """Return the lesion's image ``(H, W)`` with the lesion in it; ``hr`` is the whole stack."""
+    image = hr[lesion.image].astype(np.float64)
+    return np.clip(image + lesion.contrast * lesion.template(len(image)), 0, 1).astype(np.float32)
+
+
+def contrast_transfer(
+    with_it: NDArray[np.float32],
+    without: NDArray[np.float32],
+    hr_with: NDArray[np.float32],
+    hr_without: NDArray[np.float32],
+    lesion: Lesion,
+) -> float:
+    r"""Return which share of a lesion's contrast arrives.
+
+    .. math:: \langle w, S_+ - S_- \rangle / \langle w, H_+ - H_- \rangle
+
+    with w the lesion's template, S and H the twins of super-resolution (from the same sampling
+    noise) and of the true image; 1 where all arrives, 0 where nothing does.
+    """
+    ours, true = (
+        np.subtract(*as_pair(a, b)) for a, b in ((with_it, without), (hr_with, hr_without))
+    )
+    w = lesion.template(ours.shape[-1])
+    return float((w * ours).sum() / (w * true).sum())
+
+
+def possible(image: NDArray[np.float32], sd_px: float) -> NDArray[np.bool_]:
+    """Return where in an image ``(H, W)`` `plant` might put a lesion of this size."""
+    from scipy import ndimage
+
+    pixels, side = image.astype(np.float64), len(image)
+    reach, edge = max(1, round(3 * sd_px)), round(MARGIN * side)
+    mean = ndimage.uniform_filter(pixels, 2 * reach + 1)
+    inside = np.zeros(pixels.shape, bool)
+    inside[edge : side - edge, edge : side - edge] = True
+    bright = ndimage.maximum_filter(pixels, 2 * reach + 1) >= 0.95
+    return np.asarray(inside & (GREY[0] < mean) & (mean < GREY[1]) & ~bright)

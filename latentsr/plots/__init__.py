@@ -1,0 +1,1 @@
+"""Figures: one style, a handful of primitives."""

@@ -1,0 +1,1 @@
+"""Statistics over subjects: intervals, paired differences, factorial effects."""
