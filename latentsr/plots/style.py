@@ -233,6 +233,8 @@ def drawn(figure: Figure) -> DataFrame:
             if isinstance(patch, Rectangle):
                 low, high = patch.get_bbox().min, patch.get_bbox().max
                 add("bar", str(patch.get_label()), [low, high])
+        group: Any
+        image: Any
         for group in axes.collections:
             label = str(group.get_label())
             if isinstance(group, PathCollection):
