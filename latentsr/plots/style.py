@@ -242,7 +242,11 @@ def drawn(figure: Figure) -> DataFrame:
             elif isinstance(group, LineCollection):
                 add("segment", label, [point for part in group.get_segments() for point in part])
             elif isinstance(group, PolyCollection):
-                add("area", label, [v for path in group.get_paths() for v in path.vertices])
+                add(
+                    "area",
+                    label,
+                    [v for path in group.get_paths() for v in np.asarray(path.vertices)],
+                )
             elif group.get_array() is not None:
                 values = np.ma.getdata(group.get_array()).astype(float)
                 add("image", label, [(values.size, np.nansum(values))])
