@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from latentsr.phantoms.fields import Field, Phantom, Rng, cover, paint, rician, ridges, texture
+from latentsr.phantoms.fields import (
+    Field,
+    Phantom,
+    Rng,
+    cover,
+    paint,
+    rician,
+    ridges,
+    texture,
+)
 
 INDEX = 1
 PARAMETERS: dict[str, Any] = {
