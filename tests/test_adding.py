@@ -38,7 +38,6 @@ def added(monkeypatch, tmp_path):
     """Do in a test what the page asks for in the package; write a tiny set in that layout."""
     monkeypatch.setattr(adapters, "wrists", wrists, raising=False)
     monkeypatch.setitem(sets.LAYOUTS, "wrists", sets.Layout("patient", "folder", "test.txt"))
-    monkeypatch.setitem(sets.CHOICES, "adapter", tuple(sets.LAYOUTS))
     for number in range(12):
         png(
             tmp_path / f"own/p{number // 2:02d}/view{number % 2}.png",
@@ -58,7 +57,7 @@ HOW = dict(
 def test_a_set_with_a_layout_of_its_own_goes_through_the_loader(added):
     # as sets.yaml would have it
     told = {"adapter": "wrists", "folder": "own", "anatomy": "folder"}
-    entry = sets.set_entry("sets.wrist", told)
+    entry = sets.validated(sets.SetEntry, told, "sets.wrist.")
     arrays = load_set("wrist", entry, added, **HOW)
     assert arrays["hr"].shape == (12, 16, 16)
     assert arrays["lr"].shape == (12, 4, 4)
@@ -71,9 +70,7 @@ def test_a_set_with_a_layout_of_its_own_goes_through_the_loader(added):
 
 def test_the_checks_of_every_set_hold_for_it_too(added):
     (added / "own/test.txt").write_text("p03\n")
-    entry = sets.set_entry(
-        "sets.wrist", {"adapter": "wrists", "folder": "own", "anatomy": "folder"}
-    )
+    entry = sets.SetEntry("wrists", "own", "folder")
     with pytest.raises(ValueError, match=r"set wrist: 6 patients, 5 in train and 1 in test; at le"):
         load_set("wrist", entry, added, **HOW)
 

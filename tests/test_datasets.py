@@ -158,7 +158,7 @@ SETS = "source: own\nnames: [a]\nsets:\n  a: {adapter: folder, folder: a, anatom
         ("adapter: folder", "adapter: dicom", "sets.a.adapter: 'dicom'; allowed are mrnet"),
         ("folder: a,", "folder: ../a,", "a folder inside data/ is needed"),
         ("folder: a,", "folder: /a,", "a folder inside data/ is needed"),
-        (", anatomy: folder", "", "sets.a: missing key anatomy"),
+        (", anatomy: folder", "", "sets.a.anatomy: missing key"),
         ("anatomy:", "site: x, anatomy:", "sets.a.site: unknown key; allowed are adapter"),
         ("adapter: folder", "adapter: mrnet, split_by: image", "mrnet names no patients"),
         ("adapter: folder", "adapter: brats, square: pad", "'pad' is for adapter folder"),

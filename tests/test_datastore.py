@@ -375,7 +375,7 @@ def test_use_takes_keys_and_keeps_how_a_set_is_read(study, tmp_path):
         ("a.folder=b", "--set a.folder=b: NAME.KEY=VALUE is needed, with a KEY of anatomy, split"),
         ("b.axis=0", "--set b.axis=0: no such set; given are a"),
         ("axis=0", "--set axis=0: NAME.KEY=VALUE is needed"),
-        ("a.slices=0", "--set a.slices: 0; a number of slices"),
+        ("a.slices=0", "--set a.slices: 0; greater than or equal to 1 is needed"),
     ],
 )
 def test_wrong_keys_of_use(study, tmp_path, setting, message):

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic.dataclasses import dataclass
 
 from latentsr.datasets.pixels import ANATOMIES
-from latentsr.datasets.stacks import INTENSITIES
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
 NAME_WORDS = "a-z, 0-9, _ and -, a letter first, and not a word such as all, no or null"
@@ -21,6 +29,7 @@ NOT_NAMES = set(
 SOURCES = ("phantoms", "own")
 VOLUMES = ("axis", "slices", "fraction", "intensity")  # how a folder's files become images
 FOLDER_ONLY = (*VOLUMES, "square")
+Model = TypeVar("Model")
 
 
 @dataclass(frozen=True)
@@ -38,78 +47,105 @@ LAYOUTS = {  # one row an adapter
     "mimic_cxr": Layout("patient", "chest", "mimic-cxr-2.0.0-*.csv*"),
     "folder": Layout("subject", "folder", "manifest.csv"),
 }
-CHOICES: dict[str, tuple[object, ...]] = {
-    "adapter": tuple(LAYOUTS),
-    "anatomy": ANATOMIES,
-    "split_by": ("subject", "image"),
-    "allow_images": (True, False),
-    "axis": ("auto", "0", "1", "2"),
-    "intensity": INTENSITIES,
-    "square": ("crop", "pad"),
-    "on_error": ("stop", "skip"),
-}
+Adapter = Annotated[str, AfterValidator(lambda name: _one_of(name, LAYOUTS))]
+Axis = Annotated[
+    Literal["auto", "0", "1", "2"], BeforeValidator(lambda v: str(v) if type(v) is int else v)
+]
 
 
-@dataclass(frozen=True)
+def _one_of(value: str, allowed: Iterable[str]) -> str:
+    if value not in allowed:
+        raise ValueError(f"allowed are {', '.join(allowed)}")
+    return value
+
+
+def _inside(folder: str) -> str:
+    if not folder or Path(folder).is_absolute() or ".." in Path(folder).parts:
+        raise ValueError("a folder inside data/ is needed")
+    return folder
+
+
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class SetEntry:
     """How a set is read; ``folder`` is relative to ``data/``."""
 
-    adapter: str
-    folder: str
-    anatomy: str
-    split_by: str = "subject"
+    adapter: Adapter
+    folder: Annotated[str, AfterValidator(_inside)]
+    anatomy: Annotated[str, AfterValidator(lambda name: _one_of(name, ANATOMIES))]
+    split_by: Literal["subject", "image"] = "subject"
     allow_images: bool = False  # may pages show images of this set?
-    axis: str = "auto"  # of volumes in a folder: along which, how many slices, of which share
-    slices: int = 5
-    fraction: float = 0.5
-    intensity: str = "auto"  # how a folder's images are brought to [0, 1]
-    square: str = "crop"  # or pad: how an oblong image of a folder becomes square
-    on_error: str = "stop"  # or skip: leave out what cannot be read, and list it
+    axis: Axis = "auto"  # of volumes in a folder: along which, how many slices, of which share
+    slices: Annotated[int, Field(ge=1)] = 5
+    fraction: Annotated[float, Field(gt=0, le=1)] = 0.5
+    # how a folder's images are brought to [0, 1]
+    intensity: Literal["auto", "range", "minmax", "percentile", "window"] = "auto"
+    square: Literal["crop", "pad"] = "crop"  # how an oblong image of a folder becomes square
+    on_error: Literal["stop", "skip"] = "stop"  # skip: leave out what cannot be read, and list it
+
+    @model_validator(mode="after")
+    def _fits_adapter(self) -> Self:
+        if self.adapter == "mrnet" and self.split_by == "image":
+            raise ValueError("split_by: 'image'; mrnet names no patients and has its own split")
+        for key, value in self.not_default().items():
+            if key in FOLDER_ONLY and self.adapter != "folder":
+                raise ValueError(f"{key}: {value!r} is for adapter folder, not {self.adapter}")
+        return self
+
+    def not_default(self) -> dict[str, Any]:
+        """Return the keys whose value is not the default one, with their values."""
+        usual = {field.name: field.default for field in fields(self)}
+        return {key: value for key, value in asdict(self).items() if value != usual[key]}
 
     @property
     def subject_word(self) -> str:
         return "image" if self.split_by == "image" else LAYOUTS[self.adapter].subject_word
 
 
-def set_entry(where: str, values: Mapping[str, Any]) -> SetEntry:
-    """Build one entry; a missing, unknown or wrong key is an error of one line."""
-    allowed = [field.name for field in fields(SetEntry)]
-    for key in values:
-        if key not in allowed:
-            raise ValueError(f"{where}.{key}: unknown key; allowed are {', '.join(allowed)}")
-    if missing := [key for key in allowed[:3] if key not in values]:
-        raise ValueError(f"{where}: missing key {', '.join(missing)}")
-    values = dict(values)
-    if type(values.get("axis")) is int:
-        values["axis"] = str(values["axis"])
-    if type(values.get("fraction")) is int:
-        values["fraction"] = float(values["fraction"])
-    entry = SetEntry(**values)
-    if type(entry.folder) is not str or not entry.folder:
-        raise ValueError(f"{where}.folder: {entry.folder!r}; a folder inside data/ is needed")
-    for key, choices in CHOICES.items():
-        value = getattr(entry, key)
-        if type(value) is not type(choices[0]) or value not in choices:
-            listed = ", ".join(str(choice).lower() for choice in choices)
-            raise ValueError(f"{where}.{key}: {value!r}; allowed are {listed}")
-    if type(entry.slices) is not int or entry.slices < 1:
-        raise ValueError(
-            f"{where}.slices: {entry.slices!r}; a number of slices from 1 on is needed"
-        )
-    if not isinstance(entry.fraction, float) or not 0 < entry.fraction <= 1:
-        raise ValueError(f"{where}.fraction: {entry.fraction!r}; above 0, at most 1.0 is needed")
-    if entry.adapter == "mrnet" and entry.split_by == "image":
-        raise ValueError(
-            f"{where}.split_by: 'image'; mrnet names no patients and has its own split"
-        )
-    usual = SetEntry("folder", "", "")
-    for key in FOLDER_ONLY:
-        if entry.adapter != "folder" and (value := getattr(entry, key)) != getattr(usual, key):
-            raise ValueError(f"{where}.{key}: {value!r} is for adapter folder, not {entry.adapter}")
-    parts = Path(str(entry.folder)).parts
-    if Path(str(entry.folder)).is_absolute() or ".." in parts:
-        raise ValueError(f"{where}.folder: {entry.folder!r}; a folder inside data/ is needed")
-    return entry
+def validated(model: type[Model], values: Any, where: str = "") -> Model:
+    """Build a pydantic model or dataclass from the keys and values of a YAML block.
+
+    Raises
+    ------
+    ValueError
+        Every fault, a line each that begins with ``where``: the key, the value found, what is
+        allowed.
+
+    Examples
+    --------
+    >>> validated(SetEntry, {"adapter": "mrnet", "folder": "/knee", "site": 1}, "sets.knee.")
+    Traceback (most recent call last):
+    ValueError: sets.knee.folder: '/knee'; a folder inside data/ is needed
+    sets.knee.anatomy: missing key; add it
+    sets.knee.site: unknown key; allowed are adapter, folder, ... intensity, square, on_error
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{where.rstrip(' .:')}: {values!r}; keys and values are needed")
+    try:
+        return model(**{str(key): value for key, value in values.items()})
+    except ValidationError as error:
+        lines = (_fault(model, fault) for fault in error.errors())
+        raise ValueError("\n".join(where + line for line in lines)) from None
+
+
+def _fault(model: Any, fault: Mapping[str, Any]) -> str:
+    """Say in one line which key is at fault, its value and what is allowed."""
+    name, kind = ".".join(map(str, fault["loc"])), fault["type"]
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        for key in fault["loc"][:-1]:
+            model = model.__pydantic_fields__[key].annotation
+        return f"{name}: unknown key; allowed are {', '.join(model.__pydantic_fields__)}"
+    if kind == "missing":
+        return f"{name}: missing key; add it"
+    if kind == "value_error":
+        needed = str(fault["ctx"]["error"])
+        if not name:  # of values that do not fit together: the message names the keys
+            return needed
+    elif kind == "literal_error":
+        allowed = fault["ctx"]["expected"].replace("'", "").replace(" or ", ", ")
+        needed = f"allowed are {allowed}"
+    else:
+        needed = fault["msg"].removeprefix("Input should be ") + " is needed"
+    return f"{name}: {fault['input']!r}; {needed}"
 
 
 def is_name(name: object) -> bool:
@@ -145,11 +181,7 @@ def read_sets(path: Path) -> tuple[str, dict[str, SetEntry]]:
         if name not in raw["sets"]:
             known = ", ".join(raw["sets"])
             raise ValueError(f"{path}: names: unknown set name {name!r}; sets has {known}")
-        if not isinstance(raw["sets"][name], dict):
-            raise ValueError(
-                f"{path}: sets.{name}: {raw['sets'][name]!r}; keys and values are needed"
-            )
-        entries[name] = set_entry(f"{path}: sets.{name}", raw["sets"][name])
+        entries[name] = validated(SetEntry, raw["sets"][name], f"{path}: sets.{name}.")
     return raw["source"], entries
 
 

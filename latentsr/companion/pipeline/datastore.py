@@ -49,9 +49,8 @@ def _texts(source: str, entries: dict[str, SetEntry]) -> dict[str, str]:
 
 def _told(entry: SetEntry) -> dict[str, Any]:
     """Write an entry without what few sets need and this one leaves as it is."""
-    usual = asdict(SetEntry("folder", "", ""))
-    kept = ("adapter", "folder", "anatomy", "split_by", "allow_images")
-    return {k: v for k, v in asdict(entry).items() if k in kept or v != usual[k]}
+    always = ("adapter", "folder", "anatomy", "split_by", "allow_images")
+    return {k: v for k, v in asdict(entry).items() if k in always or k in entry.not_default()}
 
 
 DEFAULTS = _texts(PHANTOMS, PHANTOM_SETS)

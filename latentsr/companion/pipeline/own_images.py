@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import yaml
 
 from latentsr.datasets import SetEntry, list_images, read_images, sampled
 from latentsr.datasets.adapters import images_below
-from latentsr.datasets.sets import FOLDER_ONLY, LAYOUTS, NAME_WORDS, is_name, set_entry
+from latentsr.datasets.sets import FOLDER_ONLY, LAYOUTS, NAME_WORDS, is_name, validated
 
 SETTING = re.compile(r"(?P<name>[^.=]+)\.(?P<key>[^.=]+)=(?P<value>.+)")
 SETTABLE = [field.name for field in fields(SetEntry) if field.name not in ("adapter", "folder")]
@@ -58,13 +58,12 @@ def entry_of(
     """Return the set's entry, and a line where it keeps how the set was read until now."""
     kept = {}
     if before and before.adapter == adapter:
-        usual, now = asdict(SetEntry("folder", "", "")), asdict(before)
         keys = [key for key in (*FOLDER_ONLY, "on_error") if key not in given]
-        kept = {key: now[key] for key in keys if now[key] != usual[key]}
+        kept = {key: value for key, value in before.not_default().items() if key in keys}
     values = {"adapter": adapter, "folder": name, "anatomy": LAYOUTS[adapter].anatomy}
     listed = ", ".join(f"{key}: {value}" for key, value in kept.items())
     lines = [f"set {name}: read as before, {listed}"] if kept else []
-    return set_entry(f"--set {name}", {**values, **kept, **given}), lines
+    return validated(SetEntry, {**values, **kept, **given}, f"--set {name}."), lines
 
 
 def _unlisted(name: str, folder: Path, used: set[Path]) -> list[str]:
