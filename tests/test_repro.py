@@ -109,7 +109,7 @@ def test_a_run_of_the_grid_waits_for_every_stage_whose_files_it_reads():
     """`dvc repro --single-item` does not look for itself; ablations reads arms of one set alone."""
     runs = pipeline.grid(params.read(Path("profiles/mini.yaml")), ["knee", "chest"])
     listed = provenance.stages("mini")
-    made = {out.split("${")[0].rstrip("/"): stage.name for stage in listed for out in stage.outs}
+    made = {out.split("${")[0].rstrip("/"): node.name for node in listed for out in node.outs}
 
     def before(name):
         return {name}.union(*(before(other) for other in runs[name]))
