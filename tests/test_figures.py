@@ -82,7 +82,7 @@ def test_an_arms_colour_is_no_other_things():
     arms = {tone.lower() for tone in figures.COLOURS.values()}
     assert not arms & {tone.lower() for tone in (*figures.TONES, *figures.OTHERS)}
     files = [*ROOT.glob("latentsr/**/*.py"), *ROOT.glob("notebooks/**/*.ipynb")]
-    for path in set(files) - {ROOT / "latentsr/plots/style.py"}:
+    for path in set(files) - {ROOT / f"latentsr/plots/{n}.py" for n in ("style", "theme")}:
         text = path.read_text()
         if path.suffix == ".ipynb":
             text = "".join("".join(cell["source"]) for cell in json.loads(text)["cells"])

@@ -1,11 +1,12 @@
-"""Words for readers: names of arms, and sentences whose figures and direction come from tables."""
+"""Short labels of arms, measures and sets for figures and tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 CONDITION_LABELS = {  # as they stand beside a panel
     "released": "as released\n(walk spaced)",
@@ -40,14 +41,75 @@ def in_words(arm: Any) -> Any:
 def worded(table: pd.DataFrame) -> pd.DataFrame:
     """Name arms and measures of PSNR in words, in a table's rows and columns: files keep the keys.
 
+    >>> import pandas as pd
     >>> rows = pd.MultiIndex.from_tuples([("psnr_db", "lr_pixels")], names=["measure", "arm"])
     >>> worded(pd.DataFrame({"gap": [1.0]}, index=rows)).index[0]
     ('PSNR against the true HR image, dB', 'LR pixels')
     """
     if "measure" in table.index.names:
-        said = {key: f"PSNR {words}, dB" for key, words in MEASURES.items()}
-        table = table.rename(index=said, level="measure")
+        measures = {key: f"PSNR {words}, dB" for key, words in MEASURES.items()}
+        table = table.rename(index=measures, level="measure")
     return table.rename(index=in_words, columns=in_words)
+
+
+def set_label(name: str, fact: Mapping[str, Any]) -> str:
+    """Name a set in a figure, so that a downloaded figure still says what its images are.
+
+    >>> set_label("knee", {"is_phantom": True}), set_label("mine", {"is_phantom": False})
+    ('knee phantoms', 'mine')
+    """
+    return f"{name} phantoms" if fact["is_phantom"] else name
+
+
+def set_title(name: str, fact: Mapping[str, Any]) -> str:
+    """Name a set and how many test subjects stand behind a panel.
+
+    >>> set_title("knee", {"is_phantom": True, "n_test_subjects": 60, "subject_word": "exam"})
+    'knee phantoms (60 exams)'
+    """
+    if fact.get("split_by") == "image":
+        return f"{set_label(name, fact)} ({fact['n_test_images']} images, subjects shared with training)"
+    return f"{set_label(name, fact)} ({fact['n_test_subjects']} {fact['subject_word']}s)"
+
+
+def set_counts(name: str, fact: Mapping[str, Any]) -> str:
+    """Name a set with its test subjects and images.
+
+    >>> fact = {"is_phantom": True, "n_test_subjects": 12, "n_test_images": 60}
+    >>> set_counts("brain", fact | {"subject_word": "patient"})
+    'brain phantoms: 12 patients, 60 images'
+    """
+    subjects = f"{fact.get('n_test_subjects')} {fact.get('subject_word')}s, "
+    note = ""
+    if fact.get("split_by") == "image":
+        subjects, note = "", ", subjects shared with training"
+    return f"{set_label(name, fact)}: {subjects}{fact['n_test_images']} images{note}"
+
+
+def pictured(sets: Mapping[str, Mapping[str, Any]]) -> str:
+    """Open an alternative text: what the images behind a figure are.
+
+    >>> pictured({"knee": {"is_phantom": True}, "chest": {"is_phantom": True}})
+    'Phantoms (knee, chest)'
+    >>> pictured({"knee": {"is_phantom": True}, "mine": {"is_phantom": False}})
+    'Phantoms (knee); images (mine)'
+    """
+    parts = []
+    for word, phantoms in (("phantoms", True), ("images", False)):
+        names = [name for name, fact in sets.items() if fact["is_phantom"] is phantoms]
+        parts += [f"{word} ({', '.join(names)})"] if names else []
+    text = "; ".join(parts)
+    return text[:1].upper() + text[1:]
+
+
+def shared_subjects(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Name the sets whose test images share subjects with training, for the rows of a table.
+
+    >>> shared_subjects({"knee": {"split_by": "subject"}, "mine": {"split_by": "image"}})
+    {'mine': 'mine (subjects shared)'}
+    """
+    closed = [name for name, fact in sets.items() if fact.get("split_by") == "image"]
+    return {name: f"{name} (subjects shared)" for name in closed}
 
 
 def listed(names: Iterable[Any]) -> str:
@@ -80,6 +142,7 @@ def by_sets(rows: pd.DataFrame, value: str, form: str = "+.2f", unit: str = " dB
 
     Examples
     --------
+    >>> import pandas as pd
     >>> rows = pd.DataFrame({"dataset": ["a", "b", "c"], "gap": [1, -2, 0.1]})
     >>> by_sets(rows.assign(low=[0.5, -3, -1], high=[2, -1, 1]), "gap")
     'above zero on a (+1.00 dB), below zero on b (-2.00 dB), not told from zero on c (+0.10 dB)'
