@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentsr.metrics import wavelets
+from latentsr.metrics import frequency
 from latentsr.stats import band_gaps
 from latentsr.stats import intervals as stats
 
-BANDS = wavelets.band_names(2)
+BANDS = frequency.band_names(2)
 
 
 @pytest.fixture

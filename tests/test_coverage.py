@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentsr.metrics import hallucination
 from latentsr.stats import intervals as stats
 from latentsr.stats import paired_intervals
 
@@ -19,7 +18,7 @@ STATED = pd.read_csv(HERE / "coverage.csv")
 def of_package(name, x, y):
     if name == "mean difference":
         return stats.mean_interval(x - y, 0)[:2]
-    statistic = paired_intervals.pooled_d if name == "pooled d" else hallucination.cohen_h
+    statistic = paired_intervals.pooled_d if name == "pooled d" else paired_intervals.cohen_h
     return paired_intervals.paired_interval(statistic, x, y, 0)[:2]
 
 

@@ -17,8 +17,8 @@ from latentsr.diffusion import samplers as sampling
 from latentsr.diffusion import train as training
 from latentsr.experiments import adapt as adaptation
 from latentsr.experiments import baselines as regression
+from latentsr.metrics import frequency
 from latentsr.metrics import image as metrics
-from latentsr.metrics import wavelets
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 SETTINGS = training.Settings(40, 4, 3e-3, 1e-2, 1.0, 42)
@@ -136,7 +136,7 @@ def test_samples_hang_on_batch_and_device_by_rounding_alone(trained):
 
 @pytest.mark.parametrize("wavelet", ["haar", "db4"])
 def test_bands_are_those_of_pywavelets(images, wavelet):
-    found = wavelets.decompose(torch.from_numpy(images[:2, :37, :61]).double().cuda(), wavelet, 3)
+    found = frequency.decompose(torch.from_numpy(images[:2, :37, :61]).double().cuda(), wavelet, 3)
     wanted = pywt.wavedec2(images[1, :37, :61].astype(np.float64), wavelet, level=3)
     flat = [wanted[0], *(band for level in wanted[1:] for band in level)]
     for band, one in zip(found.values(), flat, strict=True):

@@ -18,7 +18,7 @@ import yaml
 
 from latentsr.autoencoders import registry
 from latentsr.companion.pipeline import notebook, repro, scratch
-from latentsr.stats import attribution
+from latentsr.metrics import image as metrics
 
 pytestmark = pytest.mark.slow  # one run for all: a file stays on one process
 
@@ -54,7 +54,7 @@ def test_scores_are_measured_once_an_image_and_arm(results):
 def test_main_arms_are_scored_by_every_measure_and_beside_both_interpolations(results):
     quality = pd.read_csv(results / "tables" / "04_quality.csv")
     assert len(quality) == 3 * 2 * 4  # sets, main arms, LR conditions and released
-    assert quality[list(attribution.QUALITY)].notna().all(axis=None)
+    assert quality[list(metrics.QUALITY)].notna().all(axis=None)
     headline = pd.read_csv(results / "tables" / "04_headline.csv")
     baselines = pd.read_csv(results / "tables" / "04_baselines.csv", dtype={"image_id": str})
     for method in ("bicubic", "lanczos"):

@@ -14,7 +14,7 @@ from torch import Tensor
 from latentsr.autoencoders import registry
 from latentsr.autoencoders.latents import Images, Scaling
 from latentsr.autoencoders.load import Autoencoder
-from latentsr.metrics import hallucination, wavelets
+from latentsr.metrics import frequency, hallucination
 
 
 def gflop(vae: Autoencoder, side_px: int) -> tuple[float, float]:
@@ -59,7 +59,7 @@ def card(vae: Autoencoder, training: Tensor, decoded: Images, hr: Images) -> dic
     scaling = Scaling.fit(training)
     fourth = ((training.double() - scaling.mean[:, None, None]) ** 4).mean((0, 2, 3))
     encode_gflop, decode_gflop = gflop(vae, hr.shape[-1])
-    bands = wavelets.compared(torch.from_numpy(decoded), torch.from_numpy(hr))
+    bands = frequency.compare_bands(torch.from_numpy(decoded), torch.from_numpy(hr))
     return {
         "vae": registry.label(vae.name),
         "trained_on": registry.trained_on(vae.name),

@@ -213,14 +213,15 @@ def read_latents(root: Path, split: str, *, by_position: bool = False) -> Latent
     """Read ``<split>_latent/hr_<i>.npy``, ``lr_<i>.npy`` and ``filenames.txt``.
 
     Line i of the list names image i. With ``by_position`` names are given as the released reader
-    gives them: line k to the k-th file of the alphabetical listing (`hallucination.position_rule`).
+    gives them: line k to the k-th file of the alphabetical listing
+    (`hallucination.lexicographic_misalignment`).
 
     Raises
     ------
     ValueError
         Where files and lines do not match one to one.
     """
-    from latentsr.metrics.hallucination import position_rule
+    from latentsr.metrics.hallucination import lexicographic_misalignment
 
     folder = root / f"{split}_latent"
     listing = folder / "filenames.txt"
@@ -242,5 +243,5 @@ def read_latents(root: Path, split: str, *, by_position: bool = False) -> Latent
         stacks[side] = np.stack(arrays).astype(np.float32)
         if odd := [p for p, a in zip(paths, stacks[side], strict=True) if not np.isfinite(a).all()]:
             raise ValueError(f"{odd[0]}: a number is not finite; every latent needs all of its own")
-    given = position_rule(names)[0] if by_position else names
+    given = lexicographic_misalignment(names)[0] if by_position else names
     return Latents(stacks["hr"], stacks["lr"], given)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from latentsr import degrade
@@ -19,10 +18,8 @@ from latentsr.diffusion.samplers import Net
 from latentsr.experiments.arms import Study
 from latentsr.experiments.run import Base, Spec, trained, walk_of
 from latentsr.metrics import lesions
-from latentsr.metrics.image import Floats
 from latentsr.metrics.lesions import Lesion
 from latentsr.plots.labels import in_words
-from latentsr.stats import intervals as stats
 
 Images = NDArray[np.float32]
 Trial = Mapping[tuple[str, str], Images]  # by (arm, autoencoder): lesion-free, then one a lesion
@@ -69,18 +66,6 @@ def _rows(study: Study, count: int) -> NDArray[np.intp]:
     return np.unique(study.test["subject_id"], return_index=True)[1][:count]
 
 
-def own_lesions(study: Study, count: int) -> str:
-    """Say how many images have lesions of their own: training images, and those of `planted`."""
-    if "mask" not in study.data:
-        return "no masks, so no lesions of their own are counted"
-    parts = {
-        "training images": study.data["mask"][study.is_training.numpy()],
-        "images of this trial": study.test["mask"][_rows(study, count)],
-    }
-    counts = [f"{int(m.any((1, 2)).sum())} of {len(m)} {what}" for what, m in parts.items()]
-    return f"{' and '.join(counts)} have a lesion of their own, by its mask"
-
-
 def planted(
     study: Study,
     count: int,
@@ -93,13 +78,13 @@ def planted(
 ) -> tuple[Study, list[Lesion], int]:
     """Return the study with lesions in test images of ``count`` subjects, the lesions, and n.
 
-    Its test images are n without a lesion, one a subject, then one a lesion (see `lesions.plant`).
+    Its test images are n without a lesion, one a subject, then one a lesion (see `lesions.insert_lesions`).
     """
     hr, ids = (study.test[key][_rows(study, count)] for key in ("hr", "image_id"))
     side, short = hr.shape[-1], study.test["lr"].shape[-1]
     matrix = lesions.operator_matrix(side, short, operator)
     rng = np.random.default_rng(seed)
-    spots = lesions.plant(hr, matrix, noise_sd, sizes_px, levels, rng)
+    spots = lesions.insert_lesions(hr, matrix, noise_sd, sizes_px, levels, rng)
     whole = np.stack([*hr, *(lesions.with_lesion(hr, spot) for spot in spots)])
     names = [str(name) for name in (*ids, *(ids[spot.image] for spot in spots))]
     return with_test_images(study, whole, names, operator), spots, len(hr)
@@ -117,7 +102,7 @@ def with_seen_lesions(
 ) -> Study:
     """Return the study with a lesion in a share of its training images, the prevalence.
 
-    Which images, and of the lesions that `lesions.plant` finds for each which one, is drawn by
+    Which images, and of the lesions that `lesions.insert_lesions` finds for each which one, is drawn by
     seed; test images stay.
     """
     rng = np.random.default_rng(seed)
@@ -125,7 +110,7 @@ def with_seen_lesions(
     chosen = rng.permutation(training)[: round(share * len(training))]
     hr = np.array(study.data["hr"])
     matrix = lesions.operator_matrix(hr.shape[-1], study.data["lr"].shape[-1], operator)
-    spots = lesions.plant(hr[chosen], matrix, noise_sd, sizes_px, levels, rng)
+    spots = lesions.insert_lesions(hr[chosen], matrix, noise_sd, sizes_px, levels, rng)
     for place, row in enumerate(chosen):
         if mine := [spot for spot in spots if spot.image == place]:
             spot = replace(mine[int(rng.integers(len(mine)))], image=int(row))
@@ -172,69 +157,6 @@ def copied(study: Study, vae: str) -> Images:
     codes = latents.encode_all(study.autoencoder(vae), study.test["hr"], batch=16)
     made = latents.decode_all(study.autoencoder(vae), codes, batch=16)
     return finite(made, f"{study.dataset}, {registry.label(vae)}, ceiling")
-
-
-def clipped_levels(
-    hr: Images, planted: Sequence[Lesion], free: int, matrix: Floats, noise_sd: float
-) -> pd.DataFrame:
-    """Return d' of each lesion as it stands in the image, where grey values end at 0 and 1.
-
-    Columns sd_px, detectability (asked for) and share (of it that is there).
-    """
-    rows = []
-    for place, lesion in enumerate(planted, start=free):
-        signal = hr[place].astype(np.float64) - hr[lesion.image]
-        share = lesions.detectability(signal, matrix, noise_sd) / lesion.detectability
-        rows.append((lesion.sd_px, lesion.detectability, share))
-    return pd.DataFrame(rows, columns=["sd_px", "detectability", "share"])
-
-
-def clipped_told(levels_there: pd.DataFrame) -> str:
-    """Say how much of its d' clipping leaves the lesion that it takes most from, of `clipped_levels`.
-
-    >>> print(clipped_told(pd.DataFrame({"sd_px": [1.0], "detectability": [4.0], "share": [1.0]})))
-    d' of the lesion that clipping takes most from, as a share of its level, where below 0.99:
-    none
-    """
-    least = levels_there.groupby(["sd_px", "detectability"])["share"].min()
-    short = least[least < 0.99].map("{:.2f}".format)
-    head = (
-        "d' of the lesion that clipping takes most from, as a share of its level, where below 0.99:"
-    )
-    told = "none" if short.empty else short.unstack("sd_px", fill_value="").to_string()
-    return f"{head}\n{told}"
-
-
-def transfers(sr: Images, hr: Images, planted: list[Lesion], free: int) -> pd.DataFrame:
-    """Return the share of each lesion's contrast that arrives; a row a lesion.
-
-    ``sr`` and ``hr`` hold the ``free`` lesion-free images first, then one image a lesion.
-    """
-    rows = []
-    for place, lesion in enumerate(planted, start=free):
-        twin = lesion.image
-        value = lesions.contrast_transfer(sr[place], sr[twin], hr[place], hr[twin], lesion)
-        rows.append({"image": twin, "sd_px": lesion.sd_px, "detectability": lesion.detectability,
-                     "contrast": lesion.contrast, "transfer": value})  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def transfer_table(
-    images: Trial, spots: list[Lesion], free: int, seed: int, confidence: float,
-    by: Sequence[str] = ("sd_px",),
-) -> pd.DataFrame:  # fmt: skip
-    """Average `transfers` over subjects, a row an arm, autoencoder and size (or what ``by`` says)."""
-    rows = []
-    for (arm, vae), stack in images.items():
-        if vae == "HR":
-            continue
-        for place, part in transfers(stack, images[HR], spots, free).groupby(list(by)):
-            means = part.groupby("image")["transfer"].mean()
-            low, high, _ = stats.mean_interval(means, seed, confidence)
-            row = {"arm": arm, "vae": vae, **dict(zip(by, place, strict=True))}
-            counts = {"n_subjects": len(means), "n_images": len(part)}  # one a lesion
-            rows.append({**row, "low": low, "high": high, "transfer": means.mean(), **counts})
-    return pd.DataFrame(rows)
 
 
 def retrained(

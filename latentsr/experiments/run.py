@@ -16,7 +16,6 @@ from torch import nn
 
 from latentsr import io as scores
 from latentsr.autoencoders import registry
-from latentsr.degrade import degrade
 from latentsr.diffusion import costs
 from latentsr.diffusion import networks as denoisers
 from latentsr.diffusion import process as diffusion
@@ -24,7 +23,7 @@ from latentsr.diffusion import train as training
 from latentsr.diffusion.networks import Network
 from latentsr.experiments.arms import Arm, Study, Walk
 from latentsr.experiments.protocol import CONTROLLED, Switches
-from latentsr.metrics import image as metrics
+from latentsr.metrics.image import score_images
 
 ATTENTION_PX = 16
 
@@ -220,32 +219,6 @@ def walk_of(spec: Spec, base: Base) -> Walk:
     return Walk(calls, spec.sampler, spec.prediction, spec.schedule, spec.log_snr_shift)
 
 
-def measures(
-    images: NDArray[np.float32],
-    test: dict[str, NDArray[Any]],
-    own_decode: NDArray[np.float32],
-    operator: str,
-) -> dict[str, NDArray[np.float64]]:
-    """Score super-resolved images ``(M, H, W)``: an array ``(M,)`` a measure.
-
-    Against the true HR image (PSNR, MS-SSIM, GMSD), against the autoencoder's own decode, as LR
-    consistency (the images made small again, against LR), the squared error in its three parts, and
-    on phantoms against the twin without noise.
-    """
-    small = degrade(images, test["lr"].shape[-1], operator)
-    found = {
-        "psnr_db": metrics.psnr_db(images, test["hr"]),
-        "psnr_own_decode_db": metrics.psnr_db(images, own_decode),
-        "ms_ssim": metrics.ms_ssim(images, test["hr"]),
-        "gmsd": metrics.gmsd(images, test["hr"]),
-        "lr_consistency_db": metrics.psnr_db(small, test["lr"]),
-        **metrics.error_parts(images, own_decode, test["hr"]),
-    }
-    if "noise_free" in test:
-        found["psnr_noise_free_db"] = metrics.psnr_db(images, test["noise_free"])
-    return found
-
-
 def score(
     study: Study,
     spec: Spec,
@@ -262,7 +235,7 @@ def _scored(
 ) -> tuple[pd.DataFrame, NDArray[np.float32]]:
     """Sample a trained arm and score it."""
     made = done.arm.sample(done.net, walk_of(spec, base), spec.seed)
-    found = measures(made, done.arm.test, study.own_decode(spec.vae), base.operator)
+    found = score_images(made, done.arm.test, study.own_decode(spec.vae), base.operator)
     return scores.table(done.arm.test, done.arm.identity(spec.seed), found), made
 
 

@@ -1,10 +1,16 @@
-"""Image scores against a reference, one float64 number an image: PSNR and multi-scale SSIM."""
+"""Scores against a reference, one float64 number per image, and the table that lists them."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import correlate1d
+
+from latentsr.degrade import degrade
 
 Floats = NDArray[np.float64]
 
@@ -40,21 +46,24 @@ def psnr_db(image: ArrayLike, reference: ArrayLike, data_range: float = 1.0) -> 
         return np.asarray(10 * np.log10(data_range**2 / mse))
 
 
-def error_parts(image: ArrayLike, own_decode: ArrayLike, reference: ArrayLike) -> dict[str, Floats]:
-    r"""Split each image's mean squared error at the autoencoder's own decode of the true latent.
+def error_parts(
+    image: ArrayLike, reconstruction: ArrayLike, reference: ArrayLike
+) -> dict[str, Floats]:
+    r"""Split each image's mean squared error at the autoencoder's reconstruction.
 
     .. math:: \overline{(s - r)^2} = \overline{(d - r)^2} + \overline{(s - d)^2}
               + 2\,\overline{(d - r)(s - d)}
 
-    with s the image, d the own decode and r the reference: what the autoencoder loses, what the
-    diffusion model's latent adds, and the cross term. ``(..., H, W)`` in, ``(...)`` out.
+    with s the image, d the reconstruction (decode(encode(HR))) and r the reference: what the
+    autoencoder loses, what the diffusion model's latent adds, and the cross term.
+    ``(..., H, W)`` in, ``(...)`` out.
 
     >>> s, d, r = np.full((2, 2), 0.5), np.full((2, 2), 0.4), np.full((2, 2), 0.1)
     >>> {name: round(float(part), 3) for name, part in error_parts(s, d, r).items()}
     {'mse_decode': 0.09, 'mse_latent': 0.01, 'mse_cross': 0.06}
     """
     s, r = as_pair(image, reference)
-    d, _ = as_pair(own_decode, reference)
+    d, _ = as_pair(reconstruction, reference)
     lost, added = d - r, s - d
     parts = {"decode": lost**2, "latent": added**2, "cross": 2 * lost * added}
     return {f"mse_{name}": np.mean(part, axis=(-2, -1)) for name, part in parts.items()}
@@ -176,25 +185,94 @@ def gmsd(image: ArrayLike, reference: ArrayLike) -> Floats:
     >>> float(gmsd(ramp, ramp)), bool(gmsd(ramp, ramp**2) > 0)
     (0.0, True)
     """
-    a, b = as_pair(image, reference)
-    flat, difference = np.full(3, 1 / 3), np.array([1.0, 0.0, -1.0])
     magnitudes = []
-    for x in (a, b):
+    for x in as_pair(image, reference):
         half = x
         for axis in (-2, -1):  # the mean of a pixel and the next; beyond the image is 0
             half = correlate1d(half, np.full(2, 0.5), axis=axis, mode="constant", origin=-1)
         half = half[..., ::2, ::2]
-        gradients = [
-            correlate1d(
-                correlate1d(half, flat, axis=along, mode="constant"),
-                difference,
-                axis=across,
-                mode="constant",
-            )
-            for along, across in ((-2, -1), (-1, -2))
-        ]
+        gradients = []
+        for along, across in ((-2, -1), (-1, -2)):
+            mean = correlate1d(half, np.full(3, 1 / 3), axis=along, mode="constant")
+            difference = correlate1d(mean, np.array([1.0, 0, -1]), axis=across, mode="constant")
+            gradients.append(difference)
         magnitudes.append(np.hypot(*gradients))
     g_a, g_b = magnitudes
     c = 170 / 255**2
     similarity = (2 * g_a * g_b + c) / (g_a**2 + g_b**2 + c)
     return np.asarray(similarity.std(axis=(-2, -1), ddof=1))
+
+
+def compare_latents(latents: ArrayLike, reference: ArrayLike, pool: int = 1) -> dict[str, Floats]:
+    r"""Compare latents ``(N, C, h, w)`` with those of the true images, one number per image.
+
+    Both are averaged over ``pool`` x ``pool`` places first. Then ``psnr_db``,
+
+    .. math:: \mathrm{PSNR} = 10 \log_{10}(R^2 / \mathrm{MSE})
+
+    with the MSE over an image's whole latent and R the range of all reference latents at this
+    scale; ``cosine`` of the angle between the two latents, over all of an image's values (0 where
+    one is all 0); ``cosine_by_place``, over the channels of a place, averaged over places.
+
+    >>> z = np.zeros((1, 2, 1, 1)); z[0, 0] = 1.0
+    >>> {k: v.round(2).item() for k, v in compare_latents(z + 0.1, z).items()}
+    {'psnr_db': 20.0, 'cosine': 1.0, 'cosine_by_place': 1.0}
+    """
+    a, b = as_pair(latents, reference)
+    count, channels, height, width = a.shape
+    if height % pool or width % pool:
+        raise ValueError(f"latents of {height} x {width}: {pool} does not divide both sides")
+    blocks = (count, channels, height // pool, pool, width // pool, pool)
+    a, b = (z.reshape(blocks).mean(axis=(3, 5)) for z in (a, b))  # (N, C, h / pool, w / pool)
+
+    def cosine(axis: int | tuple[int, ...]) -> Floats:
+        norms = np.sqrt((a**2).sum(axis) * (b**2).sum(axis))
+        return np.asarray((a * b).sum(axis) / np.where(norms > 0, norms, 1))
+
+    with np.errstate(divide="ignore"):
+        decibel = 10 * np.log10(np.ptp(b) ** 2 / ((a - b) ** 2).mean(axis=(1, 2, 3)))
+    by_place = cosine(1).mean(axis=(1, 2))
+    return {"psnr_db": decibel, "cosine": cosine((1, 2, 3)), "cosine_by_place": by_place}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score of SR images; it is measured wherever the array that it needs is available."""
+
+    function: Callable[[Any, Any], Floats]  # of images and what they are compared with
+    label: str  # with its unit
+    against: str = "hr"  # "reconstruction", or an array of the test images
+    higher_is_better: bool = True
+
+
+METRICS = {  # by column; a new row appears in scores, tables and the quality page
+    "psnr_db": Metric(psnr_db, "PSNR, dB"),
+    "psnr_own_decode_db": Metric(psnr_db, "PSNR against reconstruction, dB", "reconstruction"),
+    "psnr_noise_free_db": Metric(psnr_db, "PSNR against the twin, dB", "noise_free"),
+    "ms_ssim": Metric(ms_ssim, "MS-SSIM"),
+    "gmsd": Metric(gmsd, "GMSD (0: equal)", higher_is_better=False),
+    "lr_consistency_db": Metric(psnr_db, "LR consistency, dB", "lr"),
+}
+QUALITY = {name: m.label for name, m in METRICS.items() if m.against != "reconstruction"}
+
+
+def score_images(
+    images: NDArray[np.float32],
+    test: Mapping[str, NDArray[Any]],
+    reconstruction: NDArray[np.float32],
+    operator: str = "bicubic",
+) -> dict[str, Floats]:
+    """Score super-resolved images ``(M, H, W)``: every metric that applies, then `error_parts`.
+
+    ``test`` holds the test images' arrays: ``hr``, ``lr``, on phantoms ``noise_free`` too. Against
+    a smaller image it is the SR image made small again by ``operator`` that counts.
+    """
+    references = {**test, "reconstruction": reconstruction}
+    scores = {}
+    for name, metric in METRICS.items():
+        if metric.against in references:
+            reference = references[metric.against]
+            smaller = reference.shape[-1] < images.shape[-1]
+            sized = degrade(images, reference.shape[-1], operator) if smaller else images
+            scores[name] = metric.function(sized, reference)
+    return scores | error_parts(images, reconstruction, test["hr"])

@@ -1,7 +1,7 @@
-"""Lesions of known detectability, planted into test images: what super-resolution keeps of them.
+"""Inserted lesions of known detectability: what super-resolution keeps of them.
 
 A lesion is a round Gaussian spot added to a true image; the image with it and the image without
-it are twins. How detectable it is, is that of an ideal observer of the *LR* image: signal and
+it are twins. Its detectability is that of an ideal observer of the *LR* image: signal and
 background known, the noise of the HR image carried through the degradation. So it says what any
 method could know, before any method is run.
 """
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from latentsr.degrade import degrade
 from latentsr.metrics.image import Floats, as_pair
 
+Images = NDArray[np.float32]
 GREY = (0.15, 0.75)  # mean of the image where a lesion may be: inside the body, not at its limits
+BRIGHT = 0.95  # no pixel near a lesion is so bright: grey values end at 1
 MARGIN = 0.2  # share of the side that is kept free at every border
 
 
@@ -39,11 +41,16 @@ class Lesion:
         return np.asarray(np.exp(-square / (2 * self.sd_px**2)))
 
 
-def operator_matrix(long_px: int, short_px: int, operator: str) -> Floats:
-    """Return the degradation along one axis as a matrix ``(short, long)``.
+def reach_px(sd_px: float) -> int:
+    """Return how far a spot of this SD reaches: three SD."""
+    return max(1, round(3 * sd_px))
 
-    From its answers to impulses on grey, which its clipping leaves alone; operators are separable
-    and linear. Rows sum to 1.
+
+def operator_matrix(long_px: int, short_px: int, operator: str) -> Floats:
+    """Return the degradation along one axis as a matrix ``(short, long)``; rows sum to 1.
+
+    From its response to impulses on grey, which its clipping leaves alone; operators are separable
+    and linear.
     """
     impulses = 0.5 + 0.25 * np.eye(long_px)
     lines = np.repeat(impulses[:, :, None], long_px, axis=2).astype(np.float32)
@@ -63,77 +70,76 @@ def detectability(signal: Floats, matrix: Floats, noise_sd: float) -> float:
     4.0
     """
     cholesky = np.linalg.cholesky(matrix @ matrix.T)
-    seen = matrix @ signal @ matrix.T
-    whitened = np.linalg.solve(cholesky, np.linalg.solve(cholesky, seen).T)
+    degraded = matrix @ signal @ matrix.T
+    whitened = np.linalg.solve(cholesky, np.linalg.solve(cholesky, degraded).T)
     return float(np.linalg.norm(whitened) / noise_sd)
 
 
-def plant(
-    hr: NDArray[np.float32],
+def insert_lesions(
+    hr: Images,
     matrix: Floats,
     noise_sd: float,
     sizes_px: Sequence[float],
     levels: Sequence[float],
     rng: np.random.Generator,
 ) -> list[Lesion]:
-    """Choose a place a size for every image ``(N, H, W)`` and the contrasts that give ``levels``.
+    """Choose a place per size in every image ``(N, H, W)`` and the contrasts that give ``levels``.
 
     A place lies inside the body: the mean over three SD around it is neither dark nor bright. An
     image without such a place gets no lesion of that size.
     """
     side = hr.shape[-1]
-    found = []
+    edge = round(MARGIN * side)
+    lesions = []
     for image, pixels in enumerate(hr.astype(np.float64)):
         for sd_px in sizes_px:
-            reach, edge = max(1, round(3 * sd_px)), round(MARGIN * side)
+            reach = reach_px(sd_px)
             for _ in range(200):
                 row, column = (int(v) for v in rng.integers(edge, side - edge, 2))
                 near = pixels[row - reach : row + reach + 1, column - reach : column + reach + 1]
-                if GREY[0] < near.mean() < GREY[1] and near.max() < 0.95:
+                if GREY[0] < near.mean() < GREY[1] and near.max() < BRIGHT:
+                    unit = Lesion(image, row, column, sd_px, 1.0, 0.0).template(side)
+                    d_prime = detectability(unit, matrix, noise_sd)
+                    lesions += [
+                        Lesion(image, row, column, sd_px, level / d_prime, level)
+                        for level in levels
+                    ]
                     break
-            else:
-                continue
-            spot = Lesion(image, row, column, sd_px, 1.0, 0.0)
-            unit = detectability(spot.template(side), matrix, noise_sd)
-            found += [Lesion(image, row, column, sd_px, level / unit, level) for level in levels]
-    return found
+    return lesions
 
 
-def with_lesion(hr: NDArray[np.float32], lesion: Lesion) -> NDArray[np.float32]:
+def with_lesion(hr: Images, lesion: Lesion) -> Images:
     """Return the lesion's image ``(H, W)`` with the lesion in it; ``hr`` is the whole stack."""
     image = hr[lesion.image].astype(np.float64)
     return np.clip(image + lesion.contrast * lesion.template(len(image)), 0, 1).astype(np.float32)
 
 
-def contrast_transfer(
-    with_it: NDArray[np.float32],
-    without: NDArray[np.float32],
-    hr_with: NDArray[np.float32],
-    hr_without: NDArray[np.float32],
-    lesion: Lesion,
+def contrast_recovery(
+    sr_with: Images, sr_without: Images, hr_with: Images, hr_without: Images, lesion: Lesion
 ) -> float:
-    r"""Return which share of a lesion's contrast arrives.
+    r"""Return which share of a lesion's contrast SR shows: 1 all of it, 0 nothing.
 
     .. math:: \langle w, S_+ - S_- \rangle / \langle w, H_+ - H_- \rangle
 
-    with w the lesion's template, S and H the twins of super-resolution (from the same sampling
-    noise) and of the true image; 1 where all arrives, 0 where nothing does.
+    with w the lesion's template, S and H the twins ``(H, W)`` of super-resolution (from the same
+    sampling noise) and of the true image.
     """
-    ours, true = (
-        np.subtract(*as_pair(a, b)) for a, b in ((with_it, without), (hr_with, hr_without))
+    in_sr, in_hr = (
+        np.subtract(*as_pair(sr_with, sr_without)),
+        np.subtract(*as_pair(hr_with, hr_without)),
     )
-    w = lesion.template(ours.shape[-1])
-    return float((w * ours).sum() / (w * true).sum())
+    w = lesion.template(in_sr.shape[-1])
+    return float((w * in_sr).sum() / (w * in_hr).sum())
 
 
-def possible(image: NDArray[np.float32], sd_px: float) -> NDArray[np.bool_]:
-    """Return where in an image ``(H, W)`` `plant` might put a lesion of this size."""
+def possible(image: Images, sd_px: float) -> NDArray[np.bool_]:
+    """Return where in an image ``(H, W)`` `insert_lesions` might put a lesion of this size."""
     from scipy import ndimage
 
     pixels, side = image.astype(np.float64), len(image)
-    reach, edge = max(1, round(3 * sd_px)), round(MARGIN * side)
-    mean = ndimage.uniform_filter(pixels, 2 * reach + 1)
+    window, edge = 2 * reach_px(sd_px) + 1, round(MARGIN * side)
+    mean = ndimage.uniform_filter(pixels, window)
     inside = np.zeros(pixels.shape, bool)
     inside[edge : side - edge, edge : side - edge] = True
-    bright = ndimage.maximum_filter(pixels, 2 * reach + 1) >= 0.95
-    return np.asarray(inside & (GREY[0] < mean) & (mean < GREY[1]) & ~bright)
+    dark_enough = ndimage.maximum_filter(pixels, window) < BRIGHT
+    return np.asarray(inside & (GREY[0] < mean) & (mean < GREY[1]) & dark_enough)

@@ -15,13 +15,6 @@ from latentsr.stats import paired as paired_tests
 
 ASTRAY = 1.2  # smoothed loss at the end over its lowest: the arm says nothing of its autoencoder
 CONDITIONS = ("latent of {0}", "latent of {1}", "upsampled_latent", "lr_pixels")
-QUALITY = {  # measures of an image, and their words
-    "psnr_db": "PSNR, dB",
-    "psnr_noise_free_db": "PSNR against the twin, dB",
-    "ms_ssim": "MS-SSIM",
-    "gmsd": "GMSD (0: equal)",
-    "lr_consistency_db": "LR consistency, dB",
-}
 WORDS = {  # of `stats.factorial`: what they mean when target and condition are crossed
     "domain": "target",
     "geometry": "condition",

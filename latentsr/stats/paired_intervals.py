@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import nan
+from math import asin, nan, sin, sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +26,21 @@ def pooled_d(a: Any, b: Any, axis: int = -1) -> Any:
     """
     variance = (np.var(a, axis=axis, ddof=1) + np.var(b, axis=axis, ddof=1)) / 2
     return (np.mean(a, axis=axis) - np.mean(b, axis=axis)) / np.sqrt(variance)
+
+
+def cohen_h(a: Any, b: Any, axis: int = -1) -> Any:
+    r"""Return Cohen's h of the mean rates of two arms, b against a (Cohen 1988, chapter 6).
+
+    .. math:: h = 2 \arcsin \sqrt{\bar b} - 2 \arcsin \sqrt{\bar a}
+
+    ``a`` and ``b`` are shares, averaged along ``axis``; h lies between -pi and pi.
+
+    >>> round(float(cohen_h([0.1, 0.3], [0.4, 0.6])), 4)  # of the shares 0.2 and 0.5
+    0.6435
+    """
+    means = (np.clip(np.mean(np.asarray(x), axis=axis), 0, 1) for x in (a, b))
+    first, second = (2 * np.arcsin(np.sqrt(mean)) for mean in means)
+    return second - first
 
 
 def paired_interval(
@@ -64,6 +79,39 @@ def paired_interval(
         rng=np.random.default_rng(seed),
     ).confidence_interval  # fmt: skip
     return float(ends.low), float(ends.high), "BCa"
+
+
+def compare_rates(
+    a: ArrayLike, b: ArrayLike, margin: float, seed: int, confidence: float = 0.95
+) -> dict[str, Any]:
+    """Compare the rates of two arms, means by subject ``(n,)``: are they alike within ``margin``?
+
+    ``mean`` is `cohen_h` of the mean rates with its `paired_interval` (pixels of an image are
+    correlated, so no pixel counts as n). ``alike`` is "equivalent" where the interval of two
+    one-sided tests (Schuirmann 1987; 1 - 2 alpha, ``tost_low`` to ``tost_high``) lies inside the
+    margin, "beyond" where it lies outside, else "inconclusive". ``margin_share`` is the margin as
+    a share of pixels, at a's rate.
+
+    >>> a = np.array([0.1, 0.2, 0.3] * 3)
+    >>> compare_rates(a, a + 1e-6, 0.02, seed=0)["alike"]
+    'equivalent'
+    """
+    x, y = measured(a), measured(b)
+    low, high, method = paired_interval(cohen_h, x, y, seed, confidence)
+    tost_low, tost_high, _ = paired_interval(cohen_h, x, y, seed, 2 * confidence - 1)
+    if method == DESCRIPTIVE:
+        alike = DESCRIPTIVE
+    elif -margin < tost_low and tost_high < margin:
+        alike = "equivalent"
+    else:
+        alike = "beyond" if tost_low > margin or tost_high < -margin else "inconclusive"
+    share = float(x.mean())
+    return {
+        "mean": float(cohen_h(x, y)), "low": low, "high": high, "n_subjects": len(x),
+        "tost_low": tost_low, "tost_high": tost_high, "interval_method": method, "alike": alike,
+        "margin": margin, "first": share, "second": float(y.mean()),
+        "margin_share": sin(asin(sqrt(share)) + margin / 2) ** 2 - share,
+    }  # fmt: skip
 
 
 def told_coverage(stated: pd.DataFrame, n: int) -> str:

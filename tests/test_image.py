@@ -1,19 +1,26 @@
-"""PSNR and MS-SSIM against scikit-image, torchmetrics and hand-worked numbers."""
+"""Image and latent metrics against scikit-image, SciPy, torchmetrics and hand-worked numbers."""
 
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
+from scipy.spatial import distance
+from skimage.measure import block_reduce
 from skimage.metrics import peak_signal_noise_ratio
 from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
+from latentsr.degrade import degrade
 from latentsr.metrics.image import (
+    METRICS,
     WANG_WEIGHTS,
+    compare_latents,
     error_parts,
     gmsd,
     ms_ssim,
     ms_ssim_setting,
     ms_ssim_weights,
     psnr_db,
+    score_images,
 )
 
 
@@ -60,14 +67,14 @@ def test_psnr_of_half_precision_is_computed_in_float64():
     assert psnr_db(image, np.full((64, 64), 0.4)) == pytest.approx(20.0, abs=1e-9)
 
 
-@pytest.mark.parametrize("height, width", [(176, 176), (256, 256), (183, 201)])
+@pytest.mark.parametrize("height, width", [(176, 176), (183, 201)])
 def test_five_scales_equal_torchmetrics(rng, height, width):
     image, reference = pair(rng, height, width)
     expected = by_torchmetrics(image, reference, WANG_WEIGHTS, 11, 1.5)
     np.testing.assert_allclose(ms_ssim(image, reference), expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("height, width", [(128, 128), (64, 64), (37, 31), (45, 63)])
+@pytest.mark.parametrize("height, width", [(64, 64), (37, 31)])
 def test_three_scales_seven_pixels_equal_torchmetrics(rng, height, width):
     # torchmetrics takes a 7x7 Gaussian window only for sigmas from 0.72 to 0.99
     image, reference = pair(rng, height, width)
@@ -158,8 +165,6 @@ def test_gmsd_equals_another_implementation(rng, height, width):
 
 
 def test_gmsd_sees_blur_and_not_a_shift_of_brightness(rng):
-    from scipy.ndimage import gaussian_filter
-
     _, reference = pair(rng, 64, 64)
     blurred = gaussian_filter(reference, (0, 2, 2))
     inside = gmsd(reference[:, 8:-8, 8:-8] * 0.9 + 0.02, reference[:, 8:-8, 8:-8] * 0.9)
@@ -174,3 +179,57 @@ def test_the_parts_of_an_error_add_up():
     assert np.allclose(sum(parts.values()), whole, rtol=1e-12, atol=0)
     perfect = error_parts(own, own, reference)
     assert not perfect["mse_latent"].any() and not perfect["mse_cross"].any()
+
+
+def test_every_metric_that_applies_is_scored_against_its_own_reference(rng):
+    image, reference, other = (x.astype(np.float32) for x in rng.random((3, 2, 32, 32)))
+    test = {"hr": reference, "lr": degrade(reference, 8, "gaussian")}
+    scores = score_images(image, test, other, "gaussian")
+    assert list(scores) == [
+        *(name for name in METRICS if name != "psnr_noise_free_db"),
+        *("mse_decode", "mse_latent", "mse_cross"),
+    ]
+    small = degrade(image, 8, "gaussian")
+    expected = {
+        "psnr_db": psnr_db(image, reference),
+        "psnr_own_decode_db": psnr_db(image, other),
+        "lr_consistency_db": psnr_db(small, test["lr"]),
+        "ms_ssim": ms_ssim(image, reference),
+        "mse_cross": error_parts(image, other, reference)["mse_cross"],
+    }
+    for name, values in expected.items():
+        np.testing.assert_array_equal(scores[name], values)
+    twin = score_images(image, test | {"noise_free": other}, other)["psnr_noise_free_db"]
+    np.testing.assert_array_equal(twin, psnr_db(image, other))
+
+
+@pytest.mark.parametrize("pool", [1, 2, 4])
+@pytest.mark.parametrize("shape", [(3, 4, 8, 8), (2, 1, 4, 12)])
+def test_latents_are_compared_as_by_other_implementations(rng, pool, shape):
+    z = rng.normal(1, 2, shape)
+    made = z + rng.normal(0, 0.5, shape)
+    scores = compare_latents(made.astype(np.float32), z, pool)
+    small = [block_reduce(side, (1, 1, pool, pool), np.mean) for side in (made, z)]
+    span = np.ptp(small[1])
+    for image, (a, b) in enumerate(zip(*small, strict=True)):
+        columns = zip(a.reshape(len(a), -1).T, b.reshape(len(b), -1).T, strict=True)
+        expected = {
+            "psnr_db": peak_signal_noise_ratio(b, a, data_range=span),
+            "cosine": 1 - distance.cosine(a.ravel(), b.ravel()),
+            "cosine_by_place": np.mean(
+                [u @ v / np.linalg.norm(u) / np.linalg.norm(v) for u, v in columns]
+            ),
+        }
+        got = {name: values[image] for name, values in scores.items()}
+        assert got == pytest.approx(expected, rel=1e-5)
+
+
+def test_equal_opposite_and_empty_latents(rng):
+    z = rng.normal(size=(2, 3, 4, 4))
+    same = compare_latents(z, z)
+    assert np.isinf(same["psnr_db"]).all()
+    assert same["cosine"] == pytest.approx(1) == same["cosine_by_place"]
+    assert compare_latents(-z, z)["cosine"] == pytest.approx(-1)
+    assert compare_latents(np.zeros_like(z), z)["cosine"].tolist() == [0, 0]
+    with pytest.raises(ValueError, match="4 does not divide both sides"):
+        compare_latents(np.zeros((1, 1, 6, 6)), np.zeros((1, 1, 6, 6)), 4)
