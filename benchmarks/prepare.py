@@ -13,11 +13,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from latentsr.datasets import SetEntry, load_set
+from latentsr.datasets import Preparation, SetEntry, load_set
 
 HR, LR = 256, 64
-OPTIONS = {"hr_px": HR, "lr_px": LR, "train_images": None, "test_images": None, "brain_slices": 1}
-OPTIONS |= {"test_fraction": 0.1, "operator": "bicubic", "seed": 1}
 
 
 def peak_mb():
@@ -50,10 +48,10 @@ def main():
         print(f"peak memory before: {before:.0f} MB")
         for share in (0.1, 1.0):
             count = int(given.count * share)
-            options = {**OPTIONS, "train_images": int(0.9 * count), "test_images": int(0.1 * count)}
+            how = Preparation(HR, LR, int(0.9 * count), int(0.1 * count), test_fraction=0.1)
             started = time.perf_counter()
             entry = SetEntry("folder", "set", "folder")
-            arrays = load_set("x", entry, root, **options, folder=root / f"kept{share}")
+            arrays = load_set("x", entry, root, how, folder=root / f"kept{share}")
             took = time.perf_counter() - started
             made = len(arrays["hr"])
             print(f"{made} images: {made / took:.0f} a second, peak {peak_mb():.0f} MB")

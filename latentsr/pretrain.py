@@ -20,7 +20,7 @@ from torch import Tensor
 
 from latentsr.autoencoders import load as vaes
 from latentsr.autoencoders import registry
-from latentsr.datasets.photographs import photographs
+from latentsr.datasets.pixels import photographs
 from latentsr.diffusion import device
 from latentsr.muon import Muon
 

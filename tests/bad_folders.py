@@ -5,7 +5,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 from PIL import Image
-from test_formats import dicom
+from test_files import dicom
 from tiny_layouts import IMAGE, png, write_manifest
 
 VOLUME = np.random.default_rng(7).normal(0, 100, (4, 20, 24))

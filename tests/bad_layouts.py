@@ -204,7 +204,7 @@ BAD_LAYOUTS = {
         _cut(_scan("seg")),
         r"-seg\.nii\.gz: cannot be read",
     ),
-    "brats: zero bytes": ("brats", _cut(_scan("t2w"), 0), r"-t2w\.nii\.gz: cannot be read"),
+    "brats: zero bytes": ("brats", _cut(_scan("t2w"), 0), r"-t2w\.nii\.gz: no NIfTI header"),
     "brats: a mask of another shape": (
         "brats",
         _voxels("seg", lambda volume: volume[:, :16]),
@@ -243,7 +243,7 @@ BAD_LAYOUTS = {
     "brats: not permitted": (
         "brats",
         _locked("00007-000-t2w.nii.gz"),
-        r"-t2w\.nii\.gz: cannot be read \(ImageFileError: Could not read file",
+        r"-t2w\.nii\.gz: cannot be read \(PermissionError",
     ),
     "brats: folder not permitted": (
         "brats",
@@ -285,7 +285,7 @@ BAD_LAYOUTS = {
     "mimic: an image without split": (
         "mimic_cxr",
         _text(SPLIT, "d7,", "e7,"),
-        "split of image d7 is None; allowed are",
+        "split of image d7 is ''; allowed are",
     ),
     "mimic: duplicate ids": (
         "mimic_cxr",

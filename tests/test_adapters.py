@@ -7,9 +7,11 @@ from tiny_layouts import IMAGE, brats_scan, folder_of, mimic_of, mrnet_of, png, 
 
 from latentsr.datasets import brats, folder, mimic_cxr, mrnet, recognise
 
+BRATS = {"brain_slices": 2, "split_by": "subject", "test_fraction": 0.4, "seed": 1}
+
 
 def test_mrnet_reads_the_middle_slice_and_keeps_four_digits(tmp_path):
-    records = mrnet(mrnet_of(tmp_path))
+    records = mrnet.records(mrnet_of(tmp_path))
     assert [r.image_id for r in records] == [f"{i:04d}" for i in range(7)]
     assert [r.split for r in records] == ["train"] * 4 + ["test"] * 3
     np.testing.assert_array_equal(records[5].read(), 105)
@@ -17,7 +19,7 @@ def test_mrnet_reads_the_middle_slice_and_keeps_four_digits(tmp_path):
 
 def test_mrnet_names_the_exam_that_is_absent(tmp_path):
     (mrnet_of(tmp_path) / "valid/sagittal/0005.npy").unlink()
-    (record,) = [record for record in mrnet(tmp_path) if record.fault]
+    (record,) = [record for record in mrnet.records(tmp_path) if record.fault]
     assert record.image_id == "0005"
     with pytest.raises(ValueError, match=r"though valid-abnormal\.csv names exam 0005"):
         record.read()
@@ -27,16 +29,19 @@ def test_brats_splits_by_patient_and_tests_one_scan_a_patient(tmp_path):
     for patient in range(1, 9):
         brats_scan(tmp_path, patient, twice_nested=patient == 2, as_folder=patient >= 3)
         brats_scan(tmp_path, patient, time=1)
-    records = brats(tmp_path, slices=2, test_fraction=0.4, seed=1)
+    records = brats.records(tmp_path, **BRATS)
     train = {r.subject_id for r in records if r.split == "train"}
     test = [r for r in records if r.split == "test"]
     assert not train & {r.subject_id for r in test}
     assert len(train) == 5 and len(test) == 3 * 2 and len(records) == 5 * 2 * 2 + 6
     assert all("-000_z" in r.image_id for r in test)
     assert records[0].image_id.endswith("_z039") and records[1].image_id.endswith("_z115")
-    assert [r.split for r in brats(tmp_path, slices=2, test_fraction=0.4, seed=2)] != [
-        r.split for r in records
-    ]
+    assert [
+        r.split
+        for r in brats.records(
+            tmp_path, brain_slices=2, split_by="subject", test_fraction=0.4, seed=2
+        )
+    ] != [r.split for r in records]
     for record in records:
         image, mask = record.read(), record.mask()
         assert image.shape == mask.shape == (17, 16)
@@ -50,7 +55,7 @@ def test_brats_gives_the_pixel_size_of_a_slice(tmp_path):
     path = where / "BraTS-GLI-00001-000-t2w.nii.gz"
     volume = nibabel.load(path).get_fdata()
     nibabel.save(nibabel.Nifti1Image(volume, np.diag([0.5, 0.75, 2, 1])), path)
-    records = brats(tmp_path, slices=2, test_fraction=0.4, seed=1)
+    records = brats.records(tmp_path, **BRATS)
     assert {record.pixel_mm for record in records} == {(0.75, 0.5)}  # rows are y
 
 
@@ -58,7 +63,7 @@ def test_brats_refuses_a_scan_that_is_there_twice(tmp_path):
     brats_scan(tmp_path, 1)
     brats_scan(tmp_path, 1, twice_nested=True)
     with pytest.raises(ValueError, match="scan BraTS-GLI-00001-000 is there twice"):
-        brats(tmp_path, slices=2, test_fraction=0.4, seed=1)
+        brats.records(tmp_path, **BRATS)
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -73,7 +78,10 @@ def test_mimic_keeps_frontal_views_of_the_official_split(tmp_path, packed):
     ]
     mimic_of(tmp_path, rows, packed)
     (tmp_path / "files/p11/p11000005/s50000001/d6.jpg").unlink()  # people hold a part of the set
-    found = [(r.image_id, r.subject_id, r.split) for r in mimic_cxr(tmp_path)]
+    found = [
+        (r.image_id, r.subject_id, r.split)
+        for r in mimic_cxr.records(tmp_path, split_by="subject", test_fraction=0.1, seed=0)
+    ]
     assert found == [
         ("d1", "10000001", "train"),
         ("d2", "10000001", "train"),
@@ -83,15 +91,17 @@ def test_mimic_keeps_frontal_views_of_the_official_split(tmp_path, packed):
 
 def test_the_papers_own_sampling_splits_images_and_scans(tmp_path):
     rows = [(f"d{i:02d}", f"1000000{i // 4}", "PA", "validate") for i in range(20)]
-    records = mimic_cxr(mimic_of(tmp_path / "c", rows), split_by="image", test_fraction=0.3, seed=1)
+    records = mimic_cxr.records(
+        mimic_of(tmp_path / "c", rows), split_by="image", test_fraction=0.3, seed=1
+    )
     assert len(records) == 20 and sum(r.split == "test" for r in records) == 6
     sides = {(r.subject_id, r.split) for r in records}
     assert len(sides) > len({r.subject_id for r in records})  # patients stand on both
     for patient in range(1, 7):
         for time in (0, 1):
             brats_scan(tmp_path / "b", patient, time=time)
-    options = {"slices": 2, "test_fraction": 0.5, "seed": 1}
-    records = brats(tmp_path / "b", **options, split_by="image")
+    options = {"brain_slices": 2, "test_fraction": 0.5, "seed": 1}
+    records = brats.records(tmp_path / "b", **options, split_by="image")
     scans = {(r.image_id.split("_")[0], r.split) for r in records}
     assert len(records) == 24 and len(scans) == 12  # a scan stays on one side
     assert len({(r.subject_id, r.split) for r in records}) > 6
@@ -102,7 +112,7 @@ def test_links_to_folders_are_followed(tmp_path):
     root = folder_of(tmp_path / "set", 2)
     (root / "linked").symlink_to(tmp_path / "elsewhere")
     (root / "linked/back").symlink_to(root)
-    records = folder(root, split_by="subject", test_fraction=0.5, seed=0)
+    records = folder.records(root, split_by="subject", test_fraction=0.5, seed=0)
     assert [r.image_id for r in records] == ["0", "1", "linked-0", "linked-1", "linked-2"]
 
 
@@ -110,7 +120,7 @@ def test_a_folder_keeps_subjects_on_one_side(tmp_path):
     folder_of(tmp_path, 12)
     write_manifest(tmp_path, *[(f"{i}.png", f"s{i // 2}", "x") for i in range(12)],
               header=("file", "subject", "note"))  # fmt: skip
-    records = folder(tmp_path, split_by="subject", test_fraction=0.5, seed=0)
+    records = folder.records(tmp_path, split_by="subject", test_fraction=0.5, seed=0)
     sides = {(r.subject_id, r.split) for r in records}
     assert len(sides) == 6 and len(records) == 12
     assert sum(split == "test" for _, split in sides) == 3
@@ -120,7 +130,7 @@ def test_a_manifest_may_bring_its_split_and_choose_files(tmp_path):
     folder_of(tmp_path, 9)
     rows = [(f"{i}.png", f"s{i}", "test" if i < 3 else "train") for i in range(7)]
     write_manifest(tmp_path, *rows, header=("file", "subject", "split"))
-    records = folder(tmp_path, split_by="subject", test_fraction=0.9, seed=0)
+    records = folder.records(tmp_path, split_by="subject", test_fraction=0.9, seed=0)
     assert [r.image_id for r in records if r.split == "test"] == ["0", "1", "2"]
     assert len(records) == 7
 
@@ -128,7 +138,7 @@ def test_a_manifest_may_bring_its_split_and_choose_files(tmp_path):
 def test_without_manifest_files_at_any_depth_are_subjects(tmp_path):
     png(tmp_path / "a/b/one.png")
     png(tmp_path / "two.TIF")
-    records = folder(tmp_path, split_by="subject", test_fraction=0.5, seed=0)
+    records = folder.records(tmp_path, split_by="subject", test_fraction=0.5, seed=0)
     assert [(r.image_id, r.subject_id) for r in records] == [("a-b-one", "a/b/one"), ("two", "two")]
 
 
@@ -136,13 +146,13 @@ def test_without_manifest_files_at_any_depth_are_subjects(tmp_path):
 def test_sixteen_bits_arrive(tmp_path, suffix):
     deep = np.arange(400, dtype=np.uint16).reshape(20, 20) * 160
     png(tmp_path / f"a.{suffix}", deep)
-    (record,) = folder(tmp_path, split_by="subject", test_fraction=0.5, seed=0)
+    (record,) = folder.records(tmp_path, split_by="subject", test_fraction=0.5, seed=0)
     np.testing.assert_array_equal(record.read(), deep)
 
 
 def test_grey_saved_as_rgb_is_read_as_grey(tmp_path):
     png(tmp_path / "a.png", np.repeat(IMAGE[..., None], 3, axis=2))
-    (record,) = folder(tmp_path, split_by="subject", test_fraction=0.5, seed=0)
+    (record,) = folder.records(tmp_path, split_by="subject", test_fraction=0.5, seed=0)
     np.testing.assert_array_equal(record.read(), IMAGE)
 
 
@@ -184,4 +194,4 @@ def test_exams_of_another_type_are_no_mrnet(tmp_path):
     mrnet_of(tmp_path)
     np.save(tmp_path / "train/sagittal/0000.npy", np.zeros((5, 16, 16), np.int16))
     with pytest.raises(ValueError, match="int16 values; MRNet's exams are uint8"):
-        mrnet(tmp_path)[0].read()
+        mrnet.records(tmp_path)[0].read()

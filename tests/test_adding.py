@@ -1,5 +1,6 @@
 """A data set and an autoencoder of one's own, added and used; two pages of the book show this."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,15 +12,31 @@ from tiny_layouts import IMAGE, png
 from latentsr.autoencoders import cards, latents, registry
 from latentsr.autoencoders import load as vaes
 from latentsr.companion.pipeline import params
-from latentsr.datasets import Record, adapters, load_set, pixels, sets
+from latentsr.datasets import (
+    ADAPTERS,
+    Adapter,
+    Preparation,
+    Record,
+    SetEntry,
+    list_images,
+    load_set,
+    pixels,
+    recognise,
+    verify,
+)
+from latentsr.datasets.records import seeded_split
 from latentsr.metrics import image as metrics
 from latentsr.phantoms import draw
 
 
 # [adapter]
-def wrists(root):
-    """List PNG files, one folder a patient; test.txt names those to test on."""
-    tested = set((root / "test.txt").read_text().split())
+def records(root, *, split_by, test_fraction, seed):
+    """List PNG files, one folder a patient; test.txt names those to test on, where it is."""
+    paths = sorted(root.glob("*/*.png"))
+    named = root / "test.txt"
+    patients = [path.parent.name for path in paths]
+    drawn = partial(seeded_split, patients, test_fraction, seed)
+    tested = set(named.read_text().split()) if named.is_file() else drawn()
     return [
         Record(
             image_id=f"{path.parent.name}-{path.stem}",
@@ -28,37 +45,37 @@ def wrists(root):
             path=path,
             read=partial(pixels.read_image, path),  # opened later, not here
         )
-        for path in sorted(root.glob("*/*.png"))
+        for path in paths
     ]
-    # [/adapter]
+
+
+ADAPTER = Adapter(
+    name="wrists",
+    records=records,  # and the options that it names
+    subject_word="patient",
+    anatomy="folder",  # grey values are scaled as the keys of sets.yaml say
+    tables="test.txt",
+    root_of=lambda path, root: path.parent if path.name == "test.txt" else None,
+)
+# [/adapter]
 
 
 @pytest.fixture
 def added(monkeypatch, tmp_path):
     """Do in a test what the page asks for in the package; write a tiny set in that layout."""
-    monkeypatch.setattr(adapters, "wrists", wrists, raising=False)
-    monkeypatch.setitem(sets.LAYOUTS, "wrists", sets.Layout("patient", "folder", "test.txt"))
+    monkeypatch.setitem(ADAPTERS, "wrists", ADAPTER)
     for number in range(12):
-        png(
-            tmp_path / f"own/p{number // 2:02d}/view{number % 2}.png",
-            np.roll(IMAGE, number)[:16, :16],
-        )
+        image = np.roll(IMAGE, number)[:16, :16]
+        png(tmp_path / f"own/p{number // 2:02d}/view{number % 2}.png", image)
     (tmp_path / "own/test.txt").write_text("p03 p04 p05\n")
     return tmp_path
-
-
-HOW = dict(
-    **dict(hr_px=16, lr_px=4, train_images=None, test_images=None, brain_slices=1, seed=1),
-    **dict(test_fraction=0.5, operator="bicubic"),
-)
 
 
 # [set]
 def test_a_set_with_a_layout_of_its_own_goes_through_the_loader(added):
     # as sets.yaml would have it
-    told = {"adapter": "wrists", "folder": "own", "anatomy": "folder"}
-    entry = sets.validated(sets.SetEntry, told, "sets.wrist.")
-    arrays = load_set("wrist", entry, added, **HOW)
+    entry = SetEntry(adapter="wrists", folder="own", anatomy="folder")
+    arrays = load_set("wrist", entry, added, Preparation(hr_px=16, lr_px=4))
     assert arrays["hr"].shape == (12, 16, 16)
     assert arrays["lr"].shape == (12, 4, 4)
     assert arrays["image_id"][0] == "p00-view0"
@@ -68,11 +85,27 @@ def test_a_set_with_a_layout_of_its_own_goes_through_the_loader(added):
     # [/set]
 
 
-def test_the_checks_of_every_set_hold_for_it_too(added):
-    (added / "own/test.txt").write_text("p03\n")
-    entry = sets.SetEntry("wrists", "own", "folder")
+def test_all_else_reaches_it_too(added):
+    """Recognition, verify-data, a contact sheet, the options of the study, the checks of a set."""
+    root = added / "own"
+    assert recognise(added) == ("wrists", root)
+    rows, report = verify.verify("wrists", added, full=True, hr_px=16)
+    assert report.good == 12 and not report.problems
+    counts = {row.what: row.value for row in rows}
+    assert (counts["images and volumes"], counts["subjects"]) == ("12", "6")
+    assert verify.contact_sheet("wrists", root, side_px=16).shape == (32, 128)
+    entry, how = SetEntry("wrists", "own", "folder"), Preparation(16, 4)
+    (root / "test.txt").write_text("p03\n")
     with pytest.raises(ValueError, match=r"set wrist: 6 patients, 5 in train and 1 in test; at le"):
-        load_set("wrist", entry, added, **HOW)
+        load_set("wrist", entry, added, how)
+    (root / "test.txt").unlink()
+    drawn = [
+        {r.subject_id for r in list_images("wrist", entry, root, how) if r.split == "test"}
+        for how in (replace(how, split_seed=1), replace(how, split_seed=2))
+    ]
+    assert len(drawn[0]) == len(drawn[1]) == 3 and drawn[0] != drawn[1]
+    with pytest.raises(ValueError, match="axis: '1'; adapter wrists does not take it"):
+        SetEntry("wrists", "own", "folder", axis="1")
 
 
 def psnr_of_copies(vae, images):

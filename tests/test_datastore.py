@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_formats import dicom
+from test_files import dicom
 from tiny_layouts import mimic_of, png
 
 from latentsr.companion.pipeline import datastore, strangers
-from latentsr.datasets import list_images, load_set, read_sets, study_sets
+from latentsr.datasets import Preparation, list_images, load_set, read_sets, study_sets
 
 REPO = Path(__file__).parents[1]
 DVC_YAML = """\
@@ -293,9 +293,7 @@ def test_of_a_huge_set_only_what_is_sampled_is_copied(study, tmp_path):
         "chest",
         read_sets(study / "sets.yaml")[1]["chest"],
         study / "assets/own/chest",
-        brain_slices=1,
-        test_fraction=0.3,
-        seed=0,
+        Preparation(64, 16),
     )
     assert len(records) == 32
 
@@ -331,10 +329,9 @@ def test_what_is_skipped_is_told_once_and_not_copied(study, tmp_path, listed):
     good = [f"{i}.png" for i in range(9) if i != 3]
     assert _in(gathered) == [".left-out", *good, *["manifest.csv"] * listed]
     told = []
-    limits = {"hr_px": 64, "lr_px": 16, "train_images": None, "test_images": None}
-    limits |= {"brain_slices": 1, "test_fraction": 0.4, "operator": "bicubic", "seed": 1}
+    how = Preparation(64, 16, test_fraction=0.4, split_seed=1)
     entry = read_sets(study / "sets.yaml")[1]["hand"]
-    arrays = load_set("hand", entry, gathered.parent, **limits, left_out=told)
+    arrays = load_set("hand", entry, gathered.parent, how, left_out=told)
     assert len(arrays["hr"]) == 8  # and the report of chapter 1 still lists what was left out
     counts = {name: sum(line.startswith(f"set hand: {name}: ") for line in told) for name in bad}
     assert counts.pop("vol.npy") > 1  # its slices that were to be read

@@ -13,19 +13,17 @@ import pandas as pd
 import pytest
 
 from latentsr.companion.pipeline import datastore, notebook, params, scratch
-from latentsr.datasets import SetEntry, folder, list_images, load_set
+from latentsr.datasets import Preparation, SetEntry, folder, list_images, load_set
 
 ROOT = os.environ.get("LATENTSR_REAL_IMAGES", "")
 pytestmark = pytest.mark.skipif(not ROOT, reason="LATENTSR_REAL_IMAGES is not set")
-LISTING = {"brain_slices": 5, "test_fraction": 0.27, "seed": 42}
-LIMITS = {"train_images": 20, "test_images": 10}
+HOW = Preparation(128, 32, train_images=20, test_images=10)
 
 
 @pytest.mark.parametrize("name", ["knee", "brain", "cxr"])
 def test_each_set_is_read(name):
     entry = SetEntry("folder", name, "folder", "image")
-    options = {**LISTING, **LIMITS, "hr_px": 128, "lr_px": 32, "operator": "bicubic"}
-    arrays = load_set(name, entry, Path(ROOT), **options)
+    arrays = load_set(name, entry, Path(ROOT), HOW)
     assert arrays["hr"].shape[1:] == (128, 128) and arrays["lr"].shape[1:] == (32, 32)
     assert Counter(arrays["split"].tolist()).keys() == {"train", "test"}
     assert 0 <= arrays["hr"].min() and arrays["hr"].max() <= 1
@@ -33,7 +31,7 @@ def test_each_set_is_read(name):
 
 
 def test_chest_patients_stay_on_one_side():
-    records = folder(Path(ROOT) / "cxr", split_by="subject", test_fraction=0.27, seed=42)
+    records = folder.records(Path(ROOT) / "cxr", split_by="subject", test_fraction=0.27, seed=42)
     sides: dict[str, set[str]] = {}
     for record in records:
         sides.setdefault(record.subject_id, set()).add(record.split)
@@ -46,7 +44,7 @@ def test_chest_patients_stay_on_one_side():
 def test_a_set_of_one_subject_asks_for_a_split_by_image():
     entry = SetEntry("folder", "knee", "folder")
     with pytest.raises(ValueError, match="--split-by-image knee"):
-        list_images("knee", entry, Path(ROOT) / "knee", **LISTING)
+        list_images("knee", entry, Path(ROOT) / "knee", HOW)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from latentsr.datasets import photographs
+from latentsr.datasets import pixels
 
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
@@ -110,7 +110,7 @@ def test_the_citation_has_both_titles_of_the_paper():
 
 def test_the_notices_name_every_photograph_and_every_bundled_script():
     notices = text_of("THIRD_PARTY_NOTICES")
-    for name in (*photographs.PHOTOGRAPHS, "china.jpg", "flower.jpg"):
+    for name in (*pixels.PHOTOGRAPHS, "china.jpg", "flower.jpg"):
         assert re.search(rf"^  {re.escape(name)} +\S", notices, re.M), name
     assert notices.count("https://creativecommons.org/licenses/by/2.0/") == 1
     for script in (REPOSITORY / "book" / "static").glob("*/**/*.js"):  # ours lies outside a folder

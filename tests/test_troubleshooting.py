@@ -19,18 +19,17 @@ from latentsr.companion import others
 from latentsr.companion.book import build as book
 from latentsr.companion.pipeline import notebook, params, repro, stage, strangers
 from latentsr.companion.pipeline import stages as pipeline
-from latentsr.datasets import SetEntry, load_set
+from latentsr.datasets import Preparation, SetEntry, load_set
 
 REPOSITORY = Path(__file__).parents[1]
 PAGE = (REPOSITORY / "book" / "troubleshooting.md").read_text()
 ROWS = re.findall(r"^\| `(.+?)` \|", PAGE, re.M)
-SIZES = dict(hr_px=16, lr_px=4, train_images=None, test_images=None, brain_slices=1)
+HOW = Preparation(16, 4, brain_slices=1, test_fraction=0.5, split_seed=1)
 
 
 def load_folder(root, **told):
     entry = SetEntry("folder", root.name, "folder", **told)
-    given = {**SIZES, "test_fraction": 0.5, "operator": "bicubic", "seed": 1}
-    load_set("mine", entry, root.parent, **given)
+    load_set("mine", entry, root.parent, HOW)
 
 
 def edited(old, new):

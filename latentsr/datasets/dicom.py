@@ -1,15 +1,16 @@
-"""One DICOM file: what its header says, and its grey values."""
+"""DICOM files: what their headers say, which of them make a series, and their grey values."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from latentsr.datasets.pixels import Array
+from latentsr.datasets.pixels import Array, one_line
 
 PROJECTIONS = ("CR", "DX", "MG")  # one picture a file, however many share a series
 
@@ -23,7 +24,7 @@ def library() -> Any:
     return pydicom
 
 
-def dataset(path: Path, *, only_header: bool) -> Any:
+def _dataset(path: Path, *, only_header: bool) -> Any:
     """Read a DICOM file, with preamble or without."""
     data = library().dcmread(path, stop_before_pixels=only_header, force=True)
     if "TransferSyntaxUID" not in data.file_meta:  # a file without preamble does not say
@@ -34,41 +35,24 @@ def dataset(path: Path, *, only_header: bool) -> Any:
     return data
 
 
-def _lacking(syntax: Any) -> str:
-    """Say what is needed to decode compressed pixels; "" where it is installed."""
-    try:
-        if library().pixels.get_decoder(syntax).is_available:
-            return ""
-    except NotImplementedError:
-        return "pydicom has no decoder for it; use another copy"
-    plugin = "pylibjpeg-openjpeg" if "2000" in syntax.name else "pylibjpeg-libjpeg"
-    return f"a decoder for it is needed: `pip install pylibjpeg {plugin}`"
-
-
-def pixels_of(path: Path, window: bool) -> Array:
+def grey_values(path: Path, window: bool) -> Array:
     """Read pixels after slope, intercept and, if asked, window; MONOCHROME1 turned round."""
-    data = dataset(path, only_header=False)
+    data = _dataset(path, only_header=False)
     if data.get("SamplesPerPixel", 1) != 1:
         raise ValueError(f"{data.get('PhotometricInterpretation')} pixels; grey is needed")
-    try:
-        stored = data.pixel_array
-    except (RuntimeError, NotImplementedError, AttributeError):
-        syntax = data.file_meta.TransferSyntaxUID
-        if syntax.is_compressed and (needs := _lacking(syntax)):
-            raise ValueError(f"{syntax.name}: {needs}, or decompress the file") from None
-        raise
-    values = np.asarray(library().pixels.apply_modality_lut(stored, data), np.float64)
+    stored = library().pixels.apply_modality_lut(data.pixel_array, data)
+    values = np.asarray(stored, np.float64)
     dark = data.get("PhotometricInterpretation") == "MONOCHROME1"
-    if window:
-        if "WindowWidth" not in data or "WindowCenter" not in data:
-            raise ValueError("intensity: 'window', but it has no window; use percentile")
-        centre, width = (
-            float(np.atleast_1d(data[key].value)[0]) for key in ("WindowCenter", "WindowWidth")
-        )
-        # the linear function of the standard, part 3, C.11.2.1.2
-        values = np.clip((values - (centre - 0.5)) / max(width - 1, 1e-9) + 0.5, 0, 1)
-        return 1 - values if dark else values
-    return -values if dark else values
+    if not window:
+        return -values if dark else values
+    if "WindowWidth" not in data or "WindowCenter" not in data:
+        raise ValueError("intensity: 'window', but it has no window; use percentile")
+    centre, width = (
+        float(np.atleast_1d(data[key].value)[0]) for key in ("WindowCenter", "WindowWidth")
+    )
+    # the linear function of the standard, part 3, C.11.2.1.2
+    values = np.clip((values - (centre - 0.5)) / max(width - 1, 1e-9) + 0.5, 0, 1)
+    return 1 - values if dark else values
 
 
 @dataclass(frozen=True)
@@ -78,7 +62,7 @@ class Slice:
     path: Path
     uid: str
     patient: str
-    place: float | None  # along the normal of the slice, mm
+    position_mm: float | None  # along the normal of the slice
     number: float
     shape: tuple[int, ...]
     pixel_mm: tuple[float, ...] | None
@@ -87,28 +71,65 @@ class Slice:
 
 def header(path: Path) -> Slice | None:
     """Read the header of a DICOM file; None for one without an image (DICOMDIR, reports)."""
-    data = dataset(path, only_header=True)
+    data = _dataset(path, only_header=True)
     if "Rows" not in data or "Columns" not in data:
         if "MediaStorageSOPClassUID" in data.file_meta or "SOPClassUID" in data:
             return None
         raise ValueError("cannot be read (no DICOM image in it); replace or remove it")
     where, turned = data.get("ImagePositionPatient"), data.get("ImageOrientationPatient")
-    place = None
+    position = None
     if where and turned:
         normal = np.cross(*np.array(turned, float).reshape(2, 3))
-        place = round(float(normal @ np.array(where, float)), 3)
+        position = round(float(normal @ np.array(where, float)), 3)
     frames = int(data.get("NumberOfFrames") or 1)
     spacing = data.get("PixelSpacing")
-    sizes = tuple(float(mm) for mm in spacing) if spacing else None
-    if sizes and frames > 1:
-        sizes = (math.nan, *sizes)
+    between = (math.nan,) * (frames > 1)
     return Slice(
-        path,
-        str(data.get("SeriesInstanceUID", "")),
-        str(data.get("PatientID", "")),
-        place,
-        float(data.get("InstanceNumber") or 0),
-        (frames,) * (frames > 1) + (int(data.Rows), int(data.Columns)),
-        sizes,
-        frames > 1 or data.get("Modality") in PROJECTIONS,
+        path=path,
+        uid=str(data.get("SeriesInstanceUID", "")),
+        patient=str(data.get("PatientID", "")),
+        position_mm=position,
+        number=float(data.get("InstanceNumber") or 0),
+        shape=(frames,) * (frames > 1) + (int(data.Rows), int(data.Columns)),
+        pixel_mm=(*between, *(float(mm) for mm in spacing)) if spacing else None,
+        alone=frames > 1 or data.get("Modality") in PROJECTIONS,
     )
+
+
+def series(
+    paths: Iterable[Path], key_of: Callable[[Path], Hashable]
+) -> tuple[list[list[Slice]], dict[Path, str]]:
+    """Gather files into series, each in the order of its slices; and say what is wrong with some.
+
+    A series is what shares patient, series UID and ``key_of``; without a UID what lies in one
+    folder. Projections (CR, DX, MG) and files of several frames stand for themselves.
+    """
+    groups: dict[Hashable, list[Slice]] = {}
+    problems: dict[Path, str] = {}
+    for path in paths:
+        try:
+            one = header(path)
+        except Exception as error:  # noqa: BLE001 - pydicom raises many kinds
+            problems[path] = one_line(error)
+            continue
+        if one is not None:
+            alone = path if one.alone else None
+            key = (one.patient, one.uid or path.parent, key_of(path), alone)
+            groups.setdefault(key, []).append(one)
+    whole = []
+    for group in groups.values():
+        ordered = sorted(group, key=lambda one: (one.position_mm or 0, one.number, one.path))
+        first = ordered[0]
+        places = [one.position_mm for one in ordered if one.position_mm is not None]
+        odd = [one for one in ordered if one.shape != first.shape]
+        if odd:
+            message = f"slice of shape {odd[0].shape} in a series of {first.shape}"
+            problems[odd[0].path] = message
+        elif len(set(places)) < len(places):
+            problems[first.path] = (
+                f"a series of {len(ordered)} slices at {len(set(places))} positions (echoes, "
+                "phases?); name the files that are meant in a manifest.csv"
+            )
+        else:
+            whole.append(ordered)
+    return whole, problems

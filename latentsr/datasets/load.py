@@ -1,8 +1,11 @@
-"""One set, checked and read: its images turned into the arrays of a study."""
+"""The images of a set: listed, checked, chosen, read, and turned into the arrays of a study."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -10,42 +13,211 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from latentsr.datasets import pixels
-from latentsr.datasets.checks import list_problems
 from latentsr.datasets.pixels import Array
-from latentsr.datasets.reading import guarded, list_images, read_images, sampled
-from latentsr.datasets.records import LEFT_OUT, Record
-from latentsr.datasets.sets import SetEntry
+from latentsr.datasets.records import LEFT_OUT, MIN_PER_SPLIT, Record, limited
+from latentsr.datasets.sets import ADAPTERS, SetEntry
 from latentsr.degrade import degrade
 from latentsr.io import new_array, settle
 
 LESS = "without the images that were left out"
+MANY = 20  # problems listed before the rest is counted
+MEND = " (replace or remove it, or leave such files out: --set {name}.on_error=skip)"
 SETTLE = 100  # images that are written before they leave memory
+TWELVE_BITS = 2**12
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How images are chosen and prepared: the block ``data`` of params.yaml.
+
+    ``train_images`` and ``test_images`` limit a split (None: all): every subject's first image is
+    taken before any subject's second, in the order of the ids. ``test_fraction`` and
+    ``split_seed`` are for sets that bring no split of their own.
+    """
+
+    hr_px: int
+    lr_px: int
+    train_images: int | None = None
+    test_images: int | None = None
+    brain_slices: int = 5
+    test_fraction: float = 0.27
+    operator: str = "bicubic"
+    split_seed: int = 42
+
+
+def list_images(name: str, entry: SetEntry, root: Path, how: Preparation) -> list[Record]:
+    """List a set's images by its adapter; nothing is decoded.
+
+    Raises
+    ------
+    ValueError
+        Every problem of the list, one line each: the folder, ids, subjects in two splits, too few.
+    """
+    if not root.is_dir():
+        raise ValueError(f"set {name}: folder {root} is not there; run dvc repro data.dvc")
+    drawn = {"test_fraction": how.test_fraction, "seed": how.split_seed}
+    options = {**asdict(entry), **drawn, "brain_slices": how.brain_slices}
+    try:
+        records = ADAPTERS[entry.adapter].listed(root, **options)
+    except ValueError as error:
+        raise ValueError(f"set {name}: {error}") from None
+    if (root / LEFT_OUT).is_file():  # tables still name what was not gathered
+        records = [r for r in records if all(path.is_file() for path in r.files)]
+    _refuse(list_problems(name, entry, records))
+    return records
+
+
+def list_problems(name: str, entry: SetEntry, records: Sequence[Record]) -> list[str]:
+    """Say what is wrong with a list of records before any image is read, a line a problem.
+
+    An image id that is there twice, a subject in both splits, too few subjects.
+    """
+    problems = []
+    paths: dict[str, Path] = {}
+    sides: dict[str, str] = {}
+    tables = ADAPTERS[entry.adapter].tables
+    for record in records:
+        if other := paths.get(record.image_id):
+            where = f"{other} and {record.path}; rename one"
+            if other == record.path:  # a table names it twice
+                where = f"{record.path}; mend {tables or 'the folder'}"
+            problems.append(f"set {name}: image id {record.image_id} is there twice: {where}")
+        paths[record.image_id] = record.path
+        side = sides.setdefault(record.subject_id, record.split)
+        if side != record.split and entry.split_by == "subject":
+            sides[record.subject_id] = record.split
+            both = f"subject {record.subject_id} is in {side} and in {record.split}"
+            mend = f"; mend {tables}" if tables else ""
+            problems.append(f"set {name}: {both}; a subject must be on one side{mend}")
+    # too few subjects, or images, where those are split
+    units = {(r.split, r.image_id if entry.split_by == "image" else r.subject_id) for r in records}
+    counts = {side: sum(split == side for split, _ in units) for side in ("train", "test")}
+    if min(counts.values()) < MIN_PER_SPLIT:
+        word, total = f"{entry.subject_word}s", len({unit for _, unit in units})
+        there = f"{total} {word}, {counts['train']} in train and {counts['test']} in test"
+        needs = f"at least {2 * MIN_PER_SPLIT} are needed, {MIN_PER_SPLIT} a split"
+        by_image = entry.adapter == "folder" and entry.split_by == "subject"
+        if by_image and len(records) >= 2 * MIN_PER_SPLIT:
+            needs += f", or split_by: image (latentsr data use {name}=DIR --split-by-image {name})"
+        else:
+            needs += f"; add {word}"
+        problems.append(f"set {name}: {there}; {needs}")
+    return problems
+
+
+def _refuse(problems: Iterable[str], more: str = "") -> None:
+    """Raise all problems, one line each and each once, if there are any."""
+    lines = [f"{line}{more}" for line in dict.fromkeys(problems)]  # slices may all say the same
+    if len(lines) > MANY:
+        lines[MANY:] = [f"and {len(lines) - MANY} more problems"]
+    if lines:
+        raise ValueError("\n".join(lines))
+
+
+def _guarded(path: Path, read: Callable[[], Array]) -> Array:
+    """Turn whatever goes wrong with a file into one line that names it."""
+    try:
+        return read()
+    except Exception as error:  # noqa: BLE001 - Pillow, NumPy, nibabel, zlib: each has its own
+        raise ValueError(f"{path}: {pixels.one_line(error)}") from None
+
+
+def _prepared(record: Record, entry: SetEntry, hr_px: int) -> tuple[Array, Array | None, int]:
+    """Return image, mask if there is one, and the largest value of a 16-bit image (else 0)."""
+    anatomy, image = entry.anatomy, _guarded(record.path, record.read)
+    hr = _guarded(record.path, lambda: pixels.prepare_pixels(image, anatomy, hr_px, entry.square))
+    peak = int(image.max()) if image.dtype == np.uint16 and anatomy != "brain" else 0
+    if record.mask is None or record.mask_path is None:
+        return hr, None, peak
+    mask = _guarded(record.mask_path, record.mask)
+    if mask.shape != image.shape:
+        both = f"mask of shape {mask.shape} for an image of shape {image.shape}"
+        raise ValueError(f"{record.mask_path}: {both}; they must be equal")
+    return hr, pixels.prepare_mask(mask, hr_px), peak
+
+
+def sampled(
+    name: str,
+    entry: SetEntry,
+    records: Sequence[Record],
+    hr_px: int,
+    limits: Mapping[str, int | None],
+    left_out: list[str],
+) -> list[Record]:
+    """Choose the images of a study, at most as many a split as ``limits`` says.
+
+    With ``on_error: skip`` a file that cannot be used makes room for the next one; each gives a
+    line in ``left_out``.
+    """
+
+    def usable(record: Record) -> bool:
+        if entry.on_error == "skip":
+            try:
+                _prepared(record, entry, hr_px)
+            except ValueError as error:
+                left_out.append(f"set {name}: {error}")
+                return False
+        return True
+
+    parts = (limited(records, split, count, usable) for split, count in limits.items())
+    return [record for part in parts for record in part]
+
+
+def read_images(
+    name: str, entry: SetEntry, records: Sequence[Record], hr_px: int, left_out: list[str]
+) -> Iterator[tuple[Record, Array, Array | None]]:
+    """Yield each record with its image, prepared, and its mask.
+
+    A file that cannot be used is a problem; all are raised together after the last image. An
+    image that equals one of the other split pixel by pixel is passed over, with a line in
+    ``left_out``: it would be tested on what was trained on.
+
+    Raises
+    ------
+    ValueError
+        Every problem, one line each; and 16-bit files that use 12 bits of 16.
+    """
+    problems: list[str] = []
+    peaks: list[int] = []
+    earlier: dict[bytes, Record] = {}
+    for record in records:
+        try:
+            hr, mask, peak = _prepared(record, entry, hr_px)
+        except ValueError as error:
+            problems.append(f"set {name}: {error}{MEND.format(name=name)}")
+            continue
+        twin = earlier.setdefault(sha256(hr.tobytes()).digest(), record)
+        if twin.split != record.split:
+            same = f"the same pixels as {twin.image_id} in {twin.split}"
+            left_out.append(f"set {name}: {record.image_id}: left out of {record.split}, {same}")
+            continue
+        peaks.append(peak)
+        yield record, hr, mask
+    if not problems and 0 < max(peaks, default=0) < TWELVE_BITS:
+        dark = f"16-bit files, but no pixel above {max(peaks)} of 65535 (12-bit data?)"
+        problems.append(f"set {name}: {dark}; scale the pixels to the full range")
+    _refuse(problems)
 
 
 def load_set(
     name: str,
     entry: SetEntry,
     data_root: Path,
+    how: Preparation,
     *,
-    hr_px: int,
-    lr_px: int,
-    train_images: int | None,
-    test_images: int | None,
-    brain_slices: int,
-    test_fraction: float,
-    operator: str,
-    seed: int,
     folder: Path | None = None,
     left_out: list[str] | None = None,
 ) -> dict[str, Array]:
     """Read, check and prepare one set.
 
-    ``entry`` is the set's entry of ``sets.yaml``; its folder is looked for in ``data_root``.
-    ``train_images`` and ``test_images`` limit a split (None: all): every subject's first image is
-    taken before any subject's second, in the order of the ids. ``test_fraction`` and ``seed``
-    are for sets that bring no split of their own. With a ``folder`` each array is an npy file
-    there, so that no set has to fit into memory. ``left_out`` collects a line for every image
-    that is not used, by `latentsr data use` or here: see `read_images`.
+    Parameters
+    ----------
+    entry : SetEntry
+        Of ``sets.yaml``; its folder is looked for in ``data_root``.
+    folder : Path, optional
+        Each array is an npy file there, so that no set has to fit into memory.
+    left_out : list of str, optional
+        Gets a line for every image that is not used, by `latentsr data use` or here.
 
     Returns
     -------
@@ -58,59 +230,52 @@ def load_set(
     ValueError
         Lines naming the set and the file or key, what was found and what is needed.
     """
-    root = data_root / entry.folder
+    root, twins = data_root / entry.folder, data_root / "noise_free" / name
     if folder is not None:  # nothing of an earlier run may stay beside the new arrays
         shutil.rmtree(folder, ignore_errors=True)
-    records = list_images(
-        name, entry, root, brain_slices=brain_slices, test_fraction=test_fraction, seed=seed
-    )
+    records = list_images(name, entry, root, how)
     left_out = [] if left_out is None else left_out
     if (root / LEFT_OUT).is_file():
         left_out += (root / LEFT_OUT).read_text().splitlines()
-    limits = {"train": train_images, "test": test_images}
-    records = sampled(name, entry, records, hr_px, limits, left_out)
-    less = f"after the limit of {train_images} and {test_images} images"
-    for problem in list_problems(name, entry, records):
-        raise ValueError(f"{problem}; here {LESS if left_out else less}")
+    limits = {"train": how.train_images, "test": how.test_images}
+    records = sampled(name, entry, records, how.hr_px, limits, left_out)
+    less = f"after the limit of {how.train_images} and {how.test_images} images"
+    _refuse(list_problems(name, entry, records)[:1], f"; here {LESS if left_out else less}")
     arrays: dict[str, Array] = {}
 
-    def allocate(key: str, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> Array:
+    def allocate(key: str, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> None:
         arrays[key] = new_array(folder / f"{key}.npy" if folder else None, shape, dtype)
-        return arrays[key]
 
-    hr = allocate("hr", (len(records), hr_px, hr_px))
-    lr = allocate("lr", (len(records), lr_px, lr_px))
-    mask = twin = None
+    allocate("hr", (len(records), how.hr_px, how.hr_px))
+    allocate("lr", (len(records), how.lr_px, how.lr_px))
     if any(record.mask for record in records):
-        mask = allocate("mask", hr.shape, bool)
-    twins = data_root / "noise_free" / name
+        allocate("mask", arrays["hr"].shape, bool)
     if any((twins / f"{record.image_id}.png").is_file() for record in records):
-        twin = allocate("noise_free", hr.shape)
+        allocate("noise_free", arrays["hr"].shape)
     kept: list[Record] = []
-    for record, image, region in read_images(name, entry, records, hr_px, left_out):
+    for record, image, mask in read_images(name, entry, records, how.hr_px, left_out):
         row = len(kept)
         kept.append(record)
-        hr[row], lr[row] = image, degrade(image[None], lr_px, operator)[0]
-        if mask is not None and region is not None:
-            mask[row] = region
-        if twin is not None:
-            twin[row] = _noise_free(twins / f"{record.image_id}.png", hr_px)
+        arrays["hr"][row] = image
+        arrays["lr"][row] = degrade(image[None], how.lr_px, how.operator)[0]
+        if mask is not None:
+            arrays["mask"][row] = mask
+        if "noise_free" in arrays:
+            arrays["noise_free"][row] = _noise_free(twins / f"{record.image_id}.png", how.hr_px)
         if len(kept) % SETTLE == 0:
             settle(*arrays.values())
     if len(kept) < len(records):
-        for problem in list_problems(name, entry, kept):
-            raise ValueError(f"{problem}; here {LESS}")
-        for key in arrays:
-            arrays[key] = _shortened(
-                arrays[key], folder / f"{key}.npy" if folder else None, len(kept)
-            )
+        _refuse(list_problems(name, entry, kept)[:1], f"; here {LESS}")
+        for key, array in arrays.items():
+            arrays[key] = _first_rows(array, folder / f"{key}.npy" if folder else None, len(kept))
     for key in ("image_id", "subject_id", "split"):
         values = np.array([getattr(record, key) for record in kept])
-        allocate(key, values.shape, values.dtype)[:] = values
+        allocate(key, values.shape, values.dtype)
+        arrays[key][:] = values
     return arrays
 
 
-def _shortened(array: Array, path: Path | None, rows: int) -> Array:
+def _first_rows(array: Array, path: Path | None, rows: int) -> Array:
     """Keep the first rows of an array, on disk where it lies there."""
     if path is None:
         return array[:rows]
@@ -126,10 +291,10 @@ def _noise_free(path: Path, hr_px: int) -> Array:
     """Read a phantom's twin: 16-bit, already on the scale on which its noisy image is read."""
     if not path.is_file():
         return np.full((hr_px, hr_px), np.nan, np.float32)
-    return guarded(path, lambda: pixels.prepare_pixels(pixels.read_image(path), "folder", hr_px))
+    return _guarded(path, lambda: pixels.prepare_pixels(pixels.read_image(path), "folder", hr_px))
 
 
-def summary(entry: SetEntry, arrays: dict[str, Array], *, is_phantom: bool) -> dict[str, Any]:
+def summary(entry: SetEntry, arrays: Mapping[str, Array], *, is_phantom: bool) -> dict[str, Any]:
     """Count images and subjects of a loaded set: its entry in ``sets.json``."""
     counts: dict[str, Any] = {
         "adapter": entry.adapter,
@@ -142,9 +307,11 @@ def summary(entry: SetEntry, arrays: dict[str, Array], *, is_phantom: bool) -> d
         rows = arrays["split"] == split
         counts[f"n_{split}_images"] = int(rows.sum())
         counts[f"n_{split}_subjects"] = len(set(arrays["subject_id"][rows].tolist()))
-    note = [f"a subject is an {entry.subject_word}"] if entry.subject_word == "exam" else []
+    note = ["phantoms" if is_phantom else "own images"]
+    if entry.subject_word == "exam":
+        note.append("a subject is an exam")
     if entry.split_by == "image":
         note.append("test images share a subject with training images: read no claim from them")
-    counts["note"] = "; ".join(["phantoms" if is_phantom else "own images", *note])
+    counts["note"] = "; ".join(note)
     counts["may_be_shown"] = is_phantom or entry.allow_images
     return counts

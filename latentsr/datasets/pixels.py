@@ -1,32 +1,56 @@
-"""From a file to a prepared image: reading, centre-crop, scaling to [0, 1], Lanczos to HR size."""
+"""Grey images: read, scaled to [0, 1], made square, and brought to HR size by Lanczos."""
 
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from PIL import Image
 
 Array = NDArray[Any]
 ANATOMIES = ("knee", "brain", "chest", "folder")
 BRAIN_LEAST = 240 / 256  # BraTS slices have 240 pixels a side and the paper enlarges them to 256
+PHOTOGRAPHS = (  # of scikit-image's data folder; not medical, not drawn, terms of use stated
+    "astronaut.png brick.png camera.png chelsea.png clock_motion.png coffee.png coins.png "
+    "grass.png gravel.png hubble_deep_field.jpg rocket.jpg"
+).split()
 
 
 def middle_half_slices(depth: int, count: int) -> NDArray[np.int_]:
     """Return ``count`` evenly spaced slice indices of the middle half of a volume; one: the middle.
 
-    Examples
-    --------
     >>> middle_half_slices(155, 5).tolist()
     [39, 58, 77, 96, 115]
     """
     if count == 1:
         return np.array([(depth - 1) // 2])
     return np.linspace(depth * 0.25, depth * 0.75 - 1, count).round().astype(int)
+
+
+def one_line(error: Exception) -> str:
+    """Say in one line what is wrong with a file.
+
+    >>> one_line(ValueError("3 pages")), one_line(OSError("broken"))
+    ('3 pages', 'cannot be read (OSError: broken)')
+    """
+    text = " ".join(str(error).split()) or "no message"
+    plain = type(error) is ValueError and "mmap" not in text
+    return text if plain else f"cannot be read ({type(error).__name__}: {text})"
+
+
+def check_numbers(dtype: DTypeLike) -> None:
+    """Refuse what is no grey value: complex numbers, truth values, objects."""
+    if np.dtype(dtype).kind not in "uif":
+        raise ValueError(f"numbers of type {dtype}; integers or floats are needed")
+
+
+def check_finite(image: Array) -> None:
+    """Refuse NaN and infinity."""
+    if count := int((~np.isfinite(image)).sum()):
+        raise ValueError(f"{count} pixels are not finite (nan or inf); every pixel needs a number")
 
 
 def square(image: Array, how: str = "crop") -> Array:
@@ -69,19 +93,14 @@ def prepare_pixels(
         A brain slice is scaled by its own minimum and maximum instead, and may be enlarged a
         little, from 240 pixels to 256 as the paper does; the others are alike.
     hr_px : int
-        Side of the result in pixels.
+        Side of the result ``(hr_px, hr_px)``, float32 in [0, 1].
     how : {"crop", "pad"}
         How an oblong image becomes square.
-
-    Returns
-    -------
-    (hr_px, hr_px) float32 in [0, 1].
 
     Raises
     ------
     ValueError
         Not 2-D, non-finite, constant where min and max are needed, or smaller than ``hr_px``.
-        The line names what was found; the caller adds the file.
 
     Examples
     --------
@@ -95,11 +114,9 @@ def prepare_pixels(
     least = math.ceil(hr_px * BRAIN_LEAST) if anatomy == "brain" else hr_px
     if (max(image.shape) if how == "pad" else min(image.shape)) < least:
         height, width = image.shape
-        told = f"at least {least} a side are needed (hr_px: {hr_px})"
-        raise ValueError(f"{height} x {width} pixels; {told}")
-    if not np.isfinite(image).all():
-        count = int((~np.isfinite(image)).sum())
-        raise ValueError(f"{count} pixels are not finite (nan or inf); every pixel needs a number")
+        needed = f"at least {least} a side are needed (hr_px: {hr_px})"
+        raise ValueError(f"{height} x {width} pixels; {needed}")
+    check_finite(image)
     if anatomy == "brain":
         low, high = float(image.min()), float(image.max())
         if low == high:
@@ -141,33 +158,13 @@ def read_image(path: Path) -> Array:
         return grey(image)
 
 
-def read_middle_slice(path: Path) -> Array:
-    """Read slice S // 2 of an MRNet exam (S, 256, 256)."""
-    exam = np.load(path, mmap_mode="r")
-    if exam.dtype.kind in "iu" and exam.dtype != np.uint8:
-        raise ValueError(f"{exam.dtype} values; MRNet's exams are uint8, read others as a folder")
-    if exam.ndim != 3 or 0 in exam.shape:
-        raise ValueError(f"array of shape {exam.shape}; (slices, height, width) is needed")
-    return np.array(exam[len(exam) // 2])
+def photographs() -> list[NDArray[np.float32]]:
+    """Return the grey photographs (H, W) in [0, 1] that come inside installed packages."""
+    import skimage
+    import sklearn.datasets
 
-
-@lru_cache(maxsize=2)  # image and mask: the slices of a volume are read one after another
-def _volume(path: Path, _modified_ns: int) -> Array:
-    import nibabel
-
-    return np.asarray(nibabel.load(path).dataobj)  # type: ignore[attr-defined]
-
-
-def read_slice(path: Path, index: int) -> Array:
-    """Read one axial slice of a NIfTI volume (X, Y, Z) as (rows, columns) = (Y, X)."""
-    volume = _volume(path, path.stat().st_mtime_ns)
-    if volume.ndim != 3:
-        raise ValueError(f"volume of shape {volume.shape}; three axes are needed")
-    if index >= volume.shape[2]:
-        raise ValueError(f"volume of {volume.shape[2]} slices; those to be sampled lie beyond")
-    return volume[:, :, index].T
-
-
-def read_label(path: Path, index: int) -> Array:
-    """Read one axial slice of a segmentation as a mask: any label above 0."""
-    return read_slice(path, index) > 0
+    paths = [Path(skimage.__file__).parent / "data" / name for name in PHOTOGRAPHS]
+    folder = Path(sklearn.datasets.__file__).parent / "images"
+    paths += [folder / "china.jpg", folder / "flower.jpg"]
+    images = [np.asarray(Image.open(path).convert("L"), np.float32) for path in paths]
+    return [image / np.float32(255) for image in images]

@@ -1,4 +1,4 @@
-"""``sets.yaml``: which sets the study uses and how each is read."""
+"""Which layouts there are, and ``sets.yaml``: the sets of the study and how each is read."""
 
 from __future__ import annotations
 
@@ -19,38 +19,47 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
+from latentsr.datasets import brats, folder, mimic_cxr, mrnet
 from latentsr.datasets.pixels import ANATOMIES
+from latentsr.datasets.records import Adapter, paths_below
 
+ADAPTERS = {
+    adapter.name: adapter
+    for adapter in (mrnet.ADAPTER, brats.ADAPTER, mimic_cxr.ADAPTER, folder.ADAPTER)
+}
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
 NAME_WORDS = "a-z, 0-9, _ and -, a letter first, and not a word such as all, no or null"
-NOT_NAMES = set(
-    "all first null none nan na true false yes no on off".split()
-)  # mean something else
-SOURCES = ("phantoms", "own")
-VOLUMES = ("axis", "slices", "fraction", "intensity")  # how a folder's files become images
-FOLDER_ONLY = (*VOLUMES, "square")
+NOT_NAMES = set("all first null none nan na true false yes no on off".split())  # mean other things
+READING = ("axis", "slices", "fraction", "intensity", "square", "on_error")  # kept by `data use`
 Model = TypeVar("Model")
 
 
-@dataclass(frozen=True)
-class Layout:
-    """A layout on disk: its word for a subject, its anatomy, which files besides images it needs."""
-
-    subject_word: str
-    anatomy: str
-    tables: str = ""  # a glob
+def adapter_called(name: str) -> Adapter:
+    """Return the adapter of a name; an unknown name is an error, never a plain folder."""
+    if name not in ADAPTERS:
+        raise ValueError(f"layout: {name!r}; allowed are {', '.join(ADAPTERS)}")
+    return ADAPTERS[name]
 
 
-LAYOUTS = {  # one row an adapter
-    "mrnet": Layout("exam", "knee", "*-abnormal.csv"),
-    "brats": Layout("patient", "brain"),
-    "mimic_cxr": Layout("patient", "chest", "mimic-cxr-2.0.0-*.csv*"),
-    "folder": Layout("subject", "folder", "manifest.csv"),
-}
-Adapter = Annotated[str, AfterValidator(lambda name: _one_of(name, LAYOUTS))]
-Axis = Annotated[
-    Literal["auto", "0", "1", "2"], BeforeValidator(lambda v: str(v) if type(v) is int else v)
-]
+def recognise(root: Path) -> tuple[str, Path]:
+    """Tell the adapter of a user's folder by its layout, and the folder the adapter wants.
+
+    Raises
+    ------
+    ValueError
+        For a part of one of the sets: read as a plain folder, a patient would get into both splits.
+    """
+    part: Adapter | None = None
+    for path in paths_below(root):  # of half a million files: no further than needed
+        for adapter in ADAPTERS.values():
+            if inner := adapter.root_of(path, root):
+                return adapter.name, inner
+            if not part and adapter.part and re.search(adapter.part, path.as_posix()):
+                part = adapter
+    if part and not (root / "manifest.csv").is_file():
+        mend = "get it, or name files and subjects in a manifest.csv to read a plain folder"
+        raise ValueError(f"{root}: looks like a part of {part.lacks}; {mend}")
+    return folder.ADAPTER.name, root
 
 
 def _one_of(value: str, allowed: Iterable[str]) -> str:
@@ -65,11 +74,16 @@ def _inside(folder: str) -> str:
     return folder
 
 
+Axis = Annotated[
+    Literal["auto", "0", "1", "2"], BeforeValidator(lambda v: str(v) if type(v) is int else v)
+]
+
+
 @dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class SetEntry:
     """How a set is read; ``folder`` is relative to ``data/``."""
 
-    adapter: Adapter
+    adapter: Annotated[str, AfterValidator(lambda name: _one_of(name, ADAPTERS))]
     folder: Annotated[str, AfterValidator(_inside)]
     anatomy: Annotated[str, AfterValidator(lambda name: _one_of(name, ANATOMIES))]
     split_by: Literal["subject", "image"] = "subject"
@@ -84,11 +98,12 @@ class SetEntry:
 
     @model_validator(mode="after")
     def _fits_adapter(self) -> Self:
-        if self.adapter == "mrnet" and self.split_by == "image":
-            raise ValueError("split_by: 'image'; mrnet names no patients and has its own split")
+        adapter = ADAPTERS[self.adapter]
+        taken = {*adapter.options, "allow_images", "on_error"}
+        taken |= {"square"} if adapter.anatomy == "folder" else set()
         for key, value in self.not_default().items():
-            if key in FOLDER_ONLY and self.adapter != "folder":
-                raise ValueError(f"{key}: {value!r} is for adapter folder, not {self.adapter}")
+            if key not in (*taken, "adapter", "folder", "anatomy"):
+                raise ValueError(f"{key}: {value!r}; adapter {self.adapter} does not take it")
         return self
 
     def not_default(self) -> dict[str, Any]:
@@ -98,7 +113,7 @@ class SetEntry:
 
     @property
     def subject_word(self) -> str:
-        return "image" if self.split_by == "image" else LAYOUTS[self.adapter].subject_word
+        return "image" if self.split_by == "image" else ADAPTERS[self.adapter].subject_word
 
 
 def validated(model: type[Model], values: Any, where: str = "") -> Model:
@@ -167,22 +182,28 @@ def read_sets(path: Path) -> tuple[str, dict[str, SetEntry]]:
         raise ValueError(
             f"{path}: line {line} is not YAML; `latentsr data reset` mends it"
         ) from None
-    for key, kind in (("source", str), ("names", list), ("sets", dict)):
-        if not isinstance(raw, dict) or not isinstance(raw.get(key), kind):
-            raise ValueError(f"{path}: {key} is not there or not a {kind.__name__}")
-    if raw["source"] not in SOURCES:
-        raise ValueError(f"{path}: source: {raw['source']!r}; allowed are {', '.join(SOURCES)}")
-    if not raw["names"] or any(raw["names"].count(name) > 1 for name in raw["names"]):
-        raise ValueError(f"{path}: names: {raw['names']!r}; at least one set is needed, each once")
-    entries = {}
-    for name in raw["names"]:
-        if not is_name(name):
-            raise ValueError(f"{path}: names: {name!r}; allowed are {NAME_WORDS}")
-        if name not in raw["sets"]:
-            known = ", ".join(raw["sets"])
-            raise ValueError(f"{path}: names: unknown set name {name!r}; sets has {known}")
-        entries[name] = validated(SetEntry, raw["sets"][name], f"{path}: sets.{name}.")
-    return raw["source"], entries
+    sets = validated(_Sets, raw, f"{path}: ")
+    entries = {
+        name: validated(SetEntry, sets.sets[name], f"{path}: sets.{name}.") for name in sets.names
+    }
+    return sets.source, entries
+
+
+@dataclass(frozen=True, config=ConfigDict(strict=True))
+class _Sets:
+    source: Literal["phantoms", "own"]
+    names: Annotated[list[Any], Field(min_length=1)]
+    sets: dict[Any, Any]
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        for name in self.names:
+            if not is_name(name) or self.names.count(name) > 1:
+                raise ValueError(f"names: {name!r}; allowed are {NAME_WORDS}, each once")
+            if name not in self.sets:
+                known = ", ".join(map(str, self.sets))
+                raise ValueError(f"names: unknown set name {name!r}; sets has {known}")
+        return self
 
 
 PHANTOM_SETS = {

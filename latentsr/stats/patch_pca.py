@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from latentsr import io as scores
-from latentsr.datasets.photographs import photographs
+from latentsr.datasets.pixels import photographs
 from latentsr.metrics import image as metrics
 from latentsr.metrics.image import Floats
 from latentsr.plots.labels import in_words

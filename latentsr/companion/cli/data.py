@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -61,7 +60,9 @@ def status() -> None:
 
 
 def verify_data(
-    name: Annotated[str, typer.Argument(help="mrnet, brats, mimic_cxr or folder")],
+    name: Annotated[
+        str, typer.Argument(help="the layout, such as mrnet, brats, mimic_cxr or folder")
+    ],
     path: Annotated[Path, typer.Argument(help="the folder of the download")],
     full: Annotated[bool, typer.Option(help="open every file, not a sample")] = False,
     sheet: Annotated[
@@ -73,7 +74,7 @@ def verify_data(
     from rich.table import Table
 
     from latentsr.companion.pipeline import params
-    from latentsr.datasets import contact_sheet, verify
+    from latentsr.datasets import ADAPTERS, verify
 
     study = params.read(Path("params.yaml"))["data"]
     if sheet and here(sheet).is_dir():
@@ -81,28 +82,24 @@ def verify_data(
     if sheet and not here(sheet).parent.is_dir():
         raise ValueError(f"--sheet: {sheet}; its folder is not there: make it first")
     place = here(path)
-    try:
-        with progress(name, unit=" images", unit_scale=False, leave=False) as seen:
-            findings, problems = verify.verify(
-                name, place, full=full, hr_px=study.hr_px, progress=seen
-            )
-    except KeyboardInterrupt as stopped:
-        print(f"latentsr: {stopped or 'stopped before any file was opened'}", file=sys.stderr)
-        raise typer.Exit(130) from None
+    with progress(name, unit=" images", unit_scale=False, leave=False) as shown:
+        rows, report = verify.verify(name, place, full=full, hr_px=study.hr_px, progress=shown)
     table = Table("", "found", "expected", "")
-    for row in findings:
-        table.add_row(row.what, row.found, row.expected, row.note or "" if row.good else "differs")
+    for row in rows:
+        table.add_row(row.what, row.value, row.expected, row.note or "" if row.good else "differs")
     Console().print(table)
-    for line in problems[:20]:
+    for line in report.problems[:20]:
         print(line)
-    if sheet:
+    if sheet and not report.stopped:
         from PIL import Image
 
         out = here(sheet)
-        slices = study.brain_slices if name == "brats" else 5
-        Image.fromarray(contact_sheet.draw(name, place, slices=slices)).save(out, "PNG")
+        slices = study.brain_slices if "brain_slices" in ADAPTERS[name].options else 5
+        Image.fromarray(verify.contact_sheet(name, place, slices=slices)).save(out, "PNG")
         print(f"contact sheet: {out} (it shows images of this set: mind its terms)")
-    if len(problems) > 20:
-        print(f"and {len(problems) - 20} more problems")
-    if problems or not all(row.good for row in findings):
+    if len(report.problems) > 20:
+        print(f"and {len(report.problems) - 20} more problems")
+    if report.stopped:
+        raise typer.Exit(130)
+    if report.problems or not all(row.good for row in rows):
         raise typer.Exit(1)

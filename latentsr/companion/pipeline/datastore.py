@@ -132,9 +132,7 @@ def use(
         if left_out[name]:
             (staging / name).mkdir(parents=True, exist_ok=True)
             (staging / name / LEFT_OUT).write_text("".join(f"{line}\n" for line in left_out[name]))
-            list_images(
-                name, entries[name], staging / name, **own_images.listing(params)
-            )  # enough left?
+            list_images(name, entries[name], staging / name, params)  # enough left?
     lines = strangers.before_import(root)
     shutil.rmtree(root / OWN, ignore_errors=True)
     staging.replace(root / OWN)

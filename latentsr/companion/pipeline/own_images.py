@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from latentsr.datasets import SetEntry, list_images, read_images, sampled
-from latentsr.datasets.adapters import images_below
-from latentsr.datasets.sets import FOLDER_ONLY, LAYOUTS, NAME_WORDS, is_name, validated
+from latentsr.datasets.folder import visible_files
+from latentsr.datasets.sets import ADAPTERS, NAME_WORDS, READING, is_name, validated
 
 SETTING = re.compile(r"(?P<name>[^.=]+)\.(?P<key>[^.=]+)=(?P<value>.+)")
 SETTABLE = [field.name for field in fields(SetEntry) if field.name not in ("adapter", "folder")]
@@ -58,9 +58,9 @@ def entry_of(
     """Return the set's entry, and a line where it keeps how the set was read until now."""
     kept = {}
     if before and before.adapter == adapter:
-        keys = [key for key in (*FOLDER_ONLY, "on_error") if key not in given]
+        keys = [key for key in READING if key not in given]
         kept = {key: value for key, value in before.not_default().items() if key in keys}
-    values = {"adapter": adapter, "folder": name, "anatomy": LAYOUTS[adapter].anatomy}
+    values = {"adapter": adapter, "folder": name, "anatomy": ADAPTERS[adapter].anatomy}
     listed = ", ".join(f"{key}: {value}" for key, value in kept.items())
     lines = [f"set {name}: read as before, {listed}"] if kept else []
     return validated(SetEntry, {**values, **kept, **given}, f"--set {name}."), lines
@@ -69,20 +69,11 @@ def entry_of(
 def _unlisted(name: str, folder: Path, used: set[Path]) -> list[str]:
     """Say which files are passed over: a manifest may have forgotten them."""
     manifest = folder / "manifest.csv"
-    left = [path for path in images_below(folder) if path not in used | {manifest}]
+    left = [path for path in visible_files(folder) if path not in used | {manifest}]
     if not left:
         return []
     why = "manifest.csv does not name" if manifest.is_file() else "of no kind that is read:"
     return [f"set {name}: {why} {len(left)} files, {left[0].relative_to(folder)} the first"]
-
-
-def listing(params: Any) -> dict[str, Any]:
-    """Return what the listing of a set takes from the block ``data`` of params.yaml."""
-    return {
-        "brain_slices": params.brain_slices,
-        "test_fraction": params.test_fraction,
-        "seed": params.split_seed,
-    }
 
 
 def gathered(
@@ -92,7 +83,7 @@ def gathered(
 
     Returns each file to copy and its place, a line for each image left out, and how many are not.
     """
-    records = list_images(name, entry, folder, **listing(params))
+    records = list_images(name, entry, folder, params)
     huge = entry.adapter == "mimic_cxr"  # half a terabyte: only what the study samples is copied
     limits = {"train": params.train_images, "test": params.test_images}
     wanted = limits if huge else dict.fromkeys(limits)
@@ -104,7 +95,7 @@ def gathered(
     if entry.adapter == "folder":
         told += _unlisted(name, folder, {path for record in records for path in record.files})
     count = f"{entry.adapter}, {usable} images in {len(paths)} files"
-    if LAYOUTS[entry.adapter].tables:
-        paths |= set(folder.glob(LAYOUTS[entry.adapter].tables))
+    if ADAPTERS[entry.adapter].tables:
+        paths |= set(folder.glob(ADAPTERS[entry.adapter].tables))
     places = [(path, path.relative_to(folder).as_posix()) for path in sorted(paths)]
     return places, [line.replace(f"{folder}/", "") for line in bad], count

@@ -1,0 +1,197 @@
+"""BraTS 2023 GLI: brain MRI, scans of several NIfTI volumes each, wherever they lie."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+
+from latentsr.datasets.files import nifti
+from latentsr.datasets.pixels import Array, middle_half_slices
+from latentsr.datasets.records import Adapter, CheckRow, Record, broken, paths_below, seeded_split
+
+KINDS = ("t1n", "t1c", "t2w", "t2f", "seg")
+SCAN = re.compile(
+    rf"(BraTS-GLI-(\d{{5}})-\d{{3}})(-({'|'.join(KINDS)})\.nii(\.gz)?)?"
+)  # a volume, or the folder of a scan
+SCANS, DEPTH = 1251, 155
+
+
+@dataclass
+class Scan:
+    """One time point of a patient; ``fault`` says why the study cannot use it."""
+
+    name: str
+    patient: str
+    t2w: Path
+    volumes: dict[str, Path] = field(default_factory=dict)  # by kind
+    fault: str = ""
+
+
+def _volume(folder: Path, stem: str) -> Path | None:
+    """Find a volume; some copies of BraTS hold a folder ``X.nii`` with the one file in it."""
+    for path in (folder / f"{stem}.nii.gz", folder / f"{stem}.nii"):
+        if path.is_dir():
+            inside = [p for p in sorted(path.iterdir()) if p.is_file() and ".nii" in p.name]
+            if len(inside) != 1:
+                raise ValueError(f"{path}: {len(inside)} NIfTI files in this folder; one is needed")
+            return inside[0]
+        if path.is_file():
+            return path
+    return None
+
+
+def find_scans(root: Path) -> list[Scan]:
+    """Find every scan at any depth, in the order of their names; what lacks a volume is at fault.
+
+    A scan without segmentation is at fault where others have one: its empty mask would say that
+    there is no tumour.
+    """
+    folders: dict[tuple[str, str], Path] = {}  # (scan, patient): folder of its T2w, or of any other
+    t2w: dict[str, Path] = {}
+    for path in sorted(paths_below(root)):
+        above = SCAN.fullmatch(path.parent.name)
+        match = SCAN.fullmatch(path.name)
+        if not match or (above and above[4]):  # inside a folder X.nii
+            continue
+        name, patient, kind = match.group(1, 2, 4)
+        if kind == "t2w":
+            if name in t2w:
+                raise ValueError(f"{path}: scan {name} is there twice, also as {t2w[name]}")
+            t2w[name] = path
+        if kind == "t2w" or name not in t2w:
+            folders[name, patient] = path.parent if kind else path
+    if not t2w:
+        raise ValueError(f"{root}: no BraTS-GLI-XXXXX-YYY-t2w.nii.gz in it, at any depth")
+    scans = [_scan(name, patient, folders[name, patient]) for name, patient in sorted(folders)]
+    if any("seg" in scan.volumes for scan in scans):
+        for scan in scans:
+            if "seg" not in scan.volumes and not scan.fault:
+                scan.fault = "no segmentation beside it, though other scans have one; get it again"
+    return scans
+
+
+def _scan(name: str, patient: str, folder: Path) -> Scan:
+    scan = Scan(name, patient, folder / f"{name}-t2w.nii.gz")
+    try:
+        paths = {kind: _volume(folder, f"{name}-{kind}") for kind in KINDS}
+        scan.volumes = {kind: path for kind, path in paths.items() if path}
+        scan.t2w = scan.volumes["t2w"]
+    except ValueError as error:
+        scan.fault = str(error)
+    except KeyError:
+        missing = f"not there, though scan {name} has a folder or other volumes"
+        scan.fault = f"{missing}; get it again"
+    return scan
+
+
+@lru_cache(maxsize=2)  # image and mask: the slices of a volume are read one after another
+def _voxels(path: Path, _modified_ns: int) -> Array:
+    return np.asarray(nifti(path).dataobj)
+
+
+def _read_volume(path: Path) -> Array:
+    return _voxels(path, path.stat().st_mtime_ns)
+
+
+def _read_slice(path: Path, index: int) -> Array:
+    """Read one axial slice of a volume (X, Y, Z) as (rows, columns) = (Y, X)."""
+    volume = _read_volume(path)
+    if volume.ndim != 3:
+        raise ValueError(f"volume of shape {volume.shape}; three axes are needed")
+    if index >= volume.shape[2]:
+        raise ValueError(f"volume of {volume.shape[2]} slices; those to be sampled lie beyond")
+    return volume[:, :, index].T
+
+
+def _read_mask(path: Path, index: int) -> Array:
+    return _read_slice(path, index) > 0
+
+
+def _pixel_mm(path: Path) -> tuple[float, float] | None:
+    """Read the pixel size (rows, columns) of an axial slice as it is stored; None where unknown."""
+    try:
+        across, down, *_ = nifti(path).header.get_zooms()
+    except Exception:  # noqa: BLE001 - who reads the voxels says what is wrong with the file
+        return None
+    return float(down), float(across)
+
+
+def _slices(scan: Scan, split: str, count: int) -> list[Record]:
+    """List ``count`` slices of the middle half of a scan; one record for a scan at fault."""
+    if scan.fault:
+        return [broken(scan.name, scan.patient, split, scan.t2w, scan.fault)]
+    seg, mm = scan.volumes.get("seg"), _pixel_mm(scan.t2w)
+    return [
+        Record(
+            image_id=f"{scan.name}_z{z:03d}",
+            subject_id=scan.patient,
+            split=split,
+            path=scan.t2w,
+            read=partial(_read_slice, scan.t2w, z),
+            mask=partial(_read_mask, seg, z) if seg else None,
+            mask_path=seg,
+            pixel_mm=mm,
+            volume=partial(_read_volume, scan.t2w),
+            mask_volume=partial(_read_volume, seg) if seg else None,
+        )
+        for z in middle_half_slices(DEPTH, count).tolist()
+    ]
+
+
+def records(
+    root: Path, *, brain_slices: int, split_by: str, test_fraction: float, seed: int
+) -> list[Record]:
+    """List ``brain_slices`` axial T2w slices of the middle half of each scan, at any depth.
+
+    In BraTS-GLI-XXXXX-YYY XXXXX is the patient and YYY the time point. Patients are split by
+    ``seed`` and keep all their scans on one side. Training uses every scan; a test patient gives
+    the earliest one only, so that each weighs the same. With ``split_by`` "image" scans are split
+    instead, all of them used, as the paper's code does: a patient's follow-up may then be on the
+    other side. The mask is any label above 0. A scan that lacks a volume is listed all the same,
+    and reading its record says so.
+    """
+    scans = find_scans(root)
+    unit = {scan.name: scan.name if split_by == "image" else scan.patient for scan in scans}
+    test = seeded_split([*unit.values()], test_fraction, seed)
+    listed: list[Record] = []
+    patients: set[str] = set()
+    for scan in scans:
+        split = "test" if unit[scan.name] in test else "train"
+        if split == "train" or scan.patient not in patients or split_by == "image":
+            listed += _slices(scan, split, brain_slices)
+        patients.add(scan.patient)
+    return listed
+
+
+def _root_of(path: Path, root: Path) -> Path | None:
+    match = SCAN.fullmatch(path.name)
+    return root if match and match[4] == "t2w" else None
+
+
+def _inventory(root: Path, slices: int) -> tuple[list[CheckRow], list[Record]]:
+    scans, count = find_scans(root), CheckRow.count
+    rows = [count("scans", len(scans), SCANS)]
+    rows.append(count("patients", len({scan.patient for scan in scans})))
+    for kind in KINDS:
+        there = sum(kind in scan.volumes for scan in scans)
+        note = "" if kind in ("t2w", "seg") else "not read here"
+        rows.append(count(f"scans with {kind}", there, len(scans), note))
+    return rows, [record for scan in scans for record in _slices(scan, "train", slices)]
+
+
+ADAPTER = Adapter(
+    name="brats",
+    records=records,
+    subject_word="patient",
+    anatomy="brain",
+    root_of=_root_of,
+    part=r"/BraTS-GLI-\d{5}-\d{3}-\w+\.nii",
+    lacks="BraTS, but no volume -t2w.nii.gz is there",
+    inventory=_inventory,
+    shape=(240, 240, DEPTH),
+    labels=(0, 1, 2, 3),
+)
