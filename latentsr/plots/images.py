@@ -32,6 +32,7 @@ def split_row(row: Mapping[str, Any], across: int) -> list[dict[str, Any]]:
 
 def images(
     rows: Rows,
+    labels: Mapping[str, str] | None = None,
     side_inch: float = 1.5,
     across: int = 5,
     scale: str = "",
@@ -43,6 +44,8 @@ def images(
     ----------
     rows : mapping
         Images ``(H, W)`` in [0, 1], on one grey scale, or ``(H, W, 3)``.
+    labels : mapping
+        Names of rows that are not their keys.
     side_inch : float
         The largest side of an image.
     across : int
@@ -71,7 +74,7 @@ def images(
         for axis, (name, image) in zip(places, line.items(), strict=False):
             drawn = axis.imshow(image.astype(np.float32), **look)
             axis.set_title(name, fontsize=7.5)
-        name_row(places[0], label)
+        name_row(places[0], (labels or {}).get(label, label))
     if scale:
         figure.colorbar(
             drawn, ax=axes, label=scale, location="bottom", shrink=0.5, aspect=40, pad=0.01
@@ -86,7 +89,7 @@ def name_row(axis: Axes, label: str) -> None:
     axis.text(-0.06, 0.5, label, transform=beside, rotation=90, ha="right", va="center")
 
 
-def error_images(rows: Rows) -> Figure:
+def error_images(rows: Rows, labels: Mapping[str, str] | None = None) -> Figure:
     """Draw images ``(H, W)`` with their middle enlarged, and below each its absolute error.
 
     The first image of a row is the true one. The errors of a row are on one scale, from 0 to the
@@ -119,7 +122,7 @@ def error_images(rows: Rows) -> Figure:
             above.add_patch(Rectangle((corner, corner), side, side, fill=False, ec=ADDED, lw=1))
             if column:
                 drawn = below.imshow(off[title], cmap="magma", vmin=0, vmax=most)
-        name_row(axes[2 * number, 0], row)
+        name_row(axes[2 * number, 0], (labels or {}).get(row, row))
         bar = axes[2 * number + 1, 0].inset_axes((0.7, 0.0, 0.1, 1.0))
         bar.set_in_layout(False)  # its words fit beside it
         ticks = [0, most / 2, most]

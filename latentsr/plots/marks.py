@@ -14,8 +14,10 @@ row : str
 zero, references, margins
     A thin line at a value, dashed ones ``{name: value}`` (or values by ``col``), and bands of plus
     or minus a margin.
-height_inch, axes
-    Height of a line of panels; or panels ``(rows, columns)`` that are there to be drawn into.
+height_inch : float
+    Height of a line of panels.
+on : Figure or array of Axes
+    Panels that are there to be drawn into.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 Labels = Mapping[Any, str]
-GREY = "#777777"  # of a style in a legend, where colors have entries of their own
+GREY = "#666666"  # of a style in a legend, where colors have entries of their own
 FEW = 6  # ticks of a logarithmic axis, or categories below one another, that need no turn
 
 
@@ -68,7 +70,7 @@ def _draw(
     margins: Sequence[float] = (),
     height_inch: float = 2.7,
     beside_inch: float = 0.8,
-    axes: Any = None,
+    on: Any = None,
     bar: float = 0,
     start: str = "",
     **options: Any,
@@ -76,9 +78,10 @@ def _draw(
     """Draw points ``x``, ``y`` with intervals ``along`` an axis; return the axes."""
     styles, rows = styles or {}, labels if isinstance(labels, Mapping) else {"": labels}
     titles = titles or _named(table, col)
-    if axes is None:
+    if on is None:
         height = 0.9 + height_inch * len(rows)
-        axes = theme.panels(titles, height, len(rows), beside_inch, **options)[1]
+        on = theme.panels(titles, height, len(rows), beside_inch, **options)[1]
+    axes = np.reshape(getattr(on, "axes", on), (len(rows), len(titles)))
     columns = list(dict.fromkeys(name for name in (color, style) if name))
     for (line, name), axis in zip([(r, c) for r in rows for c in titles], axes.flat, strict=True):
         part = table[(table[row] == line) & True] if row else table
@@ -98,14 +101,15 @@ def _draw(
             across(zero, color="black", lw=0.8, zorder=1)
         for label, level in (references or {}).items():
             at = level[name] if hasattr(level, "__getitem__") else level
-            across(at, color=theme.color(label), ls="--", label=label, zorder=1)
+            across(at, color=theme.COLORS.get(label, "black"), ls=":", label=label, zorder=1)
     for axis, text in zip(
         axes if along == "y" else axes[:, [axes.shape[1] // 2]], rows.values(), strict=True
     ):
-        axis[0].set(**{f"{along}label": text})
+        axis[0].set(**{f"{along}label": text} if text else {})
     for column in columns:
         for key, text in _named(table, column).items():
             look = _look({column: key}, color, styles)
+            look.pop("capsize", None)
             if len(columns) > 1 and column == style:
                 look |= {"color": styles.get(key, {}).get("color", GREY)}
             if label := styles.get(key, {}).get("label", text):
@@ -169,7 +173,8 @@ def lines(
     for axis in axes.flat:
         for which in log:
             _logarithmic(axis, which, table[x if which == "x" else y])
-    axes[-1, axes.shape[1] // 2].set_xlabel(xlabel)
+    if xlabel:
+        axes[-1, axes.shape[1] // 2].set_xlabel(xlabel)
     figure: Figure = axes[0, 0].figure
     return figure
 
