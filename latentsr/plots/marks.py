@@ -74,17 +74,18 @@ def _draw(
     bar: float = 0,
     start: str = "",
     **options: Any,
-) -> Any:
+) -> list[Any]:
     """Draw points ``x``, ``y`` with intervals ``along`` an axis; return the axes."""
     styles, rows = styles or {}, labels if isinstance(labels, Mapping) else {"": labels}
     titles = titles or _named(table, col)
     if on is None:
         height = 0.9 + height_inch * len(rows)
-        on = theme.panels(titles, height, len(rows), beside_inch, **options)[1]
-    axes = np.reshape(getattr(on, "axes", on), (len(rows), len(titles)))
+        on = theme.panels(titles, height, len(rows), beside_inch, **options)[0]
+    axes: list[Any] = list(np.ravel(getattr(on, "axes", on)))
     columns = list(dict.fromkeys(name for name in (color, style) if name))
-    for (line, name), axis in zip([(r, c) for r in rows for c in titles], axes.flat, strict=True):
-        part = table[(table[row] == line) & True] if row else table
+    pairs = [(line, name) for line in rows for name in titles]
+    for (line, name), axis in zip(pairs, axes, strict=False):
+        part = table[table[row] == line] if row else table
         part = part[part[col] == name] if col else part
         groups = part.groupby(columns, sort=False) if columns else [((), part)]
         for keys, points in groups:
@@ -102,10 +103,12 @@ def _draw(
         for label, level in (references or {}).items():
             at = level[name] if hasattr(level, "__getitem__") else level
             across(at, color=theme.COLORS.get(label, "black"), ls=":", label=label, zorder=1)
-    for axis, text in zip(
-        axes if along == "y" else axes[:, [axes.shape[1] // 2]], rows.values(), strict=True
-    ):
-        axis[0].set(**{f"{along}label": text} if text else {})
+        spec = axis.get_subplotspec()
+        first, *_ = titles
+        is_first = name == first or bool(spec and spec.is_first_col())
+        is_middle = name == list(titles)[len(titles) // 2]
+        if rows[line] and (is_first if along == "y" else is_middle):
+            axis.set(**{f"{along}label": rows[line]})
     for column in columns:
         for key, text in _named(table, column).items():
             look = _look({column: key}, color, styles)
@@ -113,8 +116,8 @@ def _draw(
             if len(columns) > 1 and column == style:
                 look |= {"color": styles.get(key, {}).get("color", GREY)}
             if label := styles.get(key, {}).get("label", text):
-                axes[0, 0].plot([], [], **{**default, **look, "label": label})
-    theme.legend_below(axes[0, 0].figure)
+                axes[0].plot([], [], **{**default, **look, "label": label})
+    theme.legend_below(axes[0].figure)
     return axes
 
 
@@ -170,12 +173,13 @@ def lines(
     """
     default = {"marker": "" if table[x].nunique() > 40 else "o"}
     axes = _draw(table, x, y, "y", ylabel, default, **{"sharey": "row", **options})
-    for axis in axes.flat:
+    for axis in axes:
         for which in log:
             _logarithmic(axis, which, table[x if which == "x" else y])
     if xlabel:
-        axes[-1, axes.shape[1] // 2].set_xlabel(xlabel)
-    figure: Figure = axes[0, 0].figure
+        last = [axis for axis in axes if axis.axison][-theme.ACROSS :]
+        last[len(last) // 2].set_xlabel(xlabel)
+    figure: Figure = axes[0].figure
     return figure
 
 
@@ -268,9 +272,9 @@ def intervals(
     xy = ("_place", value, "y") if is_upright else (value, "_place", "x")
     default = {"marker": "s" if bars else "o", "ls": ""}
     axes = _draw(table, *xy, label, default, bar=0.9 * width * bars, **{**shared, **options})
-    for axis in axes.flat:
+    for axis in axes:
         _categories(axis, texts, is_heading, is_upright)
-    figure: Figure = axes[0, 0].figure
+    figure: Figure = axes[0].figure
     return figure
 
 

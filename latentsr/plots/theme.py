@@ -35,7 +35,8 @@ COLORS |= {  # what the small ones stand for
 OTHERS = ("#117733", "#882255", "#661100", "#DDCC77")  # arms without a color of their own
 # Tol's muted palette: for what is no arm, apart from every arm's color; a dash or a mark helps
 TONES = ("#332288", "#999933", "#444444", "#AA4499", "#CC6677", "#44AA99")
-BAND = {"color": "#000000", "alpha": 0.1, "lw": 0}  # a margin of equivalence
+BAND: dict[str, Any] = {"color": "#000000", "alpha": 0.1, "lw": 0}  # a margin of equivalence
+ACROSS = 3  # panels of a line
 PAGE_INCH = 7.2  # width of a figure on a page of the book, where it has 700 pixels
 NOT_SHOWN = "No image is shown: none of these sets has allow_images."
 
@@ -59,23 +60,28 @@ def set_style() -> None:
 
 
 def panels(
-    titles: Mapping[str, str],
+    titles: Mapping[Any, str],
     height_inch: float,
     rows: int = 1,
     beside_inch: float = 0.8,
     **options: Any,
 ) -> tuple[Figure, Any]:
-    """Return a figure of a page's width and its axes ``(rows, panels)``, a panel a title.
+    """Return a figure of a page's width and its axes ``(rows, panels)``, a panel each title.
 
-    Titles are broken to the width of a panel, of which ``beside_inch`` go to labels in all.
+    One row of more than `ACROSS` panels goes on below, each line ``height_inch`` high. Titles are
+    broken to the width of a panel, of all of which ``beside_inch`` go to labels.
     """
     import matplotlib.pyplot as plt
 
-    width_inch = PAGE_INCH if len(titles) > 1 else 6
-    size = (width_inch, height_inch)
-    figure, axes = plt.subplots(rows, len(titles), figsize=size, squeeze=False, **options)
-    for axis, title in zip(axes[0], titles.values(), strict=True):
-        axis.set_title(broken(title, (width_inch - beside_inch) / len(titles)))
+    across = len(titles) if rows > 1 else min(ACROSS, len(titles))
+    lines = max(rows, -(-len(titles) // across))
+    width_inch = PAGE_INCH if across > 1 else 6
+    size = (width_inch, height_inch * (lines if rows == 1 else 1))
+    figure, axes = plt.subplots(lines, across, figsize=size, squeeze=False, **options)
+    for axis in axes.flat[rows * len(titles) :]:
+        axis.set_axis_off()
+    for axis, title in zip(axes.flat, titles.values(), strict=False):
+        axis.set_title(broken(title, (width_inch - beside_inch) / across))
     return figure, axes
 
 
@@ -122,7 +128,7 @@ def extremes(data: DataFrame, value: str, form: str = "{:.2f} dB") -> str:
     """
     rows = data.dropna(subset=[value])
     if rows.empty:
-        return "no value"
+        return ""
     names = [str(c) for c in rows.select_dtypes(exclude="number") if rows[c].nunique() > 1]
     ends = []
     for place in dict.fromkeys((rows[value].argmin(), rows[value].argmax())):
@@ -195,7 +201,8 @@ def save(
     data = data.reset_index() if data.index.names[0] else data
     data.to_csv(folder / f"{name}.csv", index=False)
     (folder / f"{name}.json").write_text(json.dumps(counts(data)) + "\n")
-    alt += f" {extremes(data, value, form)}." if value else ""
+    span = extremes(data, value, form) if value else ""
+    alt += f" {span}." if span else ""
     figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
     figure.savefig(folder / f"{name}.png", metadata={"Software": None})
     (folder / f"{name}.txt").write_text(alt + "\n")
