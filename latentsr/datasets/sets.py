@@ -138,7 +138,7 @@ def validated(model: type[Model], values: Any, where: str = "") -> Model:
     try:
         return model(**{str(key): value for key, value in values.items()})
     except ValidationError as error:
-        lines = (_fault(model, fault) for fault in error.errors())
+        lines = [line for one in error.errors() for line in _fault(model, one).splitlines()]
         raise ValueError("\n".join(where + line for line in lines)) from None
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from latentsr.autoencoders import registry
 from latentsr.companion.book import counts, launch, pages, provenance, slider
-from latentsr.companion.pipeline import notebook, params, run_record
+from latentsr.companion.pipeline import notebook, params, repro
 from latentsr.companion.pipeline.stage import note_run, stop
 
 BOOK, WORK = Path("book"), notebook.SCRATCH / "book"
@@ -242,15 +242,15 @@ def publish(profile: str, minutes: Mapping[str, float] | None = None) -> Path:
         raise ValueError(f"{source}: not there; run `make repro PROFILE={profile}` first")
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target)
-    found = run_record.collect(profile, minutes or {})
+    found = repro.record(profile, minutes or {})
     (target.parent / "run_record.json").write_text(
-        json.dumps({**found, **run_record.notes()}, indent=2) + "\n"
+        json.dumps({**found, **notebook.notes()}, indent=2) + "\n"
     )
     line = " · ".join(f"{key} {value}" for key, value in found.items() if key != "minutes")
     stamped = f'<p class="run-record">This run: {line}.</p>'
     for page in target.rglob("*.html"):
         text = page.read_text()
-        now = run_record.filled(text, profile).replace(run_record.PLACEHOLDER, stamped)
+        now = repro.filled(text, profile).replace(repro.PLACEHOLDER, stamped)
         if now != text:
             page.write_text(now)
     return target

@@ -12,7 +12,7 @@ import yaml
 
 from latentsr.autoencoders import registry
 from latentsr.companion.book.markdown import escaped
-from latentsr.companion.pipeline import notebook, run_record
+from latentsr.companion.pipeline import notebook, repro
 
 FEW = 12  # a longer list is folded up
 BLANK = re.compile(r"\$\{(?:item\.\w+|item|key)\}")
@@ -178,7 +178,7 @@ def page(
             for name, run in grid.items()
             for command in expanded([stage.command], {name: run})
         ]
-        minutes = run_record.slot("minutes", labels(stage, settings, sets))
+        minutes = repro.slot("minutes", labels(stage, settings, sets))
         text += (
             f"({anchor(stage.name)})=\n## {stage.name}\n\n{_sentence(stage.desc)} "
             f"Run it: `dvc repro {stage.name}`. Minutes on this machine: {minutes}.\n\n"
@@ -195,7 +195,7 @@ def status(listed: Sequence[Stage], runs: Mapping[str, Sequence[str]]) -> str:
         "| stage | what it does | runs | minutes | memory, GB |\n| :-- | :-- | --: | --: | --: |\n"
     )
     for stage in listed:
-        took = (run_record.slot(what, runs[stage.name]) for what in ("minutes", "memory"))
+        took = (repro.slot(what, runs[stage.name]) for what in ("minutes", "memory"))
         cells = escaped(stage.name), escaped(stage.desc), str(len(runs[stage.name])), *took
         text += f"| {' | '.join(cells)} |\n"
     return text

@@ -25,6 +25,7 @@ LESSONS = [  # background: no lesson reads a result, so no parameter of a profil
     for name in "L1_autoencoders L2_diffusion L3_conditions L4_wavelets L5_effect_sizes".split()
 ]
 IN_STAGE = "LATENTSR_STAGE"  # set in the environment of a pipeline run
+NOTES = SCRATCH / "run_record"  # what runs took on this machine; never part of their outputs
 
 
 def repository() -> Path:
@@ -42,25 +43,12 @@ def block_name(stem: str) -> str:
 
 
 def parameters(path: Path) -> dict[str, Any]:
-    """Read the names and literal values of a notebook's parameters cell.
-
-    Raises
-    ------
-    ValueError
-        When there is no such cell, or a line is not ``name = literal``.
-    """
+    """Read the names and literal values of a notebook's parameters cell."""
     for cell in json.loads(path.read_text())["cells"]:
         if "parameters" in cell["metadata"].get("tags", []):
-            tree = ast.parse("".join(cell["source"]))
-            break
-    else:
-        raise ValueError(f"{path}: no cell is tagged `parameters`")
-    found = {}
-    for line in tree.body:
-        if not (isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name)):
-            raise ValueError(f"{path}: the parameters cell holds more than `name = value`")
-        found[line.targets[0].id] = ast.literal_eval(line.value)
-    return found
+            lines: Any = ast.parse("".join(cell["source"])).body
+            return {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
+    raise ValueError(f"{path}: no cell is tagged `parameters`")
 
 
 def arguments_of(stem: str, profile: Path, run: Mapping[str, str]) -> dict[str, Any]:
@@ -97,10 +85,10 @@ def grid(stem: str, settings: Mapping[str, Any], sets: list[str]) -> Iterator[di
         yield {}
 
 
-def flat(label: str) -> str:
+def slugify(label: str) -> str:
     """Name a file after a run: a label may hold a path.
 
-    >>> flat("background/L1_x"), flat("03_train_arm_knee_/my data/x.ckpt")
+    >>> slugify("background/L1_x"), slugify("03_train_arm_knee_/my data/x.ckpt")
     ('background_L1_x', '03_train_arm_knee__my_data_x.ckpt')
     """
     return re.sub(r"[/ ]", "_", label)
@@ -111,6 +99,18 @@ def label(stem: str, run: Mapping[str, str]) -> str:
     return "_".join([stem, *(run[key] for key in ("dataset", "vae") if key in run)])
 
 
+def note(name: str, values: Mapping[str, Any]) -> None:
+    """Keep what a run measured of this machine, for the record beside the book."""
+    path = NOTES / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values, indent=2) + "\n")
+
+
+def notes() -> dict[str, Any]:
+    """Return what the runs noted."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted(NOTES.glob("*.json"))}
+
+
 def profile_of(results: Path) -> tuple[Path, dict[str, Any]]:
     """Return the parameters file of a run that lies in ``results/<profile>``, and its content."""
     now, shipped = Path("params.yaml"), Path("profiles") / f"{results.name}.yaml"
@@ -119,6 +119,11 @@ def profile_of(results: Path) -> tuple[Path, dict[str, Any]]:
     if not shipped.exists():
         raise ValueError(f"inputs: {results} has a profile that is neither {now} nor in profiles/")
     return shipped, params.read(shipped)
+
+
+def _require(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ValueError(f"inputs: {folder} is not there; run `make repro PROFILE={folder.name}`")
 
 
 def start(stem: str, namespace: MutableMapping[str, Any]) -> tuple[Path, Path]:
@@ -139,25 +144,16 @@ def start(stem: str, namespace: MutableMapping[str, Any]) -> tuple[Path, Path]:
         return Path(namespace["inputs"]), Path(namespace["outputs"])
     inputs = Path(namespace["inputs"])
     if inputs.parts[:1] == ("results",):
-        if not inputs.is_dir():
-            raise ValueError(
-                f"inputs: {inputs} is not there; run `make repro PROFILE={inputs.name}`"
-            )
+        _require(inputs)
         if stem == "01_data":
             raise ValueError("inputs: chapter 1 reads images, not results; leave it as it was")
-        found, profile = profile_of(inputs)
+        file, profile = profile_of(inputs)
         block = block_name(stem)
         shipped = vars(params.read(Path("profiles/smoke.yaml"))[block])
-        own = {
-            key: namespace[key]
-            for key in shipped
-            if namespace.get(key, shipped[key]) != shipped[key]
-        }
+        own = {k: namespace[k] for k, v in shipped.items() if namespace.get(k, v) != v}
         namespace.update(vars(profile[block]) | own)
-        but = (
-            ", but " + ", ".join(f"{key} = {value!r}" for key, value in own.items()) if own else ""
-        )
-        print(f"reading {inputs} with the parameters of {found}{but}")
+        but = ", but ".join(["", *(f"{key} = {value!r}" for key, value in own.items())])
+        print(f"reading {inputs} with the parameters of {file}{but}")
         return inputs, SCRATCH / inputs.name
     _make_smoke(stem)
     return inputs, Path(namespace["outputs"])
@@ -183,8 +179,8 @@ def results(stem: str, inputs: str) -> Path:
     folder = Path(inputs)
     if folder.parts[:1] == SCRATCH.parts:
         _make_smoke(stem, "--itself")
-    elif not (folder / "data").is_dir():
-        raise ValueError(f"inputs: {inputs} is not there; run `make repro PROFILE={folder.name}`")
+    else:
+        _require(folder)
     return folder
 
 
@@ -207,10 +203,11 @@ def study(inputs: Path) -> dict[str, Any]:
     those that were run under every LR condition.
     """
     profile = _profile_behind(inputs)
-    blocks = ("data", "autoencoders", "train_arm", "vae_swap")
-    found = {key: value for block in blocks for key, value in vars(profile[block]).items()}
-    found["arms"] = [vae for vae in found["arms"] if vae not in found["pixels_only"]]
-    return found
+    values: dict[str, Any] = {}
+    for block in ("data", "autoencoders", "train_arm", "vae_swap"):
+        values |= vars(profile[block])
+    values["arms"] = [vae for vae in values["arms"] if vae not in values["pixels_only"]]
+    return values
 
 
 def runs_all(inputs: Path) -> bool:

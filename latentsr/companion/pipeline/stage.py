@@ -1,31 +1,30 @@
-"""Run a notebook as a stage of the pipeline, through papermill."""
+"""Run a notebook as a stage of the pipeline, through papermill; draw the phantoms as one."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
-
-from latentsr.companion.pipeline import params
+from latentsr.companion.pipeline import data, params
 from latentsr.companion.pipeline.notebook import (
     IN_STAGE,
     LESSONS,
     SCRATCH,
     STEMS,
     arguments_of,
-    flat,
     grid,
     label,
+    note,
+    slugify,
 )
+from latentsr.datasets import read_sets
 
-NOTES = SCRATCH / "run_record"  # what runs took on this machine; never part of their outputs
 REASON = SCRATCH / "failed" / "reason.txt"  # why the last stage stopped
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -62,13 +61,9 @@ def note_run(profile: str, label: str, started: float) -> None:
     unit = 1 if sys.platform == "darwin" else 1024
     whose = resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF
     peak = max(resource.getrusage(which).ru_maxrss for which in whose) * unit
-    took = {
-        "minutes": round((time.monotonic() - started) / 60, 3),
-        "peak_memory_mb": round(peak / 1e6),
-    }
-    path = NOTES / profile / f"{flat(label)}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(took) + "\n")
+    minutes = round((time.monotonic() - started) / 60, 3)
+    memory = {"minutes": minutes, "peak_memory_mb": round(peak / 1e6)}
+    note(f"{profile}/{slugify(label)}", memory)
 
 
 def execute(stem: str, run: Mapping[str, str]) -> Path:
@@ -84,17 +79,16 @@ def execute(stem: str, run: Mapping[str, str]) -> Path:
     import papermill
     from nbclient.exceptions import DeadKernelError
 
-    profile = params.read(Path("params.yaml"))
+    profile, name = params.read(Path("params.yaml")), label(stem, run)
     results = Path("results") / profile["profile"]
-    out = results / "notebooks" / f"{label(stem, run)}.ipynb"
-    first = stem == "01_data"
-    places = {"inputs": "data" if first else str(results), "outputs": str(results)}
-    given = arguments_of(stem, Path("params.yaml"), {**places, **run})
-    threads = str(profile["threads"])
+    out = results / "notebooks" / f"{name}.ipynb"
+    places = {"inputs": "data" if stem == "01_data" else str(results), "outputs": str(results)}
+    arguments = arguments_of(stem, Path("params.yaml"), {**places, **run})
     inline = "module://matplotlib_inline.backend_inline"
+    threads = str(profile["threads"])
     os.environ.update({IN_STAGE: "1", "OMP_NUM_THREADS": threads, "MPLBACKEND": inline})
     out.parent.mkdir(parents=True, exist_ok=True)
-    failed = SCRATCH / "failed" / f"{flat(label(stem, run))}.ipynb"
+    failed = SCRATCH / "failed" / f"{slugify(name)}.ipynb"
     failed.parent.mkdir(parents=True, exist_ok=True)
     failed.unlink(missing_ok=True)
     started = time.monotonic()
@@ -102,41 +96,47 @@ def execute(stem: str, run: Mapping[str, str]) -> Path:
         papermill.execute_notebook(
             Path("notebooks") / f"{stem}.ipynb",
             failed,
-            parameters=given,
+            parameters=arguments,
             kernel_name="python3",
             progress_bar=False,
             cwd=".",
             extra_arguments=["--log-level=40"],  # errors only
         )
     except DeadKernelError:
-        raise ValueError(
-            f"{label(stem, run)}: its kernel was killed, most often for want of memory"
-        ) from None
+        why = "its kernel was killed, most often for want of memory"
+        raise ValueError(f"{name}: {why}") from None
     except papermill.PapermillExecutionError as error:
-        reason = f"{error.ename}: {error.evalue}" if error.ename != "ValueError" else error.evalue
-        raise ValueError(
-            f"{label(stem, run)}: {reason} (the notebook as it failed: {failed})"
-        ) from None
+        why = f"{error.ename}: {error.evalue}" if error.ename != "ValueError" else error.evalue
+        raise ValueError(f"{name}: {why} (the notebook as it failed: {failed})") from None
     temporary = out.with_suffix(".tmp")
     nbformat.write(byte_stable(nbformat.read(failed, as_version=4)), temporary)
     failed.unlink()
     os.replace(temporary, out)
-    note_run(results.name, label(stem, run), started)
+    note_run(results.name, name, started)
     return out
 
 
 def check_point(stem: str, run: Mapping[str, str]) -> None:
     """Refuse, before a kernel starts, a grid point that the study lacks."""
-    try:
-        sets = [str(name) for name in yaml.safe_load(Path("sets.yaml").read_text())["names"]]
-    except (yaml.YAMLError, TypeError, KeyError):
-        raise ValueError("sets.yaml: cannot be read; `latentsr data reset` mends it") from None
     settings = params.read(Path("params.yaml"))
-    points = list(grid(stem, settings, sets))
+    points = list(grid(stem, settings, list(read_sets(Path("sets.yaml"))[1])))
     if run not in points:
         options = (" ".join(f"--{k} {v}" for k, v in point.items()) for point in points)
-        listed = "; ".join(filter(None, options)) or "no options"
-        raise ValueError(f"{stem}: {run}; allowed are {listed}")
+        allowed = "; ".join(filter(None, options)) or "no options"
+        raise ValueError(f"{stem}: {run}; allowed are {allowed}")
+
+
+def draw_phantoms(folder: Path = Path(data.PHANTOMS)) -> Path:
+    """Draw the embedded images of params.yaml from scratch; what is in data/ by hand is moved."""
+    from latentsr import phantoms
+
+    profile, started = params.read(Path("params.yaml")), time.monotonic()
+    for line in data.before_import(folder=data.PHANTOMS):
+        print(line)
+    shutil.rmtree(folder, ignore_errors=True)
+    phantoms.write(folder, **vars(profile["phantoms"]))
+    note_run(profile["profile"], "phantoms", started)
+    return folder
 
 
 def stop(error: Exception) -> NoReturn:
@@ -148,17 +148,20 @@ def stop(error: Exception) -> NoReturn:
 
 def main() -> None:
     """Run ``python -m latentsr.companion.pipeline.stage NOTEBOOK [--dataset SET] [--vae VAE]``."""
-    parser = argparse.ArgumentParser(description="Run one notebook of the pipeline.")
-    parser.add_argument("stem", help="for instance 03_train_arm")
+    known = ["phantoms", *STEMS, *LESSONS]
+    parser = argparse.ArgumentParser(description="Run one stage of the pipeline.")
+    parser.add_argument("stem", help="phantoms, or a notebook, for instance 03_train_arm")
     parser.add_argument("--dataset")
     parser.add_argument("--vae")
-    given = parser.parse_args()
-    if given.stem not in (known := [*STEMS, *LESSONS]):
-        parser.error(f"notebook {given.stem!r}; known are {', '.join(known)}")
-    run = {key: value for key in ("dataset", "vae") if (value := getattr(given, key))}
+    options = {key: value for key, value in vars(parser.parse_args()).items() if value}
+    if (stem := options.pop("stem")) not in known:
+        parser.error(f"notebook {stem!r}; known are {', '.join(known)}")
     try:
-        check_point(given.stem, run)
-        print(execute(given.stem, run))
+        if stem == "phantoms":
+            print(draw_phantoms())
+        else:
+            check_point(stem, options)
+            print(execute(stem, options))
     except (ValueError, OSError) as error:
         stop(error)
 
