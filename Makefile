@@ -15,7 +15,7 @@ help: ## list the targets
 
 $(BIN)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(INDEX) -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet $(INDEX) -c constraints.txt -e '.[study,dev]'
 	@touch $@
 
 setup: $(BIN)/.installed ## make .venv with the pinned packages (once)

@@ -35,6 +35,8 @@ def smoke_study(tmp_path, monkeypatch):
     for name in ("sets.yaml", "data.dvc", "dvc.yaml"):
         shutil.copy(name, tmp_path)
     shutil.copy("profiles/smoke.yaml", tmp_path / "params.yaml")
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = True\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LATENTSR_STAGE", "1")
     monkeypatch.setenv("MPLBACKEND", "agg")

@@ -12,7 +12,7 @@ import yaml
 from made_book import BOOK, REPOSITORY, TOC
 
 from latentsr.companion.book import build as book
-from latentsr.companion.pipeline import notebook, params, run_record
+from latentsr.companion.pipeline import notebook, params, repro
 
 CONFIG = yaml.safe_load((BOOK / "_config.yml").read_text())
 CHAPTERS = [chapter for part in TOC["parts"] for chapter in part["chapters"]]
@@ -128,11 +128,11 @@ def test_the_build_is_byte_stable_and_asks_no_network(workspace):
 def test_the_run_record_stands_in_the_published_copy_only(workspace):
     out = book.build(workspace)
     label, took = "03_train_arm_knee_natural-f8c4", {"minutes": 4.25, "peak_memory_mb": 1234}
-    run_record.note(f"smoke/{label}", took)
+    notebook.note(f"smoke/{label}", took)
     target = book.publish("smoke", {"train_arm": 17.25})
     for page in ("intro.html", "status.html"):
         assert "This run: profile smoke" in (target / page).read_text()
-        assert run_record.PLACEHOLDER in (out / page).read_text()
+        assert repro.PLACEHOLDER in (out / page).read_text()
     for page in ("status.html", "generated/provenance.html"):
         assert "4.2 (1 of 4 runs)" in (target / page).read_text()
         assert "4.2 (1 of 4 runs)" not in (out / page).read_text()

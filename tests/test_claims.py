@@ -315,7 +315,9 @@ def test_a_table_is_read_from_the_files_of_a_run(tmp_path):
 
 
 def test_the_command_line_says_once_what_the_images_are(tmp_path, monkeypatch, capsys):
-    shutil.copy("params.yaml", tmp_path)
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(name, tmp_path)
+    (tmp_path / "notebooks").mkdir()
     monkeypatch.chdir(tmp_path)
     write_run(Path("results") / params.read(Path("params.yaml"))["profile"])
     cli.claims(as_json=True)

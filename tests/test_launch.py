@@ -47,7 +47,7 @@ def test_with_an_address_every_chapter_opens_its_own_notebook(pages):
     assert f"{colab}03_train_arm.ipynb\n" in found["03_train_arm"]
     first = (
         f"!git clone --branch main {ADDRESS}\n"
-        "!pip install -q -e latentsr && pip uninstall -q -y torchvision\n%cd /content/latentsr\n"
+        "!pip install -q -e './latentsr[study]' && pip uninstall -q -y torchvision\n%cd /content/latentsr\n"
     )
     assert f"```text\n{first}```" in found["03_train_arm"] and "!git" not in found["01_data"]
     assert found["01_data"].startswith("# 1 Data\n\n```{button-link}")

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from latentsr.companion.book import provenance
-from latentsr.companion.pipeline import params, run_record
+from latentsr.companion.pipeline import notebook, params, repro
 from latentsr.companion.pipeline.stage import note_run
 
 
@@ -40,7 +40,7 @@ def test_the_page_lists_every_file_with_its_command():
     assert "`python -m latentsr.companion.pipeline.stage 09_screening`" in text
     for stage in listed:
         runs = provenance.labels(stage, settings, ["knee"])
-        assert run_record.slot("minutes", runs) in text
+        assert repro.slot("minutes", runs) in text
 
 
 def test_the_page_fills_in_what_dvc_does():
@@ -68,9 +68,9 @@ def test_the_runs_of_a_stage_are_its_grid():
 
 def test_what_was_measured_is_filled_in(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run_record.note("mini/a", {"minutes": 1.5, "peak_memory_mb": 2100})
-    run_record.note("mini/b_c", {"minutes": 2.25, "peak_memory_mb": 900})
-    run_record.note("mini/phantoms", {"minutes": 0.5})
+    notebook.note("mini/a", {"minutes": 1.5, "peak_memory_mb": 2100})
+    notebook.note("mini/b_c", {"minutes": 2.25, "peak_memory_mb": 900})
+    notebook.note("mini/phantoms", {"minutes": 0.5})
     for what, labels, told in (
         ("minutes", ["a", "b/c"], "3.8"),
         ("memory", ["a", "b/c"], "2.1"),
@@ -78,8 +78,8 @@ def test_what_was_measured_is_filled_in(tmp_path, monkeypatch):
         ("minutes", ["d"], "–"),
         ("memory", ["phantoms"], "–"),
     ):
-        page = f"<td>{run_record.slot(what, labels)}</td>"
-        assert run_record.filled(page, "mini") == f"<td>{told}</td>"
+        page = f"<td>{repro.slot(what, labels)}</td>"
+        assert repro.filled(page, "mini") == f"<td>{told}</td>"
 
 
 def test_a_run_notes_its_minutes_and_memory(tmp_path, monkeypatch):
@@ -91,16 +91,16 @@ def test_a_run_notes_its_minutes_and_memory(tmp_path, monkeypatch):
 
 def test_a_lock_that_a_run_wrote_leaves_the_commit_clean(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert run_record.commit() == ""
+    assert repro.commit() == ""
     who = ["-c", "user.name=a", "-c", "user.email=a@b.invalid"]
     for name in ("dvc.lock", "code.py"):
         Path(name).write_text("1\n")
     for command in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "One"]):
         subprocess.run(["git", *command], check=True)
-    clean = run_record.commit()
+    clean = repro.commit()
     assert len(clean) >= 7 and "dirty" not in clean
     Path("dvc.lock").write_text("2\n")
     Path("new.txt").write_text("2\n")
-    assert run_record.commit() == clean
+    assert repro.commit() == clean
     Path("code.py").write_text("2\n")
-    assert run_record.commit() == f"{clean}-dirty"
+    assert repro.commit() == f"{clean}-dirty"

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentsr.companion.pipeline import datastore, notebook, params, scratch
+from latentsr.companion.pipeline import data, notebook, params, scratch
 from latentsr.datasets import Preparation, SetEntry, folder, list_images, load_set
 
 ROOT = os.environ.get("LATENTSR_REAL_IMAGES", "")
@@ -50,8 +50,7 @@ def test_a_set_of_one_subject_asks_for_a_split_by_image():
 @pytest.mark.slow
 def test_the_study_runs_on_real_chest_images(smoke_study):
     """One set, from `data use` to the scores of both main autoencoders, with the smoke profile."""
-    (smoke_study / ".dvc").mkdir()
-    datastore.use([f"chest={ROOT}/cxr"], [])
+    data.use([f"chest={ROOT}/cxr"], [])
     Path("data").symlink_to("assets/own")  # what `dvc repro` would import
     settings = params.read(Path("params.yaml"))
     for stem in notebook.STEMS[:4]:

@@ -68,16 +68,18 @@ def needed(lines: list[str]) -> set[str]:
     return {name for name, _ in found}
 
 
-def test_no_dependency_pulls_in_torchvision():
+def test_the_core_is_small_and_no_dependency_pulls_in_torchvision():
     core = needed(PROJECT["dependencies"])
-    assert {"sympy", "jupyter-book", "sphinx"} <= core  # dependencies of dependencies are seen
-    assert "torchvision" not in core
-    assert core - set(pins()) <= {"setuptools", "wheel"}  # the tools of pip itself
+    assert "sympy" in core and len(core) <= 80  # dependencies of dependencies are seen
+    study = core | needed(PROJECT["optional-dependencies"]["study"])
+    assert {"dvc", "jupyter-book", "sphinx"} <= study - core
+    assert "torchvision" not in study
+    assert study - set(pins()) <= {"setuptools", "wheel"}  # the tools of pip itself
 
 
 def test_conda_takes_python_from_conda_and_all_else_from_pip():
     entries = yaml.safe_load(text_of("environment.yml"))["dependencies"]
-    assert entries[-1] == {"pip": ["-c constraints.txt", "-e .[dev]"]}
+    assert entries[-1] == {"pip": ["-c constraints.txt", "-e .[study,dev]"]}
     python = next(entry for entry in entries if str(entry).startswith("python="))
     assert Requirement(f"x{PROJECT['requires-python']}").specifier.contains(python.split("=")[1])
     assert sorted(str(entry).split("=")[0] for entry in entries[:-1]) == ["pip", "python"]
@@ -91,11 +93,11 @@ def test_binder_builds_the_same_environment_without_cuda():
     )
     assert ours[:-1] == theirs[:-1]
     cpu = re.search(r"--extra-index-url \S+", text_of("Makefile"))[0].rstrip(",)")
-    assert theirs[-1] == {"pip": [cpu, "-c ../constraints.txt", "-e .."]}
+    assert theirs[-1] == {"pip": [cpu, "-c ../constraints.txt", "-e ..[study]"]}
 
 
 def test_the_makefile_installs_what_conda_installs():
-    assert "-c constraints.txt -e '.[dev]'" in text_of("Makefile")
+    assert "-c constraints.txt -e '.[study,dev]'" in text_of("Makefile")
 
 
 def test_the_citation_has_both_titles_of_the_paper():

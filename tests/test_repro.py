@@ -4,9 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from latentsr.companion.book import provenance
-from latentsr.companion.pipeline import notebook, params, repro, stage
-from latentsr.companion.pipeline import stages as pipeline
+from latentsr.companion.pipeline import params, repro, stage
 
 
 @pytest.fixture
@@ -17,113 +15,52 @@ def clone(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_profile_is_put_in_place(clone):
+def test_a_profile_is_put_in_place_and_edits_are_never_overwritten(clone):
     assert repro.use_profile("smoke")
     assert Path("params.yaml").read_text() == Path("profiles/smoke.yaml").read_text()
     assert not repro.use_profile("smoke")
     assert repro.use_profile("mini")
-
-
-def test_edits_are_never_overwritten(clone):
+    with pytest.raises(ValueError, match="PROFILE: 'huge'; allowed are mini, paper, smoke"):
+        repro.use_profile("huge")
     Path("params.yaml").write_text(edited := Path("params.yaml").read_text() + "# mine\n")
     with pytest.raises(ValueError, match=r"params.yaml: it equals no profile, so PROFILE=smoke"):
         repro.use_profile("smoke")
     assert Path("params.yaml").read_text() == edited
 
 
-def test_unknown_profile(clone):
-    with pytest.raises(ValueError, match="PROFILE: 'huge'; allowed are mini, paper, smoke"):
-        repro.use_profile("huge")
-
-
-def test_what_the_paper_profile_needs_is_one_line_a_thing(clone):
+def test_what_the_paper_profile_needs_is_one_line_a_thing_and_found_first(clone):
     lines = repro.missing_for_paper()
     assert all("\n" not in line for line in lines)
-    told = {line.split(":")[0] for line in lines}
+    named = {line.split(":")[0] for line in lines}
     arms = params.read(Path("profiles/paper.yaml"))["autoencoders"].arms
-    assert {"knee", "brain", "chest", *(f"vae {name}" for name in arms)} <= told
-
-
-def test_minutes_are_added_up_a_stage():
-    minutes = {"train_arm@knee-a": 1.5, "train_arm@knee-b": 2.0, "data": 0.5}
-    assert pipeline.grouped(minutes) == {"train_arm": 3.5, "data": 0.5}
-
-
-def test_a_failing_pipeline_ends_with_the_line_of_its_stage(clone):
-    with pytest.raises(ValueError, match=r"see above \(the pipeline stopped; what was computed is"):
-        list(pipeline.stages(["false"]))
-    with pytest.raises(SystemExit):
-        stage.stop(ValueError("set knee: too small"))
-    with pytest.raises(ValueError, match=r"^set knee: too small \(the pipeline stopped"):
-        list(pipeline.stages(["false"]))
-
-
-def test_a_profile_that_cannot_run_is_not_put_in_place(clone):
+    assert {"knee", "brain", "chest", *(f"vae {name}" for name in arms)} <= named
     with pytest.raises(ValueError, match="missing for PROFILE=paper"):
         repro.run("paper")
     assert Path("params.yaml").read_text() == Path("profiles/mini.yaml").read_text()
 
 
-def test_advice_of_dvc_is_not_passed_on():
-    advice = ["\n", "To track the changes with git, run:\n", "\tgit add dvc.lock\n",
-              "To enable auto staging, run:\n", "Use `dvc push` to send your updates\n"]  # fmt: skip
-    assert all(map(pipeline.ADVICE.match, advice))
-    told = [
-        "Running stage 'data':\n",
-        "> python -m x\n",
-        "Updating lock file 'dvc.lock'\n",
-        "a b\n",
-    ]
-    assert not any(map(pipeline.ADVICE.match, told))
-
-
-def test_stages_are_timed_by_their_lines():
-    script = "echo \"Running stage 'a':\"; sleep 0.2; echo \"Running stage 'b':\""
-    found = dict(pipeline.stages(["bash", "-c", script]))
-    assert list(found) == ["a", "b"]
-    assert found["a"] * 60 > 0.15
-
-
 def test_an_autoencoder_without_weights_is_found_before_anything_runs(clone):
     text = Path("params.yaml").read_text().replace("    - natural-f8c4-s1 ", "    - kl-f4 ")
     Path("params.yaml").write_text(text)
-    with pytest.raises(ValueError, match="vae kl-f4: assets/vaes/kl-f4.ckpt is not there"):
+    with pytest.raises(ValueError, match="vae kl-f4: .*kl-f4.ckpt is not there"):
         repro.run(None)
 
 
-def test_the_grid_waits_for_what_it_reads():
-    settings = params.read(Path("profiles/mini.yaml"))
-    runs = pipeline.grid(settings, ["knee", "chest"])
-    arms = settings["autoencoders"].arms
-    assert len(runs) == 2 + 2 * len(arms) + 1 + len(notebook.LESSONS) + 6
-    assert runs["ablations"] == [f"train_arm@knee-{vae}" for vae in arms]
-    assert set(runs["vae_swap"]) > {
-        f"train_arm@{n}-{vae}" for n in ("knee", "chest") for vae in arms
-    }
-    order = list(runs)
-    for name, waits in runs.items():  # first in, first out must never wait for what comes later
-        assert all(order.index(other) < order.index(name) for other in waits)
+def test_advice_of_dvc_is_not_passed_on():
+    advice = ["\n", "To track the changes with git, run:\n", "\tgit add dvc.lock\n",
+              "To enable auto staging, run:\n", "Use `dvc push` to send your updates\n"]  # fmt: skip
+    assert all(map(repro.ADVICE.match, advice))
+    kept = ["Running stage 'data':\n", "> python -m x\n", "Updating lock file 'dvc.lock'\n", "a\n"]
+    assert not any(map(repro.ADVICE.match, kept))
 
 
-def test_a_run_of_the_grid_waits_for_every_stage_whose_files_it_reads():
-    """`dvc repro --single-item` does not look for itself; ablations reads arms of one set alone."""
-    runs = pipeline.grid(params.read(Path("profiles/mini.yaml")), ["knee", "chest"])
-    listed = provenance.stages("mini")
-    made = {out.split("${")[0].rstrip("/"): node.name for node in listed for out in node.outs}
-
-    def before(name):
-        return {name}.union(*(before(other) for other in runs[name]))
-
-    for stage_ in listed:
-        for name in [run for run in runs if run.split("@")[0] == stage_.name]:
-            reads = {
-                maker
-                for path in stage_.inputs
-                for out, maker in made.items()
-                if f"{out}/".startswith(f"{path}/") or f"{path}/".startswith(f"{out}/")
-            }
-            waits = {other.split("@")[0] for other in before(name)}
-            assert reads - {"phantoms", "data"} <= waits, name
+def test_the_graph_is_that_of_dvc_yaml_and_the_book_needs_all_of_it():
+    graph = repro.stage_graph()
+    order = list(repro.needed_for("book", graph))
+    assert sorted(order) == sorted(graph) and order[-1] == "book"
+    assert all(order.index(other) < order.index(name) for name in order for other in graph[name])
+    assert not any("brain" in name for name in graph["ablations"])  # of the first set alone
+    assert "vae_swap" in graph["statistics"] and "phantoms" in graph["data.dvc"]
 
 
 @pytest.fixture
@@ -139,52 +76,45 @@ def fake_dvc(tmp_path, monkeypatch):
     )
     tool.chmod(0o755)
     (tmp_path / "log").touch()
-    monkeypatch.setattr(
-        pipeline, "_environment", lambda: {**os.environ, "PATH": f"{tmp_path}:/bin"}
-    )
+    (tmp_path / "changed").write_text('{"a@x": [], "a@y": []}')
+    monkeypatch.setattr(repro, "_environment", lambda: {**os.environ, "PATH": f"{tmp_path}:/bin"})
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-RUNS = {"a@x": [], "a@y": [], "b@x": ["a@x"], "c": ["b@x"], "b@y": ["a@y"]}
+GRAPH = {"a@x": set(), "a@y": set(), "b@x": {"a@x"}, "c": {"b@x"}, "b@y": {"a@y"}}
 
 
-def test_side_by_side_runs_what_changed_and_what_reads_it(fake_dvc):
+def log_of(folder):
+    return (folder / "log").read_text().splitlines()
+
+
+def test_what_changed_runs_and_what_reads_it_each_after_what_it_waits_for(fake_dvc):
     (fake_dvc / "changed").write_text('{"a@x": []}')
-    minutes = pipeline.side_by_side(RUNS, 2)
-    assert set(minutes) == {"a@x", "b@x", "c"}
-    log = (fake_dvc / "log").read_text().split("\n")
+    minutes = repro.run_stages(GRAPH, 2)
+    assert set(minutes) == {"a@x", "b@x", "c"} and all(0.001 < m < 0.1 for m in minutes.values())
+    log = log_of(fake_dvc)
     assert log.index("end a@x") < log.index("start b@x") < log.index("end b@x")
     assert log.index("end b@x") < log.index("start c")
     (fake_dvc / "changed").write_text("{}")
-    assert pipeline.side_by_side(RUNS, 2) == {}
+    assert repro.run_stages(GRAPH, 2) == {}
 
 
-def test_side_by_side_uses_its_jobs(fake_dvc):
-    (fake_dvc / "changed").write_text('{"a@x": [], "a@y": []}')
-    pipeline.side_by_side({"a@x": [], "a@y": []}, 2)
-    assert (fake_dvc / "log").read_text().count("\nstart") == 1  # both start before one ends
-    assert (fake_dvc / "log").read_text().split()[2] == "start"
+def test_jobs_run_at_once_and_single_stages_start_first(fake_dvc):
+    repro.run_stages({"a@x": set(), "a@y": set()}, 2)
+    assert [line.split()[0] for line in log_of(fake_dvc)] == ["start", "start", "end", "end"]
+    (fake_dvc / "log").write_text("")
+    (fake_dvc / "changed").write_text('{"a@x": [], "late": []}')
+    repro.run_stages({"a@x": set(), "late": set()}, 1)
+    assert log_of(fake_dvc)[0] == "start late"
 
 
-def test_a_failing_run_stops_what_has_not_started(fake_dvc):
-    (fake_dvc / "changed").write_text('{"a@x": [], "a@y": []}')
+def test_a_failing_stage_stops_what_has_not_started_and_gives_its_line(fake_dvc):
     (fake_dvc / "failing").write_text("a@x")
-    with pytest.raises(ValueError, match="the pipeline stopped; what was computed is kept"):
-        pipeline.side_by_side(RUNS, 1)
-    assert "start b@x" not in (fake_dvc / "log").read_text()
-
-
-def test_an_interrupt_starts_nothing_more(fake_dvc, monkeypatch):
-    (fake_dvc / "changed").write_text('{"a@x": [], "a@y": []}')
-    pause = pipeline.wait
-
-    def interrupted(futures, return_when=None):
-        if return_when:
-            raise KeyboardInterrupt
-        pause(futures)
-
-    monkeypatch.setattr(pipeline, "wait", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        pipeline.side_by_side(RUNS, 1)
-    assert (fake_dvc / "log").read_text().count("start") <= 1
+    with pytest.raises(ValueError, match=r"^see above \(the pipeline stopped; what was computed"):
+        repro.run_stages(GRAPH, 1)
+    assert "start b@x" not in log_of(fake_dvc)
+    with pytest.raises(SystemExit):
+        stage.stop(ValueError("set knee: too small"))
+    with pytest.raises(ValueError, match=r"^set knee: too small \(the pipeline stopped"):
+        repro.run_stages(GRAPH, 1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tiny_layouts import png
 
-from latentsr.companion.pipeline import datastore, notebook, scratch
+from latentsr.companion.pipeline import data, notebook, scratch
 from latentsr.plots import style as figures
 
 NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
@@ -27,7 +27,7 @@ def study(smoke_study, rng):
 @pytest.mark.parametrize("allow", [False, True])
 def test_chapter_1_shows_only_what_may_be_shown(study, capsys, allow):
     settings = ["hand.on_error=skip", *["hand.allow_images=true"] * allow]
-    datastore.use([f"hand={study}/own"], [], study, settings)
+    data.use([f"hand={study}/own"], [], study, settings)
     shutil.copytree("assets/own", "data")  # what `dvc repro` would import
     places = {"inputs": "data", "outputs": "results/smoke"}
     scratch.run_cells("01_data", notebook.arguments_of("01_data", Path("params.yaml"), places))

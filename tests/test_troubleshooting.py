@@ -17,8 +17,7 @@ from latentsr.autoencoders import fetch as fetching
 from latentsr.autoencoders import load as vaes
 from latentsr.companion import others
 from latentsr.companion.book import build as book
-from latentsr.companion.pipeline import notebook, params, repro, stage, strangers
-from latentsr.companion.pipeline import stages as pipeline
+from latentsr.companion.pipeline import data, notebook, params, repro, stage
 from latentsr.datasets import Preparation, SetEntry, load_set
 
 REPOSITORY = Path(__file__).parents[1]
@@ -95,7 +94,7 @@ def killed_kernel(root, monkeypatch):
 
 
 def stopped_pipeline(root):
-    raise ValueError(pipeline.stopped())
+    raise ValueError(repro.stopped())
 
 
 def broken_book(root, monkeypatch):
@@ -158,7 +157,7 @@ def subject_on_both_sides(root):
 
 def strangers_in_data(root):
     png(root / "data/mine.png")
-    raise ValueError(strangers.rescue()[0])
+    raise ValueError(data.rescue()[0])
 
 
 def autoencoder_not_here(root):

@@ -6,7 +6,7 @@ import pytest
 import typer
 from tiny_layouts import IMAGE, brats_scan, folder_of, mimic_of, mrnet_of, png
 
-from latentsr.companion.cli import data as data_commands
+from latentsr.companion.cli import main as cli
 from latentsr.datasets import ADAPTERS, brats, mrnet, pixels, verify
 
 
@@ -179,7 +179,7 @@ def test_an_interruption_says_what_was_opened(tmp_path, monkeypatch, capsys):
     assert ("stopped after", "3", "9") in [(row.what, row.value, row.expected) for row in rows]
     monkeypatch.setattr(verify, "verify", lambda *_, **__: (rows, report))
     with pytest.raises(typer.Exit) as ended:
-        data_commands.verify_data("folder", root)
+        cli.verify_data("folder", root)
     assert ended.value.exit_code == 130 and "0.png: all pixels" in capsys.readouterr().out
 
 

@@ -42,7 +42,7 @@ def links(address: str, branch: str, notebook: str) -> str:
             "\n\nIn Colab choose a GPU, then run this in a cell of its own first. (Colab's torchvision "
             "does not fit this version of torch, and is not needed.) Where Colab asks for a restart, "
             f"run the last line again after it.\n\n```text\n!git clone --branch {branch} {GITHUB}"
-            f"{place}\n!pip install -q -e {folder} && pip uninstall -q -y torchvision\n"
+            f"{place}\n!pip install -q -e './{folder}[study]' && pip uninstall -q -y torchvision\n"
             f"%cd /content/{folder}\n```"
         )
     else:

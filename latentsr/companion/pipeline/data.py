@@ -25,13 +25,13 @@ import yaml
 
 from latentsr.companion.pipeline.params import read as read_params
 from latentsr.datasets import SetEntry, list_images, read_images, read_sets, recognise, sampled
-from latentsr.datasets.adapters import images_below
+from latentsr.datasets.folder import visible_files
 from latentsr.datasets.records import LEFT_OUT
 from latentsr.datasets.sets import (
-    FOLDER_ONLY,
-    LAYOUTS,
+    ADAPTERS,
     NAME_WORDS,
     PHANTOM_SETS,
+    READING,
     is_name,
     validated,
 )
@@ -195,17 +195,12 @@ def _entry(
     """Return the set's entry, and a line where it keeps how the set was read until now."""
     kept = {}
     if before and before.adapter == adapter:
-        keys = [key for key in (*FOLDER_ONLY, "on_error") if key not in given]
+        keys = [key for key in READING if key not in given]
         kept = {key: value for key, value in before.not_default().items() if key in keys}
-    values = {"adapter": adapter, "folder": name, "anatomy": LAYOUTS[adapter].anatomy}
+    values = {"adapter": adapter, "folder": name, "anatomy": ADAPTERS[adapter].anatomy}
     listed = ", ".join(f"{key}: {value}" for key, value in kept.items())
     lines = [f"set {name}: read as before, {listed}"] if kept else []
     return validated(SetEntry, {**values, **kept, **given}, f"--set {name}."), lines
-
-
-def _list(name: str, entry: SetEntry, folder: Path, params: Any) -> list[Any]:
-    how = {"test_fraction": params.test_fraction, "seed": params.split_seed}
-    return list_images(name, entry, folder, brain_slices=params.brain_slices, **how)
 
 
 def _gather(
@@ -215,7 +210,7 @@ def _gather(
 
     Returns the files to copy, a line for each image that cannot be read, and how many can.
     """
-    records = _list(name, entry, folder, params)
+    records = list_images(name, entry, folder, params)
     huge = entry.adapter == "mimic_cxr"  # half a terabyte: only what the study samples is copied
     limits = {"train": params.train_images, "test": params.test_images}
     wanted = limits if huge else dict.fromkeys(limits)
@@ -227,13 +222,13 @@ def _gather(
     if entry.adapter == "folder":
         manifest = folder / "manifest.csv"
         listed = {manifest, *(path for record in records for path in record.files)}
-        if left := [path for path in images_below(folder) if path not in listed]:
+        if left := [path for path in visible_files(folder) if path not in listed]:
             why = "manifest.csv does not name" if manifest.is_file() else "of no kind that is read:"
             first = left[0].relative_to(folder)
             lines.append(f"set {name}: {why} {len(left)} files, {first} the first")
     count = f"{entry.adapter}, {usable} images in {len(paths)} files"
-    if LAYOUTS[entry.adapter].tables:
-        paths |= set(folder.glob(LAYOUTS[entry.adapter].tables))
+    if ADAPTERS[entry.adapter].tables:
+        paths |= set(folder.glob(ADAPTERS[entry.adapter].tables))
     return sorted(paths), [line.replace(f"{folder}/", "") for line in bad], count
 
 
@@ -291,7 +286,7 @@ def use(
         if bad:
             (staging / name).mkdir(parents=True, exist_ok=True)
             (staging / name / LEFT_OUT).write_text("".join(f"{line}\n" for line in bad))
-            _list(name, entries[name], staging / name, params)  # enough left?
+            list_images(name, entries[name], staging / name, params)  # enough left?
     lines += before_import(root)
     shutil.rmtree(root / OWN, ignore_errors=True)
     staging.replace(root / OWN)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -27,27 +28,19 @@ MAIN_ARMS, OPERATORS = get_args(MainArm), get_args(Operator)
 T = TypeVar("T")
 
 
-def _unique(values: list[T]) -> list[T]:
-    if len(set(values)) < len(values):
-        raise ValueError("each is needed once")
-    return values
+def _must(check: Callable[[Any], object], needed: str) -> AfterValidator:
+    def validate(value: T) -> T:
+        if not check(value):
+            raise ValueError(f"{needed} needed")
+        return value
+
+    return AfterValidator(validate)
 
 
-def _vae(name: str) -> str:
-    if not registry.is_vae(name):
-        raise ValueError(
-            f"one of {', '.join(registry.NAMES)}, a path with a / (letters, digits, spaces, "
-            ". _ + -, no ..), or hf/OWNER/NAME/REVISION of 40 digits, is needed"
-        )
-    return name
-
-
-def _wavelet(name: str) -> str:
+def _is_wavelet(name: str) -> bool:
     import pywt
 
-    if name not in pywt.wavelist(kind="discrete"):
-        raise ValueError("a discrete wavelet of PyWavelets is needed, haar or db4")
-    return name
+    return name in pywt.wavelist(kind="discrete")
 
 
 Natural = Annotated[int, Field(ge=0)]
@@ -56,9 +49,20 @@ Calls = Annotated[int, Field(ge=1, le=1000)]  # of the network, for one sample
 Samples = Annotated[int, Field(ge=2)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
-Unique = Annotated[list[T], AfterValidator(_unique)]
-Several = Annotated[Unique[T], Field(min_length=1)]
-Vae = Annotated[str, AfterValidator(_vae)]
+Unique = Annotated[list[T], _must(lambda values: len(set(values)) == len(values), "each once is")]
+Several = Annotated[Unique[T], _must(len, "one or more are")]
+Vae = Annotated[
+    str,
+    _must(
+        registry.is_vae,
+        f"one of {', '.join(registry.NAMES)}, a path with a / (letters, digits, spaces, . _ + -, "
+        "no ..), or hf/OWNER/NAME/REVISION of 40 digits, is",
+    ),
+]
+Widths = Annotated[
+    list[Annotated[int, Field(gt=0, multiple_of=8)]],
+    _must(lambda values: 1 <= len(values) <= 4, "1 to 4 multiples of 8 are"),
+]
 
 
 class Block(BaseModel):
@@ -94,9 +98,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "released_steps": Calls,
         "longer_factor": Count,
         "grid_factor": Literal[8],
-        "unet_channels": Annotated[
-            list[Annotated[int, Field(gt=0, multiple_of=8)]], Field(min_length=1, max_length=4)
-        ],
+        "unet_channels": Widths,
         "attention_levels": Unique[Annotated[int, Field(ge=0, le=3)]],
         **dict.fromkeys(("steps", "batch", "save_every_s"), Count),
         **dict.fromkeys(("max_learning_rate", "gradient_clip"), Positive),
@@ -106,11 +108,11 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "seed": Natural,
     },
     "vae_swap": {
-        "main_vaes": Annotated[Unique[Vae], Field(min_length=2, max_length=2)],
+        "main_vaes": Annotated[Unique[Vae], _must(lambda vaes: len(vaes) == 2, "two are")],
         **INTERVAL,
     },
     "wavelets": {
-        "wavelet": Annotated[str, AfterValidator(_wavelet)],
+        "wavelet": Annotated[str, _must(_is_wavelet, "a discrete wavelet of PyWavelets is")],
         "levels": Annotated[int, Field(ge=1, le=5)],
         **INTERVAL,
     },
@@ -159,7 +161,9 @@ class _Together(Block):
 Params = create_model(
     "Params",
     __base__=_Together,
-    profile=Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")],
+    profile=Annotated[
+        str, _must(re.compile("[a-z0-9_-]+").fullmatch, "a name of a-z, 0-9, _ and - is")
+    ],
     threads=Count,
     **BLOCKS,
 )

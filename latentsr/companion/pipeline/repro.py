@@ -154,7 +154,9 @@ def run_stages(graph: Mapping[str, set[str]], jobs: int) -> dict[str, float]:
     minutes: dict[str, float] = {}
     with ThreadPoolExecutor(jobs) as pool:
         while sorter.is_active():
-            ready = sorted([*ready, *sorter.get_ready()], key=lambda n: ("@" not in n, order.index(n)))
+            ready = sorted(
+                [*ready, *sorter.get_ready()], key=lambda n: ("@" not in n, order.index(n))
+            )
             while ready and len(running) < jobs:
                 name = ready.pop()
                 running[pool.submit(_run_stage, name)] = name

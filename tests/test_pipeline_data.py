@@ -12,7 +12,7 @@ from PIL import Image
 from test_files import dicom
 from tiny_layouts import mimic_of, png
 
-from latentsr.companion.pipeline import datastore, strangers
+from latentsr.companion.pipeline import data
 from latentsr.datasets import Preparation, list_images, load_set, read_sets, study_sets
 
 REPO = Path(__file__).parents[1]
@@ -32,8 +32,8 @@ stages:
 DRAW = """\
 import shutil
 from pathlib import Path
-from latentsr.companion.pipeline.strangers import before_phantoms
-print(*before_phantoms(), sep="\\n")
+from latentsr.companion.pipeline.data import PHANTOMS, before_import
+print(*before_import(folder=PHANTOMS), sep="\\n")
 value, folder = Path("value.txt").read_text(), Path("assets/phantoms/knee")
 shutil.rmtree(folder, ignore_errors=True)
 folder.mkdir(parents=True)
@@ -75,16 +75,11 @@ def study(tmp_path):
     for name, text in (("dvc.yaml", DVC_YAML), ("draw.py", DRAW), ("value.txt", "1")):
         (root / name).write_text(text)
     for name in ("data.dvc", "sets.yaml"):
-        (root / name).write_text(datastore.DEFAULTS[name])
+        (root / name).write_text(data.DEFAULTS[name])
     shutil.copy(REPO / "profiles/smoke.yaml", root / "params.yaml")
+    _run(root, "git", "init", "-q")
+    _run(root, "dvc", "init", "-q")
     return root
-
-
-@pytest.fixture
-def repository(study):
-    _run(study, "git", "init", "-q")
-    _run(study, "dvc", "init", "-q")
-    return study
 
 
 def _in(folder):
@@ -98,13 +93,12 @@ def test_the_committed_files_are_the_phantom_import():
         )
         return found.stdout or (REPO / name).read_text()
 
-    assert committed("sets.yaml") == datastore.DEFAULTS["sets.yaml"]
+    assert committed("sets.yaml") == data.DEFAULTS["sets.yaml"]
     lines = committed("data.dvc").splitlines()  # DVC adds hashes after the first import
-    assert all(line in lines for line in datastore.DEFAULTS["data.dvc"].splitlines())
+    assert all(line in lines for line in data.DEFAULTS["data.dvc"].splitlines())
 
 
-def test_a_plain_repro_never_loses_a_file(repository):
-    study = repository
+def test_a_plain_repro_never_loses_a_file(study):
     (study / "data").mkdir()
     (study / "data/early").write_text("before the first run")
     done, ran = _repro(study)
@@ -122,7 +116,7 @@ def test_a_plain_repro_never_loses_a_file(repository):
     assert (study / "data/knee/mine.png").read_text() == "mine"
     assert (study / "data/knee/changes").read_text() == "edited"
     # what make repro does first: then the same results come without a stage that runs
-    (line,) = strangers.rescue(study)
+    (line,) = data.rescue(study)
     assert "data/ held 2 file(s) not of its import" in line and "data-rescued/2" in line
     assert (study / "data-rescued/2/data/knee/mine.png").read_text() == "mine"
     assert (study / "data-rescued/2/data/knee/changes").read_text() == "edited"
@@ -151,37 +145,36 @@ def test_links_are_moved_and_not_followed(study, tmp_path):
     (study / "data/knee").mkdir(parents=True)
     (study / "data/knee/link").symlink_to(outside)
     (study / "data/knee/relative").symlink_to("../../../outside/scan")
-    (study / "data/knee/loop").symlink_to("loop")
-    strangers.before_import(study)
+    (study / "data/knee/gone").symlink_to("nowhere")
+    data.before_import(study)
     assert not (study / "data").exists()
     assert (study / "data-rescued/1/data/knee/relative").read_text() == "far away"
-    assert (study / "data-rescued/1/data/knee/loop").is_symlink()
+    assert (study / "data-rescued/1/data/knee/gone").is_symlink()
     assert (study / "data-rescued/1/data/knee/link/scan").read_text() == "far away"
     (study / "data").symlink_to(outside)  # the whole folder
-    assert len(strangers.before_import(study)) == 1
+    assert len(data.before_import(study)) == 1
     assert not (study / "data").is_symlink() and (outside / "scan").is_file()
-    assert strangers.rescue(study) == []
+    assert data.rescue(study) == []
 
 
-def test_files_that_a_manifest_does_not_name_are_counted(repository, tmp_path):
+def test_files_that_a_manifest_does_not_name_are_counted(study, tmp_path):
     own = _images(tmp_path / "own")
     (own / "manifest.csv").write_text(
         "file,subject\n" + "".join(f"{i}.png,s{i}\n" for i in range(6))
     )
     (own / "late.png").write_bytes((own / "0.png").read_bytes())
-    told, line = datastore.use([f"hand_1={own}"], [], repository)
+    told, line = data.use([f"hand_1={own}"], [], study)
     assert told == "set hand_1: manifest.csv does not name 1 files, late.png the first"
     assert "hand_1 (folder, 6 images in 6 files)" in line
-    assert _in(repository / "assets/own/hand_1") == [
+    assert _in(study / "assets/own/hand_1") == [
         *(f"{i}.png" for i in range(6)),
         "manifest.csv",
     ]
 
 
-def test_use_reset_and_back(repository, tmp_path):
-    study = repository
+def test_use_reset_and_back(study, tmp_path):
     own = _images(tmp_path / "own")
-    (line,) = datastore.use([f"hand_1={own}"], [], study)
+    (line,) = data.use([f"hand_1={own}"], [], study)
     assert "hand_1 (folder, 6 images in 6 files)" in line and "make repro" in line
     source, entries = read_sets(study / "sets.yaml")
     assert source == "own" and list(entries) == ["hand_1"]
@@ -189,22 +182,22 @@ def test_use_reset_and_back(repository, tmp_path):
     done, _ = _repro(study)
     assert done.returncode == 0, done.stderr
     assert _in(study / "data") == [f"hand_1/{i}.png" for i in range(6)]
-    assert datastore.status(study)[1] == "hand_1: folder, data/hand_1 (6 files)"
+    assert list(data.status(study))[1] == "hand_1: folder, data/hand_1 (6 files)"
     assert _in(own) == [f"{i}.png" for i in range(6)]
 
     (study / "data/late").write_text("late")
-    lines = datastore.reset(study)
+    lines = data.reset(study)
     assert (study / "data-rescued/1/data/late").is_file() and len(lines) == 2
     done, ran = _repro(study)
     assert done.returncode == 0 and ran[-1] == "list"
     assert _in(study / "data") == ["knee/changes", "knee/only-1", "knee/same"]
-    assert (study / "sets.yaml").read_text() == datastore.DEFAULTS["sets.yaml"]
+    assert (study / "sets.yaml").read_text() == data.DEFAULTS["sets.yaml"]
 
 
-def test_an_original_that_changes_later_changes_nothing_by_itself(repository, tmp_path):
+def test_an_original_that_changes_later_changes_nothing_by_itself(study, tmp_path):
     """Were the study's copy a link, DVC would import it anew, over what stands in data/."""
-    study, own = repository, _images(tmp_path / "own")
-    datastore.use([f"hand={own}"], [], study)
+    own = _images(tmp_path / "own")
+    data.use([f"hand={own}"], [], study)
     _repro(study)
     (study / "data/hand/1.png").write_bytes(b"edited by hand")
     (own / "1.png").write_bytes((own / "2.png").read_bytes())
@@ -217,17 +210,17 @@ def test_results_of_sets_that_are_gone_are_put_away(study, tmp_path):
     for place in ("arms/hand/vae/sr.npz", "arms/knee/vae/sr.npz", "autoencoders/hand/cards.json"):
         (study / "results/mini" / place).parent.mkdir(parents=True)
         (study / "results/mini" / place).touch()
-    datastore.use([f"hand={_images(tmp_path / 'own')}"], [], study)
+    data.use([f"hand={_images(tmp_path / 'own')}"], [], study)
     assert _in(study / "results/mini") == ["arms/hand/vae/sr.npz", "autoencoders/hand/cards.json"]
-    datastore.reset(study)
+    data.reset(study)
     assert _in(study / "results/mini") == []
 
 
 def test_use_takes_images_that_were_put_into_data(study):
     _images(study / "data/mine")
-    lines = datastore.use(["mine=" + str(study / "data/mine")], [], study)
+    lines = data.use(["mine=" + str(study / "data/mine")], [], study)
     assert len(lines) == 2 and len(_in(study / "assets/own/mine")) == 6
-    datastore.use(["again=" + str(study / "assets/own/mine")], ["again"], study)
+    data.use(["again=" + str(study / "assets/own/mine")], ["again"], study)
     assert len(_in(study / "assets/own/again")) == 6 and not (study / "assets/own/mine").exists()
     assert read_sets(study / "sets.yaml")[1]["again"].split_by == "image"
 
@@ -238,7 +231,7 @@ def test_use_reports_every_problem_and_touches_nothing(study, tmp_path):
     small = _images(tmp_path / "small", side_px=32)
     before = {name: (study / name).read_text() for name in ("sets.yaml", "data.dvc")}
     with pytest.raises(ValueError, match="cannot be read") as caught:
-        datastore.use([f"a={bad}", f"b={small}"], [], study)
+        data.use([f"a={bad}", f"b={small}"], [], study)
     assert len(str(caught.value).splitlines()) == 1 + 6
     assert before == {name: (study / name).read_text() for name in before}
     assert not (study / "assets").exists()
@@ -260,7 +253,7 @@ def test_use_reports_every_problem_and_touches_nothing(study, tmp_path):
 )
 def test_wrong_arguments_of_use(study, pairs, split_by_image, message):
     with pytest.raises(ValueError, match=message):
-        datastore.use(pairs, split_by_image, study)
+        data.use(pairs, split_by_image, study)
 
 
 def test_pages_of_sets_that_are_gone_go_with_them(tmp_path):
@@ -270,14 +263,14 @@ def test_pages_of_sets_that_are_gone_go_with_them(tmp_path):
     stay = ["02_autoencoders_knee.ipynb", "03_train_arm_knee_natural-f8c4.ipynb", "01_data.ipynb"]
     for name in gone + stay:
         (pages / name).touch()
-    datastore._switch(tmp_path, datastore.DEFAULTS)
+    data._switch(tmp_path, data.DEFAULTS)
     assert sorted(path.name for path in pages.iterdir()) == sorted(stay)
 
 
 def test_a_broken_data_dvc_is_one_line(tmp_path):
     (tmp_path / "data.dvc").write_text("outs: [")
-    with pytest.raises(ValueError, match=r"^data.dvc: not YAML; `git checkout data.dvc`"):
-        strangers.found(tmp_path)
+    with pytest.raises(ValueError, match=r"^data.dvc: cannot be read; `git checkout data.dvc`"):
+        data.imported_folder(tmp_path)
 
 
 def test_of_a_huge_set_only_what_is_sampled_is_copied(study, tmp_path):
@@ -286,7 +279,7 @@ def test_of_a_huge_set_only_what_is_sampled_is_copied(study, tmp_path):
     rng = np.random.default_rng(1)
     for path in root.rglob("*.jpg"):
         Image.fromarray(rng.integers(0, 256, (64, 64), dtype=np.uint8)).save(path)
-    datastore.use([f"chest={root}"], [], study)
+    data.use([f"chest={root}"], [], study)
     copied = [name for name in _in(study / "assets/own/chest") if name.endswith(".jpg")]
     assert len(copied) == 24 + 8  # the limits of the smoke profile
     records = list_images(
@@ -305,7 +298,7 @@ def test_files_of_a_series_are_copied_together(study, tmp_path):
             pixels = np.random.default_rng(subject * 9 + place).integers(0, 999, (64, 64))
             tags = {"SeriesInstanceUID": f"1.{subject}", "InstanceNumber": place}
             dicom(tmp_path / f"own/{subject}/{place}.dcm", pixels, PatientID=f"p{subject}", **tags)
-    datastore.use([f"scans={tmp_path / 'own'}"], [], study)
+    data.use([f"scans={tmp_path / 'own'}"], [], study)
     assert len(_in(study / "assets/own/scans")) == 18
 
 
@@ -321,7 +314,7 @@ def test_what_is_skipped_is_told_once_and_not_copied(study, tmp_path, listed):
         (own / "manifest.csv").write_text(
             "file,subject\n" + "".join(f"{name},s{name}\n" for name in names)
         )
-    lines = datastore.use([f"hand={own}"], [], study, ["hand.on_error=skip"])
+    lines = data.use([f"hand={own}"], [], study, ["hand.on_error=skip"])
     bad = ["3.png", "vol.npy"] + ["gone.png"] * listed
     assert [sum(f"own/{name}: " in line for line in lines) for name in bad] == [1] * len(bad)
     assert len(lines) == len(bad) + 1 and "hand (folder, 8 images in 8 files)" in lines[-1]
@@ -343,7 +336,7 @@ def test_too_few_images_left_is_told_before_anything_is_touched(study, tmp_path)
     (own / "3.png").write_text("x")
     before = (study / "sets.yaml").read_text()
     with pytest.raises(ValueError, match="set hand: 5 subjects, .* at least 6 are needed"):
-        datastore.use([f"hand={own}"], [], study, ["hand.on_error=skip"])
+        data.use([f"hand={own}"], [], study, ["hand.on_error=skip"])
     assert (study / "sets.yaml").read_text() == before and not (study / "assets/own").exists()
 
 
@@ -353,15 +346,15 @@ def test_use_takes_keys_and_keeps_how_a_set_is_read(study, tmp_path):
         np.save(path.with_suffix(".npy"), np.asarray(Image.open(path))[None].repeat(3, axis=0))
         path.unlink()
     settings = ["hand.slices=1", "hand.on_error=skip", "hand.allow_images=true"]
-    datastore.use([f"hand={own}"], [], study, settings)
+    data.use([f"hand={own}"], [], study, settings)
     entry = read_sets(place)[1]["hand"]
     assert (entry.slices, entry.on_error, entry.allow_images) == (1, "skip", True)
-    lines = datastore.use([f"hand={own}"], [], study, ["hand.axis=0"])
+    lines = data.use([f"hand={own}"], [], study, ["hand.axis=0"])
     assert lines[0] == "set hand: read as before, slices: 1, on_error: skip"
     entry = read_sets(place)[1]["hand"]
     assert (entry.axis, entry.slices, entry.on_error) == ("0", 1, "skip")
     assert not entry.allow_images  # of a folder that may hold other images: to be said again
-    datastore.use([f"other={own}"], [], study)
+    data.use([f"other={own}"], [], study)
     assert read_sets(place)[1]["other"].slices == 5
 
 
@@ -377,7 +370,7 @@ def test_use_takes_keys_and_keeps_how_a_set_is_read(study, tmp_path):
 )
 def test_wrong_keys_of_use(study, tmp_path, setting, message):
     with pytest.raises(ValueError, match=message):
-        datastore.use([f"a={_images(tmp_path / 'own')}"], [], study, [setting])
+        data.use([f"a={_images(tmp_path / 'own')}"], [], study, [setting])
 
 
 def pictures(root):
@@ -390,7 +383,7 @@ def test_own_images_are_never_called_phantoms(study, monkeypatch):
     """A hand in sets.yaml alone would put them onto pages."""
     monkeypatch.chdir(study)
     assert study_sets(Path("results/smoke"))[0] == "phantoms"
-    datastore.use([f"mine={pictures(study.parent / 'mine')}"], [])
+    data.use([f"mine={pictures(study.parent / 'mine')}"], [])
     assert study_sets(Path("results/smoke"))[0] == "own"
     text = (study / "sets.yaml").read_text()
     (study / "sets.yaml").write_text(text.replace("source: own", "source: phantoms"))
@@ -404,13 +397,13 @@ def test_own_images_are_never_called_phantoms(study, monkeypatch):
 def test_what_use_cannot_take_is_one_line(study, tmp_path):
     mine = pictures(tmp_path / "mine")
     (mine / "notes.txt").write_text("x")
-    told = datastore.use([f"mine={mine}"], [], study)
+    told = data.use([f"mine={mine}"], [], study)
     assert any("of no kind that is read: 1 files, notes.txt the first" in line for line in told)
     assert any("mine (folder, 8 images in 8 files)" in line for line in told)
     with pytest.raises(ValueError, match=r"--set mine.slices=\[1: '\[1' is not YAML"):
-        datastore.use([f"mine={mine}"], [], study, ["mine.slices=[1"])
+        data.use([f"mine={mine}"], [], study, ["mine.slices=[1"])
     for image in mine.glob("*.png"):
         image.write_bytes(b"")
     with pytest.raises(ValueError, match="mine") as caught:
-        datastore.use([f"mine={mine}"], [], study, ["mine.on_error=skip"])
+        data.use([f"mine={mine}"], [], study, ["mine.on_error=skip"])
     assert "Errno" not in str(caught.value)
