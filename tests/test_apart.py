@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentsr.companion import whole_run
 from latentsr.experiments import apart_plans
 from latentsr.plots import apart_shown, forests
 from latentsr.plots import style as figures
@@ -170,45 +169,6 @@ def test_without_four_corners_their_tables_stay_empty(scored):
     assert len(parts["seeds"]) == 6
 
 
-def test_the_record_of_a_whole_run(parts, scored):
-    named = {"dataset": "knee", "lr_condition": "lr_latent"}
-    found = apart.record(parts, scored, named, 0.15, 0)
-    changes = found["ablations"]["knee"]["lr_latent"]
-    assert len(changes) == 8 and {one["margin"] for one in changes.values()} == {0.15}
-    largest = found["every_ablation"]["knee"]["lr_latent"]
-    assert largest["margin"] == 0.15
-    schedules = found["schedules"]["knee"]["lr_latent"]
-    assert set(schedules) == {"spaced", "first entries", "half of the noise"}
-    assert abs(schedules["spaced"]["mean"]) < 0.05
-    for kind in ("first entries", "half of the noise"):
-        assert schedules[kind]["mean"] == pytest.approx(-5, abs=0.05)  # 500 entries
-        assert schedules[kind]["n_subjects"] == 8 and "n_seeds" not in schedules[kind]
-    for name, one in changes.items():
-        told = {"n_subjects": 8} if name in stability.SAMPLED_ONLY else {"n_seeds": 3}
-        assert {key: one[key] for key in one if key.startswith("n_")} == told
-    every = [*changes.values(), *schedules.values()]
-    reach = [max(abs(one["low"]), abs(one["high"])) for one in every]
-    assert largest == every[reach.index(max(reach))]
-    corner = found["corners"]["knee"]["released"]["domain_at_f4"]
-    assert corner["mean"] == pytest.approx(4, abs=0.05) and corner["n_subjects"] == 8
-    assert corner["low"] < corner["mean"] < corner["high"]
-    assert found["seeds"]["knee"]["lr_pixels"] == {"mean": pytest.approx(1, abs=0.05), "n_seeds": 3}
-    assert set(found["dominance"]["knee"]) == {"released", "controlled"}
-
-
-def test_the_record_of_a_default_run():
-    parts = dict.fromkeys(apart.TABLES, apart.EMPTY)
-    named = {"dataset": "knee", "lr_condition": "lr_latent"}
-    assert apart.record(parts, None, named, 0.15, 0) == {
-        "ablations": {},
-        "schedules": {},
-        "every_ablation": {},
-        "corners": {},
-        "dominance": {"knee": {}},
-        "seeds": {"knee": {}},
-    }
-
-
 def test_walks_and_what_they_make_of_the_gap(parts):
     """The gap is 1 dB; of first entries 0.01 dB less an entry, so 0.1 dB at 10, 0.5 dB at 50."""
     walks, table = parts["walks"], parts["schedules"].set_index("arm")
@@ -325,41 +285,6 @@ def test_the_published_figures_are_drawn_from_a_run(parts, tmp_path):
     assert list(held["arm"]) == list(rungs["arm"]) and "+ grid" not in set(held["arm"])
     difference = held.iloc[:, 3] - held.iloc[:, 2]
     assert np.allclose(difference, held["gap, dB"], atol=0.011)
-
-
-def test_what_hours_found_is_told_from_the_tables(parts, scored):
-    dominance = {
-        kind: attribution.dominance(scored[scored.analysis == f"levers, {kind}"], 0)
-        for kind in ("released", "controlled")
-    }
-    rows = [("full", "lr_pixels", "ceiling", 0.7), ("full", "lr_pixels", "sr", 0.1)]
-    adapted = pd.DataFrame(rows, columns=["how", "lr_condition", "what", "gain_db"])
-    adapted = adapted.assign(autoencoder="natural-f4c3", low=adapted.gain_db, high=adapted.gain_db)
-    told = whole_run.told(parts, adapted, dominance, 0.15)
-    text = " ".join(told)
-    assert told[0].startswith("From released (+1.0") and told[1].startswith("From controlled (+1.0")
-    assert "From released, the autoencoder is not the largest lever there" in told[2]
-    assert re.search(r"`calls: 1` by -[23]\.\d\d dB.* first less the second is -[12]\.", told[2])
-    counted = "2 with another sampler (over subjects, given the weights), 2 equivalent"
-    assert counted in text and "does not hold here" in text
-    assert re.search(r"`first 500 entries[^`]*` changes the gap most, by -(5\.0|4\.9)", text)
-    assert re.search(r"LR pixels \+(2.0|1.9)\d dB with an SD of (1.0|0.9)", text)
-    assert re.search(
-        r"domain \+2\.[45]\d dB.* what is seen goes from \+(2\.0|1\.9)\d to \+0\.1", text
-    )
-    assert told[-1].endswith(
-        "gains +0.70 dB of ceiling; SR gains +0.10 dB [+0.10, +0.10] under LR pixels."
-    )
-    still = {name: parts[name].assign(verdict="equivalent") for name in ("ablations", "schedules")}
-    largest = {kind: {**one, "mean": 1.0} for kind, one in dominance.items()}
-    levers = parts["levers"].assign(
-        gap=parts["levers"]["gap"].where(parts["levers"].lever == "autoencoder", 0.0)
-    )
-    told = " ".join(whole_run.told({**parts, **still, "levers": levers}, adapted, largest, 0.15))
-    open_ = {name: table.assign(verdict="inconclusive") for name, table in still.items()}
-    unsure = " ".join(whole_run.told({**parts, **open_}, adapted, dominance, 0.15))
-    assert "so it is not shown to hold here" in unsure
-    assert "so it holds here" in told and "the autoencoder is the largest lever at these" in told
 
 
 def test_the_published_changes_over_seeds_are_made_from_scores(tmp_path, monkeypatch):

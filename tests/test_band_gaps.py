@@ -67,6 +67,3 @@ def test_a_half_that_turns_with_the_wavelet_is_told():
         "bior4.4 +0.30 [0.20, 0.40] dB"
     )
     assert band_gaps.signs(table)["HH1"].tolist() == ["+", "0", "+"]
-    other = band_gaps.others(table, "knee", "a", "HH1", "haar")
-    assert list(other) == ["db4", "bior4.4"]
-    assert other["db4"] == {"mean": pytest.approx(0.05), "low": -0.1, "high": 0.2}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import pandas as pd
 
@@ -14,9 +13,7 @@ from latentsr.stats import stability
 from latentsr.stats.attribution import (
     against_base,
     domain_and_geometry,
-    dominance,
     gaps,
-    nested,
     seen,
     target_and_condition,
 )
@@ -151,54 +148,6 @@ def _corners(
         "corners": split(released),
         "corner_scores": scored,
     }
-
-
-def record(
-    parts: Mapping[str, pd.DataFrame],
-    scored: pd.DataFrame | None,
-    named: Mapping[str, str],
-    margin_db: float,
-    seed: int,
-) -> dict[str, Any]:
-    """Return what chapter 7's metrics say of `taken_apart`: empty dicts where it was not run.
-
-    ``named`` holds ``dataset`` and ``lr_condition`` of the ablations. A change of the gap carries
-    the margin that it is held against, and how many subjects or training seeds its interval is of.
-    """
-    dataset, place = named["dataset"], ["dataset", "lr_condition"]
-
-    def changes(*names: str) -> pd.DataFrame:  # the farthest from none first
-        keyed = pd.concat([parts[name] for name in names]).dropna(subset="change")
-        keyed = keyed.assign(**named, margin=margin_db)
-        keyed["n_subjects"] = keyed["n_subjects"].where(keyed["unit"] == "subjects")
-        reach = keyed[["low", "high"]].astype(float).abs().max(axis=1)
-        return keyed.iloc[(-reach.to_numpy()).argsort(kind="stable")]
-
-    schedules = changes("schedules")
-    schedules["kind"] = schedules["walk"].map({"spaced": "spaced", "first": "first entries"})
-    schedules.loc[schedules["initial_noise_sd"] < 1, "kind"] = "half of the noise"
-    found: dict[str, Any] = {
-        "ablations": nested(changes("ablations"), [*place, "arm"], "change"),
-        "schedules": nested(schedules.drop_duplicates("kind"), [*place, "kind"], "change"),
-        "every_ablation": nested(changes("ablations", "schedules")[:1], place, "change"),
-        "corners": nested(
-            parts["corners"].assign(dataset=dataset, margin=margin_db),
-            ["dataset", "arm", "effect"],
-            "estimate",
-        ),
-    }
-    if scored is None:
-        return found | {"dominance": {dataset: {}}, "seeds": {dataset: {}}}
-    levers = {k: scored[scored["analysis"] == f"levers, {k}"] for k in ("released", "controlled")}
-    found["dominance"] = {dataset: {k: dominance(rows, seed) for k, rows in levers.items()}}
-    spread = stability.over_seeds(parts["seeds"])["gap"]
-    found["seeds"] = {
-        dataset: {
-            str(kind): {"mean": float(row["std"]), "n_seeds": int(row["count"])}
-            for kind, row in spread.iterrows()
-        }
-    }
-    return found
 
 
 def one_step_errors(scored: pd.DataFrame, main_vaes: Sequence[str]) -> dict[str, pd.Series]:

@@ -258,26 +258,6 @@ def dominance(
     return {**ends, "largest_other": other}
 
 
-def nested(table: pd.DataFrame, keys: Sequence[str], value: str) -> dict[str, Any]:
-    """Return a table's values with their intervals as nested dicts, for a metrics file.
-
-    Columns n_subjects, n_seeds and margin go with them, where the table has them.
-
-    >>> table = pd.DataFrame({"set": ["a"], "arm": ["x"], "gap": [1.0], "low": [0.5], "high": [2.0]})
-    >>> nested(table, ["set", "arm"], "gap")
-    {'a': {'x': {'mean': 1.0, 'low': 0.5, 'high': 2.0}}}
-    """
-    found: dict[str, Any] = {}
-    for row in table.to_dict("records"):
-        place = found
-        for key in keys:
-            place = place.setdefault(row[key], {})
-        place |= {"mean": row[value], "low": row["low"], "high": row["high"]}
-        more = {key: row[key] for key in ("n_subjects", "n_seeds", "margin") if key in row}
-        place |= {key: value for key, value in more.items() if value == value}
-    return found
-
-
 def with_interval(mean: float, low: float, high: float, unit: str = "") -> str:
     """Write an effect with its interval, where there is one.
 

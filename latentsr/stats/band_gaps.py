@@ -77,16 +77,6 @@ def signs(table: pd.DataFrame) -> pd.DataFrame:
     return wide.loc[order[0], order[1]]
 
 
-def others(table: pd.DataFrame, dataset: str, arm: str, band: str, wavelet: str) -> dict[str, Any]:
-    """Return the gap of one band with the other wavelets: mean, low and high by wavelet."""
-    rows = table[(table.dataset == dataset) & (table.arm == arm) & (table.band == band)]
-    found = rows[rows.wavelet != wavelet].rename(columns={"gap_db": "mean"})
-    return {
-        str(row["wavelet"]): {key: row[key] for key in ("mean", "low", "high")}
-        for row in found.to_dict("records")
-    }
-
-
 def turns(table: pd.DataFrame) -> Iterator[str]:
     """Say where a half of claim C3 lies on another side of zero with another wavelet."""
     halves: Mapping[Any, pd.DataFrame] = dict(

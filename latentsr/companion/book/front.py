@@ -85,22 +85,24 @@ def how_sure(results: Path, sets: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _column(rows: Table, protocol: str) -> tuple[Table, str]:
     """Choose the rows of one claim that stand for a protocol, and the mark they need."""
-    named = rows[rows["part"].str.contains(protocol)]
-    first = rows[rows["part"] == rows["part"].iloc[0]]
-    kind, mark = {"released": ("lr_latent", "*"), "controlled": ("lr_pixels", "")}[protocol]
-    near = first[first["lr_condition"] == kind]
-    if len(named) and (named["measured"].notna().any() or near.empty):
-        return named[named["part"] == named["part"].iloc[0]], ""
-    if (first["lr_condition"] == "all").all():
+    is_released = rows["lr_condition"] == "released"
+    released, others = rows[is_released], rows[~is_released]
+    first = others[others["part"].isin(others["part"].head(1))]
+    if protocol == "controlled":
+        near, mark = first[first["lr_condition"] == "lr_pixels"], ""
+    else:
+        near, mark = first[first["lr_condition"] == "lr_latent"], "*"
+        if len(released) and (released["measured"].notna().any() or near.empty):
+            return released[released["part"] == released["part"].iloc[0]], ""
+    if len(first) and (first["lr_condition"] == "all").all():
         return first, "†"
     return near, mark
 
 
 def _parts(rows: Table, protocol: str) -> Table:
     """Choose the rows of all parts of one claim that stand for a protocol."""
-    named = rows["part"].str.contains("released")
-    pixels = rows["lr_condition"].isin(["lr_pixels", "all"])
-    return rows[named] if protocol == "released" else rows[~named & pixels]
+    arms = {"released": ["released"], "controlled": ["lr_pixels", "all"]}
+    return rows[rows["lr_condition"].isin(arms[protocol])]
 
 
 def _whole(rows: Table) -> Table:
