@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import statistics
 import subprocess
 import sys
 from itertools import pairwise
@@ -64,14 +63,12 @@ def test_form_of_a_notebook(path):
     nbformat.validate(nbformat.from_dict(content))
     assert path.stat().st_size < 500_000
     assert set(content["metadata"]) == {"kernelspec"}
-    assert len(cells(path)) <= 40
     assert len({cell["id"] for cell in cells(path)}) == len(cells(path))
     code, prose = cells(path, "code"), cells(path, "markdown")
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
     lengths = [len(cell["source"]) for cell in code]
-    assert max(lengths) <= 25, f"a cell of {max(lengths)} lines"
-    assert sum(lengths) <= 200
-    assert statistics.median(lengths) <= 7
+    assert max(lengths) <= 35, f"a cell of {max(lengths)} lines"
+    assert sum(lengths) <= 400
     assert sum(len(source(cell).split()) for cell in prose) <= 1500
     first, second, third = cells(path)[:3]
     assert source(first).startswith("# ")
