@@ -69,7 +69,7 @@ def test_form_of_a_notebook(path):
     lengths = [len(cell["source"]) for cell in code]
     assert max(lengths) <= 35, f"a cell of {max(lengths)} lines"
     assert sum(lengths) <= 400
-    assert sum(len(source(cell).split()) for cell in prose) <= 1500
+    assert sum(len(source(cell).split()) for cell in prose) <= 1800
     first, second, third = cells(path)[:3]
     assert source(first).startswith("# ")
     assert "**You will**" in source(second) and "**You need**" in source(second)
@@ -104,7 +104,7 @@ def test_a_chapter_narrates(path):
         for node in ast.walk(ast.parse(source(cell))):
             assert not isinstance(node, ast.ClassDef)
             if isinstance(node, ast.FunctionDef):
-                assert node.end_lineno - node.lineno < 10
+                assert node.end_lineno - node.lineno < 25
 
 
 @pytest.mark.parametrize("path", [*CHAPTERS, *LESSONS], ids=lambda path: path.stem)
