@@ -139,14 +139,13 @@ def fabricate(results: Path, settings: dict, sets: list[str]) -> None:
 
 def workspace(tmp_path, monkeypatch):
     """Change into a throw-away copy of the book, API aside, with a made-up smoke run."""
-    ignore = shutil.ignore_patterns("_build", "notebooks", "generated", "api")
+    ignore = shutil.ignore_patterns("_build", "notebooks", "generated")
     shutil.copytree(BOOK, tmp_path / "book", ignore=ignore)
     shutil.copytree(REPOSITORY / book.EXERCISES, tmp_path / book.EXERCISES)
-    short = {**TOC, "parts": [part for part in TOC["parts"] if part["caption"] != "API"]}
-    (tmp_path / "book" / "_toc.yml").write_text(yaml.safe_dump(short))
     for name in ("README.md", "dvc.yaml", "benchmarks/README.md", "tests/test_adding.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(REPOSITORY / name, tmp_path / name)
+    shutil.copytree(REPOSITORY / "benchmarks" / "measured", tmp_path / "benchmarks" / "measured")
     shutil.copy(REPOSITORY / "profiles" / "smoke.yaml", tmp_path / "params.yaml")
     settings = params.read(tmp_path / "params.yaml")
     fabricate(tmp_path / "results" / "smoke", settings, ["knee", "brain"])

@@ -42,27 +42,15 @@ def test_the_ledger_shows_the_lr_conditions_side_by_side(tmp_path):
     assert r"| as released (walk spaced) | 0.2 \[0.1, 0.3\] (TOST): opposite |" in text
 
 
-def test_the_first_page_shows_both_protocols_and_what_is_shared(workspace):
-    sets = {"knee": {"split_by": "image"}, "brain": {"split_by": "subject"}}
-    text = pages.gaps_table(Path("results/smoke"), sets).replace(r"upsampled\_latent | ", "")
-    assert r"| dataset | released | lr\_latent | lr\_pixels |" in text
-    assert r"| knee (subjects shared) | +2.00 \[+1.50, +2.50\] | +1.25 |" in text
-    assert "| brain | " in text
-
-
-def test_the_first_page_gives_the_answer_and_how_sure_it_is(workspace):
+def test_tables_of_differences_have_both_protocols_and_what_is_shared(workspace):
     results = Path("results/smoke")
     sets = json.loads((results / "data" / "sets.json").read_text())
-    text = front.answer(results, sets, ("first", "second"))
-    assert "as released, PSNR rises on 2 of 2 sets and falls on 0; controlled, PSNR" in text
-    assert "trained x4, PSNR rises on 0 of 2 sets and falls on 0 (counting" in text
-    assert "has two parts at this training length: what is **seen**" in text
-    assert "is worth +1.00 to +1.50 dB, what is **denoised** -0.75 to -0.50 dB" in text
-    assert r"| knee | +2.00 \[+1.50, +2.50\] | -0.25 | +0.38 | 7 exams |" in text
-    sets["knee"] |= {"n_test_subjects": 5, "split_by": "image"}
-    sure = front.how_sure(results, sets)
-    assert "Too few subjects for an interval: knee." in sure and "2 of 2 arms stay below" in sure
-    assert "Test images share subjects with training: knee." in sure
+    sets["knee"]["split_by"] = "image"
+    text = pages.differences_table(results, sets).replace(r"upsampled\_latent | ", "")
+    assert r"| dataset | released | lr\_latent | lr\_pixels |" in text
+    assert r"| knee (subjects shared) | +2.00 \[+1.50, +2.50\] | +1.25 |" in text
+    text = pages.answer_table(results, sets)
+    assert r"| brain | +2.00 \[+1.50, +2.50\] | -0.25 | +0.38 | 7 exams |" in text
 
 
 def test_the_claims_in_short_take_the_released_part_where_there_is_one(tmp_path):

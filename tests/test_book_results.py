@@ -66,7 +66,9 @@ def test_a_caption_counts_subjects_and_images(name, counted, tmp_path, monkeypat
     for suffix in (".svg", ".png", ".txt"):
         source.with_suffix(suffix).write_text("What is seen.\n")
     (folder := tmp_path / "generated").mkdir()
-    text = pages._figure(source, folder, listed, sets)
+    root = tmp_path / "results/smoke/arms/mine/natural-f8c4"
+    (caption,) = pages.captions([root], sets).values()
+    text = pages._figure(source, folder, listed, caption)
     assert f"\nWhat is seen.{counted} {{download}}" in text
     assert ":alt: What is seen.\n" in text
 
@@ -89,13 +91,11 @@ def test_below_a_chapters_figure_stand_the_counts_of_that_figure():
     for alt in drawn:
         output = {"data": {"image/png": ""}, "metadata": {"image/png": {"alt": alt}}}
         cells.append({"source": [], "metadata": {}, "outputs": [output]})
-    facts = {**IDS, **COUNTS}
     text = json.dumps({"cells": cells})
-    made = json.loads(book.titled(text, "", "04_vae_swap", drawn, {"knee": facts, "brain": facts}))
-    of_all, of_one = made["cells"][2]["source"], made["cells"][4]["source"]
-    both = "knee phantoms: 7 exams, 7 images; brain phantoms: 7 exams, 7 images."
-    assert of_all.endswith(f" · Test images: {both}")
-    assert of_one.endswith(" · Test images: knee phantoms: one of 7.")
+    captions = {"Arms.": "Test images: 7.", "A walk.": "Test images: one of 7."}
+    made = json.loads(book.titled(text, "", "04_vae_swap", captions))
+    assert made["cells"][2]["source"].endswith(" · Test images: 7.")
+    assert made["cells"][4]["source"].endswith(" · Test images: one of 7.")
 
 
 def test_a_chapter_on_few_subjects_counts_those(tmp_path):

@@ -4,10 +4,9 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 
 from latentsr.companion.book import provenance
-from latentsr.companion.pipeline import notebook, params, repro
+from latentsr.companion.pipeline import repro
 from latentsr.companion.pipeline.stage import note_run
 
 
@@ -31,55 +30,12 @@ def test_a_file_that_no_stage_makes_is_named():
 
 def test_the_page_lists_every_file_with_its_command():
     files = ["results/mini/tables/05_bands.csv", "results/mini/figures/09/09_ceiling_vs_sr.svg"]
-    listed = provenance.stages("mini")
-    settings = params.read(Path("profiles/mini.yaml"))
-    text = provenance.page(files, listed, settings, ["knee"], {"05_bands.csv"})
+    text = provenance.page(files, provenance.stages("mini"), {"05_bands.csv"})
     assert "{download}`results/mini/tables/05_bands.csv <05_bands.csv>`" in text
     assert f"- `{files[1]}`" in text
     assert "(stage-wavelets)=" in text and "`dvc repro wavelets`" in text
     assert "`python -m latentsr.companion.pipeline.stage 09_screening`" in text
-    for stage in listed:
-        runs = provenance.labels(stage, settings, ["knee"])
-        assert repro.slot("minutes", runs) in text
-
-
-def test_the_page_fills_in_what_dvc_does():
-    """Names and commands are those of the lock, which DVC wrote."""
-    settings = params.read(Path("profiles/mini.yaml"))
-    lock = yaml.safe_load(Path("dvc.lock").read_text())["stages"]
-    found = {}
-    for stage in provenance.stages("mini"):
-        for name, run in provenance.points(stage, settings, ["knee", "brain", "chest"]).items():
-            (found[name],) = provenance.expanded([stage.command], {name: run})
-    locked = {name: lock[name]["cmd"] for name in found if name in lock}
-    assert len(locked) > 20 and locked == {name: found[name] for name in locked}
-    text = provenance.page([], provenance.stages("mini"), settings, ["knee", "brain", "chest"])
-    assert "${" not in text and "`dvc repro train_arm@chest-natural-f8c4`" in text
-
-
-def test_the_runs_of_a_stage_are_its_grid():
-    settings = params.read(Path("profiles/mini.yaml"))
-    listed = {stage.name: stage for stage in provenance.stages("mini")}
-    arms = provenance.labels(listed["train_arm"], settings, ["knee", "brain"])
-    assert len(arms) == 2 * len(settings["autoencoders"].arms)
-    assert arms[0] == "03_train_arm_knee_natural-f8c4"
-    assert provenance.labels(listed["book"], settings, ["knee"]) == ["book"]
-
-
-def test_what_was_measured_is_filled_in(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    notebook.note("mini/a", {"minutes": 1.5, "peak_memory_mb": 2100})
-    notebook.note("mini/b_c", {"minutes": 2.25, "peak_memory_mb": 900})
-    notebook.note("mini/phantoms", {"minutes": 0.5})
-    for what, labels, told in (
-        ("minutes", ["a", "b/c"], "3.8"),
-        ("memory", ["a", "b/c"], "2.1"),
-        ("minutes", ["a", "d"], "1.5 (1 of 2 runs)"),
-        ("minutes", ["d"], "–"),
-        ("memory", ["phantoms"], "–"),
-    ):
-        page = f"<td>{repro.slot(what, labels)}</td>"
-        assert repro.filled(page, "mini") == f"<td>{told}</td>"
+    assert "${" not in text and "02_autoencoders --dataset <set>`" in text
 
 
 def test_a_run_notes_its_minutes_and_memory(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from latentsr.autoencoders import registry
-from latentsr.companion.book import counts, launch, pages, provenance, slider
+from latentsr.companion.book import pages, provenance, slider
 from latentsr.companion.pipeline import notebook, params, repro
 from latentsr.companion.pipeline.stage import note_run, stop
 
@@ -22,6 +22,7 @@ BOOK, WORK = Path("book"), notebook.SCRATCH / "book"
 EXERCISES = Path("notebooks/exercises")
 SPECIMEN = "03_train_arm"  # of whose many runs the book shows the first
 LABEL = ' aria-label="Toggle hidden content"'  # it hides the words a folded cell shows from readers
+MINUTES = '<div class="run-minutes"></div>'  # where the page Status shows what stages took
 FOOTER = '<footer class="bd-footer-content">'  # of every page of the theme
 
 
@@ -31,26 +32,19 @@ def chapters(settings: Mapping[str, Any], sets: list[str]) -> Iterator[tuple[str
     The first run of a chapter keeps the chapter's own name, so that links between chapters hold.
     """
     for stem in notebook.STEMS:
-        for number, run in enumerate(notebook.grid(stem, settings, sets)):
-            if number and stem == SPECIMEN:
-                break
+        runs = list(notebook.grid(stem, settings, sets))
+        for number, run in enumerate(runs[:1] if stem == SPECIMEN else runs):
             label = notebook.label(stem, run)
             name = label.replace("/", "_") if number else stem
-            said = (registry.label(v) if k == "vae" else v for k, v in run.items())
-            yield label, name, ", ".join(said)
+            words = (registry.label(v) if k == "vae" else v for k, v in run.items())
+            yield label, name, ", ".join(words)
     yield from ((stem, stem, "") for stem in notebook.LESSONS)
 
 
-def _alts(cell: Mapping[str, Any]) -> list[str]:
+def _alternative_texts(cell: Mapping[str, Any]) -> list[str]:
     """Return the alternative texts of a cell's figures."""
     metadata = (output.get("metadata", {}) for output in cell.get("outputs", ()))
     return [alt for one in metadata if (alt := one.get("image/png", {}).get("alt"))]
-
-
-def _described(cell: dict[str, Any]) -> None:
-    """Hand the alternative text of a cell's figure to MyST, which looks for it in the cell."""
-    for alt in _alts(cell):
-        cell["metadata"]["mystnb"] = {"image": {"alt": alt}}
 
 
 def placed(text: str) -> str:
@@ -67,22 +61,20 @@ def placed(text: str) -> str:
     return re.sub(r"\[Solutions\]\([^)]*solutions/[^)]*\)[^.]*\.", folded, text)
 
 
-def _foldable(cell: dict[str, Any]) -> bool:
-    """Name the button of an exercise's check; tell whether the cell is one."""
-    if found := "check" in cell["metadata"].get("tags", []):
-        words = ("Show", "Hide")
-        cell["metadata"]["mystnb"] = {f"code_prompt_{w.lower()}": f"{w} the check" for w in words}
-    return found
-
-
-def _injected(cell: dict[str, Any]) -> None:
-    """Say of the cell with a run's parameters what it is: it stands below those as shipped."""
-    if "injected-parameters" in cell["metadata"].get("tags", []):
+def _prepare(cell: dict[str, Any]) -> None:
+    """Give a cell what MyST looks for in it: words of its figure, names of its buttons."""
+    for alt in _alternative_texts(cell):
+        cell["metadata"]["mystnb"] = {"image": {"alt": alt}}
+    tags = cell["metadata"].get("tags", [])
+    if "check" in tags:
+        prompts = {"code_prompt_show": "Show the check", "code_prompt_hide": "Hide the check"}
+        cell["metadata"]["mystnb"] = prompts
+    if "injected-parameters" in tags:  # they stand below those as shipped
         _, *values = "".join(cell["source"]).split("\n")  # papermill's own first line
         cell["source"] = "\n".join(["# of this run, in place of the values above", *values])
 
 
-def _words(text: str) -> dict[str, Any]:
+def _markdown(text: str) -> dict[str, Any]:
     return {"cell_type": "markdown", "metadata": {}, "source": text}
 
 
@@ -90,67 +82,60 @@ def _is_picture(output: Mapping[str, Any]) -> bool:
     return "image/png" in output.get("data", {})
 
 
-def titled(
-    text: str,
-    run: str,
-    stem: str,
-    drawn: Mapping[str, str] | None = None,
-    sets: counts.Sets | None = None,
-    runs: int = 1,
-) -> str:
-    """Return a notebook whose heading names its run, for instance ``# 2 Autoencoders (knee)``.
-
-    Below each figure stand a link to what makes it and how many subjects and images of ``sets``
-    are behind it; ``drawn`` gives a figure's file name by its alternative text. At the end stands
-    where the chapter's files are. Of a chapter with ``runs`` of which one is shown, the page says
-    so.
-    """
-    content = json.loads(text)
-    lesson = stem in notebook.LESSONS
-    stage = provenance.anchor("background" if lesson else notebook.block_name(stem))
-    files, cells = pages.files_anchor(stem), []
-    for cell in content["cells"]:
-        _described(cell)
-        _foldable(cell)
-        _injected(cell)
-        cells.append(cell)
-        if any(map(_is_picture, cell.get("outputs", ()))):
-            cell["outputs"].sort(key=_is_picture)  # the caption follows its figure, not a table
-            names = filter(None, map((drawn or {}).get, _alts(cell)))
-            told = dict.fromkeys(counts.behind(name, sets or {}) for name in names)
-            words = f"[How this figure is made](#{stage}) · [its files](#{files})", *told
-            cells.append(_words(" · ".join(filter(None, words))))
-    where = f"[figures in vector form and at 300 dpi, tables as CSV](#{files})"
-    cells.append(_words(f"**Files of this chapter**: {where}; [command and inputs](#{stage})."))
-    heading, *rest = "".join(cells[0]["source"]).split("\n")
-    title = f"{heading} ({run})" if run else heading
-    if runs > 1:
-        rest += ["", f"*A specimen: one of {runs} runs. [Figures of all of them](#{files}).*"]
-    cells[0]["source"] = "\n".join([title, *rest])
+def _written(content: Mapping[str, Any], cells: list[dict[str, Any]]) -> str:
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number:03d}"
     return json.dumps({**content, "cells": cells}, indent=1, ensure_ascii=False) + "\n"
 
 
-def _tagged(content: Mapping[str, Any], tag: str) -> list[str]:
-    cells = (c for c in content["cells"] if tag in c["metadata"].get("tags", []))
-    return ["".join(cell["source"]) for cell in cells]
+def titled(
+    text: str, run: str, stem: str, captions: Mapping[str, str] | None = None, runs: int = 1
+) -> str:
+    """Return a notebook whose heading names its run, for instance ``# 2 Autoencoders (knee)``.
+
+    Below each figure stand a link to what makes it and its caption (``captions`` by alternative
+    text); at the end, where the chapter's files are. Of a chapter with ``runs`` of which one is
+    shown, the page says so.
+    """
+    content = json.loads(text)
+    name = "background" if stem in notebook.LESSONS else notebook.block_name(stem)
+    stage, files = provenance.anchor(name), pages.files_anchor(stem)
+    cells: list[dict[str, Any]] = []
+    for cell in content["cells"]:
+        _prepare(cell)
+        cells.append(cell)
+        if any(map(_is_picture, cell.get("outputs", ()))):
+            cell["outputs"].sort(key=_is_picture)  # the caption follows its figure, not a table
+            counts = {(captions or {}).get(alt, ""): None for alt in _alternative_texts(cell)}
+            links = f"[How this figure is made](#{stage}) · [its files](#{files})"
+            cells.append(_markdown(" · ".join(filter(None, (links, *counts)))))
+    where = f"[figures in vector form and at 300 dpi, tables as CSV](#{files})"
+    cells.append(_markdown(f"**Files of this chapter**: {where}; [command and inputs](#{stage})."))
+    heading, *rest = "".join(cells[0]["source"]).split("\n")
+    if runs > 1:
+        rest += ["", f"*A specimen: one of {runs} runs. [Figures of all of them](#{files}).*"]
+    cells[0]["source"] = "\n".join([f"{heading} ({run})" if run else heading, *rest])
+    return _written(content, cells)
 
 
 def exercise_page(exercise: str, solution: str) -> str:
     """Return a chapter's exercises, or a lesson, with the solution of each below it, folded up."""
     page, solved = json.loads(exercise), json.loads(solution)
-    below = iter(zip(_tagged(solved, "answer"), _tagged(solved, "why"), strict=True))
+
+    def tagged(tag: str) -> list[str]:
+        cells = (c for c in solved["cells"] if tag in c["metadata"].get("tags", []))
+        return ["".join(cell["source"]) for cell in cells]
+
+    below = iter(zip(tagged("answer"), tagged("why"), strict=True))
     cells = []
     for cell in page["cells"]:
+        _prepare(cell)
         cells.append(cell)
-        if _foldable(cell):
+        if "check" in cell["metadata"].get("tags", []):
             code, why = next(below)
             fold = "::::{dropdown} Solution\n:class-container: solution"
-            text = f"{fold}\n\n```python\n{code}\n```\n\n{why}\n::::"
-            more = {"cell_type": "markdown", "id": f"solution-{len(cells)}", "metadata": {}}
-            cells.append({**more, "source": text})
-    return json.dumps({**page, "cells": cells}, indent=1, ensure_ascii=False) + "\n"
+            cells.append(_markdown(f"{fold}\n\n```python\n{code}\n```\n\n{why}\n::::"))
+    return _written(page, cells)
 
 
 def _solutions(stem: str) -> str:
@@ -160,19 +145,19 @@ def _solutions(stem: str) -> str:
 def gather(settings: Mapping[str, Any], results: Path) -> None:
     """Fill book/notebooks and book/generated anew from the files of one profile's run."""
     mend = f"not there; run `make repro PROFILE={results.name}` first"
-    facts = results / "data" / "sets.json"
-    if not facts.exists():
-        raise ValueError(f"{facts}: {mend}")
-    sets = json.loads(facts.read_text())
+    information = results / "data" / "sets.json"
+    if not information.exists():
+        raise ValueError(f"{information}: {mend}")
+    sets = json.loads(information.read_text())
     for folder in (BOOK / "notebooks", BOOK / "generated"):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-    (BOOK / "notebooks" / "background").mkdir()
-    roots = [results, *(results / "autoencoders" / name for name in sets)]
+    for kind in ("background", "exercises"):
+        (BOOK / "notebooks" / kind).mkdir()
     arms = [registry.folder(vae) for vae in settings["autoencoders"].arms]
+    roots = [results, *(results / "autoencoders" / name for name in sets)]
     roots += [results / "arms" / name / arm for name in sets for arm in arms]
-    texts = [path for root in roots for path in root.glob("figures/*/*.txt")]
-    drawn = {path.read_text().strip(): path.stem for path in texts}
+    captions = pages.captions(roots, sets)
     for label, name, run in chapters(settings, list(sets)):
         source = results / "notebooks" / f"{label}.ipynb"
         stem = next(stem for stem in (*notebook.STEMS, *notebook.LESSONS) if label.startswith(stem))
@@ -183,19 +168,14 @@ def gather(settings: Mapping[str, Any], results: Path) -> None:
             text = text.replace(vae, registry.label(vae))
         if stem in notebook.LESSONS:
             text = exercise_page(text, _solutions(stem))
-        shown = {run: sets[run]} if run in sets else sets
-        shown = counts.of_chapter(stem[:2], results, shown)
         count = len(list(notebook.grid(stem, settings, list(sets)))) if stem == SPECIMEN else 1
-        page = placed(titled(text, run, stem, drawn, shown, count))
+        page = placed(titled(text, run, stem, captions, count))
         (BOOK / "notebooks" / f"{name}.ipynb").write_text(page)
-    (BOOK / "notebooks" / "exercises").mkdir()
-    for stem in notebook.STEMS:
-        asked = EXERCISES / f"{stem}.ipynb"
-        text = exercise_page(asked.read_text(), _solutions(stem))
+    for asked in EXERCISES.glob("*.ipynb"):
+        text = exercise_page(asked.read_text(), _solutions(asked.stem))
         (BOOK / "notebooks" / "exercises" / asked.name).write_text(placed(text))
     pages.write(roots, settings, sets, BOOK / "generated")
     slider.write(results, sets, settings["vae_swap"].main_vaes, BOOK / "generated")
-    launch.mark(BOOK / "notebooks", Path("notebooks"), BOOK / "_config.yml")
 
 
 def build(settings: Mapping[str, Any]) -> Path:
@@ -235,6 +215,23 @@ def build(settings: Mapping[str, Any]) -> Path:
     return out
 
 
+def minutes_table(profile: str) -> str:
+    """Return an HTML table of what the runs of a profile took on this machine, stage by stage."""
+    rows: dict[str, list[dict[str, float]]] = {}
+    for path in sorted((notebook.NOTES / profile).glob("*.json")):
+        stem = next((s for s in notebook.STEMS if path.stem.startswith(s)), path.stem)
+        rows.setdefault(stem, []).append(json.loads(path.read_text()))
+    if not rows:
+        return "<p>Nothing was computed on this machine: the cache held all results.</p>"
+    head = "<tr><th>stage</th><th>runs</th><th>minutes</th><th>memory, GB</th></tr>"
+    for stem, runs in rows.items():
+        minutes = sum(run["minutes"] for run in runs)
+        memory = [run["peak_memory_mb"] / 1000 for run in runs if "peak_memory_mb" in run]
+        cells = stem, len(runs), f"{minutes:.1f}", f"{max(memory):.1f}" if memory else "–"
+        head += f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+    return f'<table class="table">{head}</table>'
+
+
 def publish(profile: str, minutes: Mapping[str, float] | None = None) -> Path:
     """Copy a built book to ``book/_build/html`` and fill in what was measured on this machine."""
     source, target = Path("results") / profile / "book", BOOK / "_build" / "html"
@@ -242,22 +239,23 @@ def publish(profile: str, minutes: Mapping[str, float] | None = None) -> Path:
         raise ValueError(f"{source}: not there; run `make repro PROFILE={profile}` first")
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target)
-    found = repro.record(profile, minutes or {})
-    (target.parent / "run_record.json").write_text(
-        json.dumps({**found, **notebook.notes()}, indent=2) + "\n"
-    )
-    line = " · ".join(f"{key} {value}" for key, value in found.items() if key != "minutes")
+    record = repro.record(profile, minutes or {})
+    stored = {**record, **notebook.notes()}
+    (target.parent / "run_record.json").write_text(json.dumps(stored, indent=2) + "\n")
+    line = " · ".join(f"{key} {value}" for key, value in record.items() if key != "minutes")
     stamped = f'<p class="run-record">This run: {line}.</p>'
     for page in target.rglob("*.html"):
         text = page.read_text()
-        now = repro.filled(text, profile).replace(repro.PLACEHOLDER, stamped)
-        if now != text:
-            page.write_text(now)
+        new = text.replace(repro.PLACEHOLDER, stamped)
+        if MINUTES in new:
+            new = new.replace(MINUTES, minutes_table(profile))
+        if new != text:
+            page.write_text(new)
     return target
 
 
 def main() -> None:
-    """Run ``python -m latentsr.companion.book.build``: build the book of the profile in params.yaml."""
+    """Build the book of the profile in params.yaml."""
     try:
         started, settings = time.monotonic(), params.read(Path("params.yaml"))
         print(build(settings))

@@ -1,86 +1,19 @@
-"""The front page's parts that a run writes: the answer, how sure it is, the claims in short."""
+"""The table of claims in short: one row a claim, from the ledger of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from latentsr.companion.book.markdown import escaped, markdown_table
 from latentsr.companion.claims import ledger as claims
-from latentsr.plots import style as figures
-from latentsr.stats.attribution import with_interval
-from latentsr.stats.intervals import MIN_SUBJECTS
 
 Table = pd.DataFrame
 PROTOCOLS = ("released", "controlled")
 KINDS = ("released", "lr_pixels", "longer")  # arms behind the answer, in its order
 WHOLE = ("C3",)  # asks for both halves
-
-
-def counted(rows: Table) -> str:
-    """Say on how many sets the whole interval lies above zero, and on how many below.
-
-    >>> counted(pd.DataFrame({"low": [0.5, -1.0, -2.0], "high": [1.0, 1.0, -1.0]}))
-    'PSNR rises on 1 of 3 sets and falls on 1'
-    """
-    up, down = int((rows["low"] > 0).sum()), int((rows["high"] < 0).sum())
-    return f"PSNR rises on {up} of {len(rows)} sets and falls on {down}"
-
-
-def span(values: pd.Series) -> str:
-    """Write the least and the largest of some effects in dB."""
-    return f"{values.min():+.2f} to {values.max():+.2f} dB"
-
-
-def answer(results: Path, sets: Mapping[str, Mapping[str, Any]], mains: Sequence[str]) -> str:
-    """Write what the swap does under both protocols, and what of it is seen and what denoised."""
-    gaps = pd.read_csv(results / "tables" / "04_protocols.csv").query("measure == 'psnr_db'")
-    parts = pd.read_csv(results / "tables" / "04_target_condition.csv")
-    named = dict(zip(gaps["kind"], gaps["arm"], strict=True))
-    of = {named[kind]: gaps[gaps["kind"] == kind] for kind in KINDS if kind in named}
-    said = [f"{name}, {counted(rows)}" for name, rows in of.items()]
-    text = (
-        f"**The answer of this run.** With `{mains[1]}` in place of `{mains[0]}`: as "
-        f"{'; '.join(said)} (counting whole intervals)."
-    )
-    effects = parts.set_index(["dataset", "effect"])["estimate"].unstack()
-    if len(effects):
-        text += (
-            " With the released way of showing the LR image, and all else controlled, the gap "
-            f"has two parts at this training length: what is **seen** through the autoencoder is "
-            f"worth {span(effects['condition'])}, what is **denoised** {span(effects['target'])}."
-        )
-    rows = []
-    for name in sets:
-        row = {"PSNR gap, dB": figures.shared(sets).get(name, name)}
-        for protocol, table in of.items():
-            for effect in table.loc[table["dataset"] == name, ["gap", "low", "high"]].to_numpy():
-                row[protocol] = with_interval(*effect)
-        row["test subjects"] = f"{sets[name]['n_test_subjects']} {sets[name]['subject_word']}s"
-        rows.append(row)
-    return f"{text}\n\n{markdown_table(pd.DataFrame(rows).fillna(''))}"
-
-
-def how_sure(results: Path, sets: Mapping[str, Mapping[str, Any]]) -> str:
-    """Write in one paragraph what the answer rests on, and what its intervals leave out."""
-    levels = pd.read_csv(results / "tables" / "04_every_arm.csv")
-    below = int((levels["psnr_db"] < levels["bicubic"]).sum())
-    few = [name for name, facts in sets.items() if facts["n_test_subjects"] < MIN_SUBJECTS]
-    closed = list(figures.shared(sets))
-    text = (
-        "**How sure.** Brackets are intervals over test subjects, for one trained autoencoder and "
-        "one trained denoiser a cell: another training is a source of change that they leave out. "
-    )
-    text += f"Too few subjects for an interval: {', '.join(few)}. " if few else ""
-    text += f"Test images share subjects with training: {', '.join(closed)}. " if closed else ""
-    return (
-        f"{text}Trainings are short, and {below} of {len(levels)} arms stay below bicubic "
-        "interpolation; with longer ones a controlled gap shrinks and can change its sign "
-        "([before you quote a row](claims.md#before-you-quote-a-row)).\n"
-    )
 
 
 def _column(rows: Table, protocol: str) -> tuple[Table, str]:

@@ -14,170 +14,25 @@ import pandas as pd
 from latentsr.autoencoders import registry
 from latentsr.companion.book import counts, front, provenance
 from latentsr.companion.book.markdown import markdown_table
-from latentsr.companion.book.provenance import Stage
 from latentsr.companion.claims import page as claims_page
 from latentsr.companion.pipeline import notebook
-from latentsr.plots import style as figures
+from latentsr.plots import style
 from latentsr.stats.attribution import ASTRAY, with_interval
 
 SHOWN_ROWS, SHOWN_COLUMNS = 40, 14  # a larger table is offered as a file only
 IDENTIFIERS = {"image_id", "subject_id"}
 PAPER = "https://arxiv.org/abs/2604.12152"
 FRONT_FIGURES = ("04_target_condition", "04_protocols")
-
-
-def _figure(
-    source: Path,
-    folder: Path,
-    listed: Sequence[Stage],
-    sets: Mapping[str, Mapping[str, Any]],
-    place: str = "",
-) -> str:
-    """Copy a figure (SVG and 300-dpi PNG) and show it, its words, and a link to what makes it.
-
-    The caption tells the subjects and images too. ``place`` is the way from the page to
-    ``folder``.
-    """
-    alt = source.with_suffix(".txt").read_text().strip()
-    for suffix in (".svg", ".png"):
-        shutil.copy(source.with_suffix(suffix), folder)
-    png = source.with_suffix(".png").name
-    options = f":alt: {alt}\n:width: 100%\n"
-    maker = provenance.made_by(source.as_posix(), listed)
-    links = f"{{download}}`300-dpi PNG <{place}{png}>`, [how it is made](#{provenance.anchor(maker.name)})"
-    words = alt, counts.behind(source.stem, sets), links
-    return (
-        f"```{{figure}} {place}{source.name}\n{options}\n{' '.join(filter(None, words))}\n```\n\n"
-    )
-
-
-def _table(source: Path, folder: Path, may_be_shown: bool, warning: str) -> str:
-    """Offer a table as a file, and show it when it is small.
-
-    One that lists single images or subjects stays out where a set's images may not be shown.
-    ``warning`` names sets whose test images share a subject with training.
-    """
-    table = pd.read_csv(source)
-    if table.empty:
-        return ""
-    if IDENTIFIERS & set(table.columns) and not may_be_shown:
-        return ""
-    shutil.copy(source, folder)
-    size = f"{table.shape[0]} rows, {table.shape[1]} columns{warning}"
-    small = 0 < table.shape[0] <= SHOWN_ROWS and table.shape[1] <= SHOWN_COLUMNS
-    shown = "\n\n" + markdown_table(table) if small else "\n\n"
-    return f"{{download}}`{source.name} <{source.name}>` ({size}){shown}"
-
-
-def results_page(roots: Sequence[Path], folder: Path, sets: Mapping[str, Any]) -> str:
-    """Write the page of all figures, tables and metrics, chapter by chapter."""
-    may_be_shown = all(facts["may_be_shown"] for facts in sets.values())
-    shared = [name for name, facts in sets.items() if facts.get("split_by") == "image"]
-    listed = provenance.stages(roots[0].name)
-    warning = f"; test and training share subjects in {', '.join(shared)}" if shared else ""
-    results, order = roots[0], list(sets)
-
-    def in_order(path: Path) -> tuple[str, int, str]:
-        """Sort figures by kind, then in the order of the sets, then by name."""
-        for place, name in enumerate(order):
-            if found := re.search(rf"_{name}(?=_|$)", path.stem):
-                return path.stem[: found.start()], place, path.stem
-        return path.stem, 0, ""
-
-    page = "# Figures, tables, numbers\n\nWhat the run wrote, in the order of the chapters.\n\n"
-    for stem in (*notebook.STEMS, *notebook.LESSONS):
-        number = Path(stem).name[:2]
-        drawn = [path for root in roots for path in (root / "figures" / number).glob("*.svg")]
-        used = counts.of_chapter(number, results, sets)
-        parts = [_figure(path, folder, listed, used) for path in sorted(drawn, key=in_order)]
-        tables = sorted((results / "tables").glob(f"{number}_*.csv"))
-        parts += [_table(path, folder, may_be_shown, warning) for path in tables]
-        metrics = results / "metrics" / f"{number}.json"
-        if metrics.exists():
-            shutil.copy(metrics, folder)
-            parts.append(f"{{download}}`{metrics.name} <{metrics.name}>` (numbers, JSON)\n\n")
-        if number == "03" and parts:  # one or two figures an arm
-            parts = ["`````{dropdown} Figures of every arm\n", *parts, "`````\n\n"]
-        title = notebook.block_name(stem).replace("_", " ").replace("vae", "VAE")
-        number = number.lstrip("0")
-        page += f"({files_anchor(stem)})=\n\n## {number} {title[0].upper()}{title[1:]}\n\n"
-        page += "".join(parts) or "Nothing of this chapter is shown apart from its page.\n\n"
-    return page
-
-
-def gaps_table(results: Path, sets: Mapping[str, Mapping[str, Any]]) -> str:
-    """Write the gap of the main autoencoders by set (row): released, then by LR condition."""
-    gaps = pd.read_csv(results / "tables" / "04_gaps.csv").query("measure == 'psnr_db'")
-    whole = pd.read_csv(results / "tables" / "04_protocols.csv").query("measure == 'psnr_db'")
-    whole = whole[whole["arm"] == "released"].assign(lr_condition="released")
-    gaps = pd.concat([whole.rename(columns={"gap": "mean_difference"}), gaps])
-    text = list(map(with_interval, gaps.mean_difference, gaps.low, gaps.high))
-    wide = gaps.assign(gap=text).pivot(index="dataset", columns="lr_condition", values="gap")
-    order = [list(dict.fromkeys(gaps[key])) for key in ("dataset", "lr_condition")]
-    named = wide.loc[order[0], order[1]].rename(index=figures.shared(sets))
-    return markdown_table(named.reset_index())
-
-
-def limits(results: Path) -> str:
-    """Say what besides the autoencoder may decide the gaps: ceilings, short training, steps."""
-    table = pd.read_csv(results / "tables" / "04_headline.csv")
-    levels = pd.read_csv(results / "tables" / "04_every_arm.csv")
-    below = int((levels["psnr_db"] < levels["bicubic"]).sum())
-    sunk = table[table.ceiling < table.bicubic]
-    names = ", ".join(f"`{row.vae}` on {row.dataset}" for row in sunk.itertuples()) or "none"
-    found = json.loads((results / "metrics" / "07.json").read_text())
-    spaced = {int(t): gap["mean"] for t, gap in found["gap_by_steps"]["spaced"].items()}
-    steps = ", ".join(f"{spaced[t]:+.2f} dB at T = {t}" for t in sorted(spaced))
-    again = found["retrained"]
-    costs = pd.read_csv(results / "tables" / "04_costs.csv")
-    astray = costs[costs["loss_over_lowest"] > ASTRAY]
-    listed = "; ".join(f"{row.dataset}, {row.vae}, {row.arm}" for row in astray.itertuples())
-    caution = f"- The loss rose again in the training of: {listed}. " if listed else ""
-    caution += "Their figures say nothing of the autoencoder.\n" if listed else ""
-    return (
-        f"- {below} of {len(levels)} arms stay below bicubic interpolation; "
-        f"autoencoders whose ceiling alone lies below it: {names}.\n"
-        f"- On {found['dataset']} under `{found['lr_condition']}` the gap is, with T network calls, {steps}; "
-        f"after a training of {again['steps']} steps it is {again['gap_db']:+.2f} dB.\n{caution}"
-    )
-
-
-def sets_table(sets: Mapping[str, Mapping[str, Any]]) -> str:
-    """Write what the sets of this run are, and how many images and subjects they have."""
-    rows = [
-        {
-            "set": name,
-            "images are": "phantoms" if facts["is_phantom"] else "the user's own",
-            "subject": facts.get("subject_word", "subject"),
-            **{
-                f"{split} {unit}": facts[f"n_{split}_{unit}"]
-                for split in ("train", "test")
-                for unit in ("subjects", "images")
-            },
-            "note": facts.get("note", ""),
-        }
-        for name, facts in sets.items()
-    ]
-    return markdown_table(pd.DataFrame(rows))
-
-
-def autoencoders_table(used: Collection[str]) -> str:
-    """Write which autoencoders there are, and which of them this run uses."""
-    shipped = "this package", "Apache-2.0"
-    places = {name: (one.source, one.licence) for name, one in registry.PUBLISHED.items()}
-    geometries = {name: one.geometry for name, one in registry.SPECS.items()}
-    geometries |= {name: one.geometry for name, one in registry.PUBLISHED.items()}
-    rows = [
-        {
-            "name": name,
-            "geometry": geometry,
-            "trained on": registry.trained_on(name),
-            **dict(zip(("published at", "licence"), places.get(name, shipped), strict=True)),
-            "in this run": "yes" if name in used else "",
-        }
-        for name, geometry in geometries.items()
-    ]
-    return f"````{{div}} wide-table\n{markdown_table(pd.DataFrame(rows))}````\n"
+PROTOCOLS = ("released", "lr_pixels", "longer")  # kinds of models in the answer, in its order
+API = {  # a page each: parts of the package, as folders or files
+    "images": ("datasets", "phantoms", "degrade.py", "io.py"),
+    "autoencoders": ("autoencoders",),
+    "diffusion": ("diffusion", "experiments"),
+    "measures": ("metrics", "stats"),
+    "plots": ("plots",),
+    "companion": ("companion",),
+}
+Sets = Mapping[str, Mapping[str, Any]]
 
 
 def files_anchor(stem: str) -> str:
@@ -185,77 +40,238 @@ def files_anchor(stem: str) -> str:
     return f"files-{Path(stem).name[:2].lower()}"
 
 
-def images_line(sets: Mapping[str, Mapping[str, Any]]) -> str:
+def captions(roots: Sequence[Path], sets: Sets) -> dict[str, str]:
+    """Return how many subjects and images are behind each figure, by its alternative text."""
+    found = {}
+    for root in roots:
+        for path in root.glob("figures/*/*.txt"):
+            used = counts.of_chapter(path.parent.name, roots[0], sets)
+            found[path.read_text().strip()] = counts.behind(path.stem, used)
+    return found
+
+
+def _figure(source: Path, folder: Path, listed: Sequence[provenance.Stage], caption: str,
+            place: str = "") -> str:  # fmt: skip
+    """Copy a figure (SVG and 300-dpi PNG) and show it, its words, and a link to what makes it.
+
+    ``place`` is the way from the page to ``folder``.
+    """
+    alt = source.with_suffix(".txt").read_text().strip()
+    for suffix in (".svg", ".png"):
+        shutil.copy(source.with_suffix(suffix), folder)
+    maker = provenance.anchor(provenance.made_by(source.as_posix(), listed).name)
+    png = f"{{download}}`300-dpi PNG <{place}{source.stem}.png>`"
+    words = " ".join(filter(None, (alt, caption, f"{png}, [how it is made](#{maker})")))
+    return f"```{{figure}} {place}{source.name}\n:alt: {alt}\n:width: 100%\n\n{words}\n```\n\n"
+
+
+def _table(source: Path, folder: Path, may_be_shown: bool, warning: str) -> str:
+    """Offer a table as a file, and show it when it is small.
+
+    One that lists single images or subjects stays out where a set's images may not be shown.
+    """
+    table = pd.read_csv(source)
+    if table.empty or (IDENTIFIERS & set(table.columns) and not may_be_shown):
+        return ""
+    shutil.copy(source, folder)
+    size = f"{table.shape[0]} rows, {table.shape[1]} columns{warning}"
+    small = table.shape[0] <= SHOWN_ROWS and table.shape[1] <= SHOWN_COLUMNS
+    below = markdown_table(table) if small else ""
+    return f"{{download}}`{source.name} <{source.name}>` ({size})\n\n{below}"
+
+
+def results_page(roots: Sequence[Path], folder: Path, sets: Sets) -> str:
+    """Write the page of all figures, tables and metrics, chapter by chapter."""
+    may_be_shown = all(facts["may_be_shown"] for facts in sets.values())
+    shared = ", ".join(style.shared(sets))
+    warning = f"; test and training share subjects in {shared}" if shared else ""
+    listed, words = provenance.stages(roots[0].name), captions(roots, sets)
+
+    def in_order(path: Path) -> tuple[str, int, str]:
+        """Sort figures by kind, then in the order of the sets, then by name."""
+        for place, name in enumerate(sets):
+            if match := re.search(rf"_{name}(?=_|$)", path.stem):
+                return path.stem[: match.start()], place, path.stem
+        return path.stem, 0, ""
+
+    page = f"# Figures, tables, numbers\n\n{sets_table(sets)}"
+    page += "What the run wrote, in the order of the chapters.\n\n"
+    for stem in (*notebook.STEMS, *notebook.LESSONS):
+        number = Path(stem).name[:2]
+        parts = []
+        drawn = [path for root in roots for path in (root / "figures" / number).glob("*.svg")]
+        for path in sorted(drawn, key=in_order):
+            alt = path.with_suffix(".txt").read_text().strip()
+            parts.append(_figure(path, folder, listed, words[alt]))
+        for path in sorted((roots[0] / "tables").glob(f"{number}_*.csv")):
+            parts.append(_table(path, folder, may_be_shown, warning))
+        if (metrics := roots[0] / "metrics" / f"{number}.json").exists():
+            shutil.copy(metrics, folder)
+            parts.append(f"{{download}}`{metrics.name} <{metrics.name}>` (numbers, JSON)\n\n")
+        if number == "03" and parts:  # one or two figures a model
+            parts = ["`````{dropdown} Figures of every model\n", *parts, "`````\n\n"]
+        title = notebook.block_name(stem).replace("_", " ").replace("vae", "VAE")
+        title = f"{number.lstrip('0')} {title[0].upper()}{title[1:]}"
+        text = "".join(parts) or "Nothing of this chapter is shown apart from its page.\n\n"
+        page += f"({files_anchor(stem)})=\n\n## {title}\n\n{text}"
+    return page
+
+
+def answer_table(results: Path, sets: Sets) -> str:
+    """Write the PSNR difference of the main pair by set (row) and protocol, with intervals."""
+    table = pd.read_csv(results / "tables" / "04_protocols.csv").query("measure == 'psnr_db'")
+    table = table[table["kind"].isin(PROTOCOLS)]
+    table["text"] = [with_interval(*row) for row in table[["gap", "low", "high"]].to_numpy()]
+    order = list(dict.fromkeys(table["arm"]))
+    wide = table.pivot(index="dataset", columns="arm", values="text").reindex(list(sets))[order]
+    wide["test subjects"] = [f"{s['n_test_subjects']} {s['subject_word']}s" for s in sets.values()]
+    wide.index = pd.Index([style.shared(sets).get(name, name) for name in sets], name="set")
+    return markdown_table(wide.fillna("–").reset_index())
+
+
+def differences_table(results: Path, sets: Sets) -> str:
+    """Write the difference of the main pair by set (row): released, then by LR condition."""
+    table = pd.read_csv(results / "tables" / "04_gaps.csv").query("measure == 'psnr_db'")
+    whole = pd.read_csv(results / "tables" / "04_protocols.csv").query("measure == 'psnr_db'")
+    whole = whole[whole["kind"] == "released"].assign(lr_condition="released")
+    table = pd.concat([whole.rename(columns={"gap": "mean_difference"}), table])
+    columns = table[["mean_difference", "low", "high"]]
+    table["text"] = [with_interval(*row) for row in columns.to_numpy()]
+    order = [list(dict.fromkeys(table[key])) for key in ("dataset", "lr_condition")]
+    wide = table.pivot(index="dataset", columns="lr_condition", values="text")
+    return markdown_table(
+        wide.loc[order[0], order[1]].rename(index=style.shared(sets)).reset_index()
+    )
+
+
+def limits_table(results: Path) -> str:
+    """Write what besides the autoencoder may decide: reconstruction, short training, steps."""
+    models = pd.read_csv(results / "tables" / "04_every_arm.csv")
+    headline = pd.read_csv(results / "tables" / "04_headline.csv")
+    costs = pd.read_csv(results / "tables" / "04_costs.csv")
+    steps = json.loads((results / "metrics" / "07.json").read_text())
+    sunk = headline[headline["ceiling"] < headline["bicubic"]]
+    diverged = costs[costs["loss_over_lowest"] > ASTRAY]
+    rows: dict[str, object] = {
+        "models": len(models),
+        "models below bicubic interpolation": int((models["psnr_db"] < models["bicubic"]).sum()),
+        "autoencoders whose reconstruction is below bicubic": len(sunk),
+        "trainings whose loss rose again": len(diverged),
+    }
+    for row in diverged.itertuples():
+        rows[f"loss rose again: {row.dataset}, {row.vae}, {row.arm}"] = "not to be compared"
+    where = f"difference on {steps['dataset']} under {steps['lr_condition']}, dB"
+    for calls, gap in steps["gap_by_steps"]["spaced"].items():
+        rows[f"{where}: {calls} sampling steps"] = f"{gap['mean']:+.2f}"
+    again = steps["retrained"]
+    rows[f"{where}: {again['steps']} training steps"] = f"{again['gap_db']:+.2f}"
+    return markdown_table(pd.DataFrame(rows.items(), columns=["what", "this run"]))
+
+
+def sets_table(sets: Sets) -> str:
+    """Write what the sets of this run are, and how many images and subjects they have."""
+    rows = []
+    for name, facts in sets.items():
+        row = {"set": name, "images are": "phantoms" if facts["is_phantom"] else "the user's own"}
+        row["subject"] = facts.get("subject_word", "subject")
+        for split in ("train", "test"):
+            for unit in ("subjects", "images"):
+                row[f"{split} {unit}"] = facts[f"n_{split}_{unit}"]
+        rows.append(row | {"note": facts.get("note", "")})
+    return markdown_table(pd.DataFrame(rows))
+
+
+def autoencoders_table(used: Collection[str]) -> str:
+    """Write which autoencoders there are, and which of them this run uses."""
+    rows = []
+    for name in (*registry.SPECS, *registry.PUBLISHED):
+        published = registry.PUBLISHED.get(name)
+        rows.append(
+            {
+                "name": name,
+                "geometry": (published or registry.SPECS[name]).geometry,
+                "trained on": registry.trained_on(name),
+                "published at": published.source if published else "this package",
+                "licence": published.licence if published else "Apache-2.0",
+                "in this run": "yes" if name in used else "",
+            }
+        )
+    return f"````{{div}} wide-table\n{markdown_table(pd.DataFrame(rows))}````\n"
+
+
+def images_line(sets: Sets) -> str:
     """Say which of the test images are phantoms."""
     phantoms = [name for name, facts in sets.items() if facts["is_phantom"]]
-    if len(phantoms) == len(sets):
-        return "All test images are phantoms: drawn by a computer, no patient is in them."
     if not phantoms:
         return "All images are the user's own."
-    return f"{', '.join(phantoms)} are phantoms: drawn by a computer, no patient is in them."
+    which = "All test images" if len(phantoms) == len(sets) else ", ".join(phantoms)
+    return f"{which} are phantoms: drawn by a computer, no patient is in them."
 
 
-def profile_line(results: Path, sets: Mapping[str, Mapping[str, Any]]) -> str:
+def profile_line(results: Path, sets: Sets) -> str:
     """Say which profile a copy was built from, and which of its images are phantoms."""
-    images = images_line(sets)
     use = "For research and teaching only: not a medical device; nothing here may guide care."
-    text = f"Built from the profile **{results.name}**. {images} {use}\n"
+    text = f"Built from the profile **{results.name}**. {images_line(sets)} {use}\n"
     if results.name == "smoke":
         tiny = "Tiny images, a few training steps: the smoke profile tests that all runs."
         text += f"\n```{{warning}}\n{tiny} Its numbers mean nothing.\n```\n"
     return text
 
 
-def write(
-    roots: Sequence[Path],
-    settings: Mapping[str, Any],
-    sets: Mapping[str, Mapping[str, Any]],
-    folder: Path,
-) -> None:
+def api_page(name: str) -> str:
+    """Write the page of one part of the package: each module, from its docstrings."""
+    root = Path(__file__).parents[2]
+    text = f"# API: {name}\n"
+    for part in API[name]:
+        files = [root / part] if part.endswith(".py") else sorted((root / part).rglob("*.py"))
+        for path in files:
+            if path.name.startswith("__") or "def " not in path.read_text():
+                continue
+            module = ".".join(("latentsr", *path.relative_to(root).with_suffix("").parts))
+            directive = f".. automodule:: {module}\n   :members:"
+            text += f"\n## {module.removeprefix('latentsr.')}\n\n"
+            text += f"```{{eval-rst}}\n{directive}\n```\n"
+    return text
+
+
+def write(roots: Sequence[Path], settings: Mapping[str, Any], sets: Sets, folder: Path) -> None:
     """Write every generated page and fragment into ``folder``.
 
     ``roots`` are the folders of a run that hold figures; the first holds tables and metrics too.
     """
-    results = roots[0]
-    metrics = json.loads((results / "metrics" / "04.json").read_text())
-    first, second = metrics["main_vaes"]
+    results, listed = roots[0], provenance.stages(roots[0].name)
+    first, second = map(registry.label, settings["vae_swap"].main_vaes)
     ledger = results / "tables" / "10_claims.csv"
-    drawn = [path for root in roots for path in sorted(root.glob("figures/*/*.svg"))]
-    tables = [*sorted(results.glob("tables/*.csv")), *sorted(results.glob("metrics/*.json"))]
-    listed = provenance.stages(results.name)
-    runs = {stage.name: provenance.labels(stage, settings, list(sets)) for stage in listed}
-    used = {name for tops in metrics["ceiling_psnr_db"].values() for name in tops}
-    head, _, rest = results_page(roots, folder, sets).partition("\n\n")
+    pair = f"PSNR of `{second}` minus PSNR of `{first}`, in dB, against the true image.\n\n"
     standing = (
         f"Where a claim says SD-VAE, `{first}` stands in this run, and `{second}` for MedVAE. "
-        "The column *subjects* counts test subjects, *paper* is the paper's own figure; the other "
+        "The column *subjects* counts test subjects, *paper* is the paper's own value; the other "
         "columns are ways of showing the LR image, explained under {doc}`protocols`.\n\n"
     )
     download = f"{{download}}`{ledger.name} <generated/{ledger.name}>`\n\n"
-    caption = f"PSNR of `{second}` minus PSNR of `{first}`, in dB, against the true image.\n\n"
+    vaes = map(registry.label, settings["autoencoders"].vaes)
     fragments = {
         "profile": profile_line(results, sets),
         "paper": f"[The paper on arXiv]({PAPER})\n",
         "sets": sets_table(sets),
-        "answer": front.answer(results, sets, (first, second)),
-        "sure": front.how_sure(results, sets),
+        "answer": pair + answer_table(results, sets),
         "claims_short": front.claims_in_short(ledger),
         "claims_table": download + standing + claims_page.sections(ledger),
-        "gaps": caption + gaps_table(results, sets),
-        "limits": limits(results),
-        "autoencoders": autoencoders_table(used),
-        "stages": provenance.status(listed, runs),
-        "results": f"{head}\n\n{sets_table(sets)}{rest}",
-        "provenance": provenance.page(
-            [path.as_posix() for path in (*drawn, *tables)],
-            listed,
-            settings,
-            list(sets),
-            {path.name for path in folder.iterdir()},
-        ),
+        "gaps": pair + differences_table(results, sets),
+        "limits": limits_table(results),
+        "autoencoders": autoencoders_table(set(vaes)),
+        "results": results_page(roots, folder, sets),
+        **{f"api_{name}": api_page(name) for name in API},
     }
+    drawn = [path for root in roots for path in sorted(root.glob("figures/*/*.svg"))]
+    tables = [*sorted(results.glob("tables/*.csv")), *sorted(results.glob("metrics/*.json"))]
+    files = [path.as_posix() for path in (*drawn, *tables)]
+    offered = {path.name for path in folder.iterdir()}
+    fragments["provenance"] = provenance.page(files, listed, offered)
+    words = captions(roots, sets)
     for name in FRONT_FIGURES:
-        figure = results / "figures" / "04" / f"{name}.svg"
-        fragments[name] = _figure(figure, folder, listed, sets, "generated/")
+        source = results / "figures" / "04" / f"{name}.svg"
+        alt = source.with_suffix(".txt").read_text().strip()
+        fragments[name] = _figure(source, folder, listed, words[alt], "generated/")
     for name, text in fragments.items():
         (folder / f"{name}.md").write_text(text)

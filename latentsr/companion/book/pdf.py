@@ -12,7 +12,8 @@ from pathlib import Path
 
 PAGES = ("intro", "claims", "generated/results")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-HOW_TO_GET = "install it with `apt-get install chromium`, or name one in CHROMIUM"
+OPTIONS = "--headless --no-sandbox --disable-gpu --no-pdf-header-footer"
+OPTIONS += " --generate-pdf-document-outline --virtual-time-budget=60000"
 DOUBLED = re.compile(rb"/Title (?:\(((?:\\.|[^()\\]){4,})\1\)|<FEFF([0-9A-F]{8,})\2>)")
 LOCAL = re.compile(r' href="(?!#|https?:)[^"]*"')
 
@@ -22,7 +23,8 @@ def find_chromium() -> str:
     named = os.environ.get("CHROMIUM")
     found = next(filter(None, map(shutil.which, [named] if named else BROWSERS)), None)
     if not found:
-        raise ValueError(f"chromium: {named or 'none'} is not a command here; {HOW_TO_GET}")
+        how = "install it with `apt-get install chromium`, or name one in CHROMIUM"
+        raise ValueError(f"chromium: {named or 'none'} is not a command here; {how}")
     return found
 
 
@@ -41,16 +43,15 @@ def article(page: Path, root: Path) -> str:
 
 def joined(root: Path) -> str:
     """Return the first page with the articles of all `PAGES` in place of its own."""
-    texts = [article(root / f"{name}.html", root) for name in PAGES]
-    first = (root / "intro.html").read_text()
-    before, _, rest = first.partition('<article class="bd-article"')
-    return before + "\n".join(texts) + rest.partition("</article>")[2]
+    articles = "\n".join(article(root / f"{name}.html", root) for name in PAGES)
+    before, _, rest = (root / "intro.html").read_text().partition('<article class="bd-article"')
+    return before + articles + rest.partition("</article>")[2]
 
 
 def once(data: bytes) -> bytes:
     """Return a PDF whose bookmarks read "X" where Chromium wrote "XX", its length unchanged.
 
-    A heading that is moved to the next sheet is written twice; spaces keep the table of places.
+    Chromium writes a heading that moves to the next sheet twice.
 
     >>> once(b"/Title (DataData)")
     b'/Title (Data)    '
@@ -64,7 +65,7 @@ def once(data: bytes) -> bytes:
 
 
 def write(root: Path, out: Path) -> Path:
-    """Print the built book in ``root`` to ``out``.
+    """Print the articles of `PAGES` of the built book in ``root`` to ``out``.
 
     Raises
     ------
@@ -76,39 +77,27 @@ def write(root: Path, out: Path) -> Path:
             raise ValueError(f"{root / name}.html: not there; run `make repro` or `make book`")
     browser = find_chromium()
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as profile:
-        page = root / "print.html"  # beside the files that it names
-        page.write_text(joined(root))
-        command = [
-            browser,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--no-pdf-header-footer",
-            "--generate-pdf-document-outline",
-            f"--user-data-dir={profile}",
-            "--virtual-time-budget=60000",
-            f"--print-to-pdf={out.resolve()}",
-            page.resolve().as_uri(),
-        ]
-        try:
+    page = root / "print.html"  # beside the files that it names
+    page.write_text(joined(root))
+    try:
+        with tempfile.TemporaryDirectory() as profile:
+            places = [f"--user-data-dir={profile}", f"--print-to-pdf={out.resolve()}"]
+            command = [browser, *OPTIONS.split(), *places, page.resolve().as_uri()]
             done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        finally:
-            page.unlink()
+    finally:
+        page.unlink()
     if done.returncode or not out.exists():
-        said = done.stderr.strip().splitlines() or ["it said nothing"]
-        raise ValueError(f"{browser}: no PDF was written ({said[-1]})")
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise ValueError(f"{browser}: no PDF was written ({reason})")
     out.write_bytes(once(out.read_bytes()))
     return out
 
 
 def main() -> None:
-    """Run ``python -m latentsr.companion.book.pdf``: print the published book to book/_build/results.pdf."""
+    """Print the published book to book/_build/results.pdf."""
     try:
         if unknown := sys.argv[1:]:
-            raise ValueError(
-                f"{unknown[0]}: unknown; `python -m latentsr.companion.book.pdf` takes no arguments"
-            )
+            raise ValueError(f"{unknown[0]}: unknown; the command takes no arguments")
         print(write(Path("book/_build/html"), Path("book/_build/results.pdf")))
     except (ValueError, OSError) as error:
         sys.exit(str(error))

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from graphlib import TopologicalSorter
@@ -21,7 +21,6 @@ from pathlib import Path
 from latentsr.autoencoders import load as vaes
 from latentsr.autoencoders import vae_fetching
 from latentsr.companion.pipeline import data, params
-from latentsr.companion.pipeline.notebook import NOTES, slugify
 from latentsr.companion.pipeline.stage import REASON
 from latentsr.datasets import read_sets
 
@@ -35,7 +34,6 @@ ADVICE = re.compile(
     r"\s*$|To (track the changes|enable auto)|\t(git add|dvc config)|Use `dvc push`"
 )
 PLACEHOLDER = '<p class="run-record"></p>'  # where a page shows the record
-SLOT = re.compile(r'<span class="measured" data-what="(\w+)" data-runs="([^"]*)"></span>')
 
 
 def profiles() -> list[str]:
@@ -239,34 +237,6 @@ def smoke(keep: Path | None = None) -> Path:
     finally:
         os.chdir(here)
     return copy / "results" / "smoke"
-
-
-def slot(what: str, labels: Collection[str]) -> str:
-    """Leave a place in a page for the ``minutes`` or the ``memory`` of some runs together."""
-    runs = " ".join(map(slugify, labels))
-    return f'<span class="measured" data-what="{what}" data-runs="{runs}"></span>'
-
-
-def filled(page: str, profile: str) -> str:
-    """Fill the places of a built page with what was measured on this machine.
-
-    Minutes add up over the runs, of memory the largest counts. Where a run was never made here,
-    for instance because the cache held it, the place gets a dash.
-    """
-
-    def measured(place: re.Match[str]) -> str:
-        key = {"minutes": "minutes", "memory": "peak_memory_mb"}[place[1]]
-        labels = place[2].split()
-        paths = [NOTES / profile / f"{label}.json" for label in labels]
-        notes = [json.loads(path.read_text()) for path in paths if path.exists()]
-        values = [note[key] for note in notes if key in note]
-        if not values:
-            return "–"
-        part = "" if len(values) == len(labels) else f" ({len(values)} of {len(labels)} runs)"
-        total = sum(values) if key == "minutes" else max(values) / 1000
-        return f"{f'{total:.1f}' if total >= 0.05 else '< 0.1'}{part}"
-
-    return SLOT.sub(measured, page)
 
 
 def commit() -> str:
