@@ -141,7 +141,14 @@ def test_the_run_record_stands_in_the_published_copy_only(workspace):
 
 def test_with_a_repository_address_a_chapter_has_its_launch_buttons(workspace):
     config = Path("book/_config.yml")
-    config.write_text(config.read_text().replace('url: ""', 'url: "https://github.com/me/it"'))
+    given = yaml.safe_load(config.read_text())
+    given["repository"]["url"] = "https://github.com/me/it"
+    given["sphinx"]["config"]["html_theme_options"]["launch_buttons"] = {
+        "notebook_interface": "jupyterlab",
+        "binderhub_url": "https://mybinder.org",
+        "colab_url": "https://colab.research.google.com",
+    }
+    config.write_text(yaml.safe_dump(given))
     page = (book.build(workspace) / "notebooks" / "04_vae_swap.html").read_text()
     assert "mybinder.org/v2/gh/me/it/main?urlpath=lab/tree/notebooks/04_vae_swap.ipynb" in page
     assert "github/me/it/blob/main/notebooks/04_vae_swap.ipynb" in page

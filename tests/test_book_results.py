@@ -35,7 +35,7 @@ def test_figures_stand_in_the_order_of_the_sets(workspace, tmp_path):
     folder = Path("results/smoke/autoencoders/x/figures/02")
     folder.mkdir(parents=True)
     for name in ("02_cards_chest", "02_cards_knee", "02_reconstructions_knee"):
-        for suffix in (".svg", ".png", ".txt"):
+        for suffix in (".svg", ".png", ".csv", ".txt"):
             (folder / f"{name}{suffix}").write_text(name)
     sets = {name: {**IDS, **COUNTS} for name in ("knee", "brain", "chest")}
     page = pages.results_page([Path("results/smoke"), folder.parents[1]], tmp_path, sets)
@@ -63,7 +63,7 @@ def test_a_caption_counts_subjects_and_images(name, counted, tmp_path, monkeypat
     sets = {"knee": facts, "mine": {**facts, "n_test_images": 9, "split_by": "image"}}
     source = Path(f"results/smoke/arms/mine/natural-f8c4/figures/03/{name}.svg")
     source.parent.mkdir(parents=True)
-    for suffix in (".svg", ".png", ".txt"):
+    for suffix in (".svg", ".png", ".csv", ".txt"):
         source.with_suffix(suffix).write_text("What is seen.\n")
     (folder := tmp_path / "generated").mkdir()
     root = tmp_path / "results/smoke/arms/mine/natural-f8c4"

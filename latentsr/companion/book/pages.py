@@ -57,11 +57,12 @@ def _figure(source: Path, folder: Path, listed: Sequence[provenance.Stage], capt
     ``place`` is the way from the page to ``folder``.
     """
     alt = source.with_suffix(".txt").read_text().strip()
-    for suffix in (".svg", ".png"):
+    for suffix in (".svg", ".png", ".csv"):
         shutil.copy(source.with_suffix(suffix), folder)
     maker = provenance.anchor(provenance.made_by(source.as_posix(), listed).name)
-    png = f"{{download}}`300-dpi PNG <{place}{source.stem}.png>`"
-    words = " ".join(filter(None, (alt, caption, f"{png}, [how it is made](#{maker})")))
+    files = f"{{download}}`300-dpi PNG <{place}{source.stem}.png>`, "
+    files += f"{{download}}`its numbers <{place}{source.stem}.csv>`, "
+    words = " ".join(filter(None, (alt, caption, f"{files}[how it is made](#{maker})")))
     return f"```{{figure}} {place}{source.name}\n:alt: {alt}\n:width: 100%\n\n{words}\n```\n\n"
 
 
@@ -263,7 +264,8 @@ def write(roots: Sequence[Path], settings: Mapping[str, Any], sets: Sets, folder
         "results": results_page(roots, folder, sets),
         **{f"api_{name}": api_page(name) for name in API},
     }
-    drawn = [path for root in roots for path in sorted(root.glob("figures/*/*.svg"))]
+    kinds = "figures/*/*.svg", "figures/*/*.csv"
+    drawn = [path for root in roots for kind in kinds for path in sorted(root.glob(kind))]
     tables = [*sorted(results.glob("tables/*.csv")), *sorted(results.glob("metrics/*.json"))]
     files = [path.as_posix() for path in (*drawn, *tables)]
     offered = {path.name for path in folder.iterdir()}
