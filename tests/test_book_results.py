@@ -27,7 +27,7 @@ def test_single_images_of_a_closed_set_are_not_listed(workspace, tmp_path, may_b
 def test_every_table_says_where_test_images_share_subjects_with_training(workspace, tmp_path):
     sets = {"knee": {**IDS, **COUNTS, "split_by": "image"}}
     page = pages.results_page([Path("results/smoke")], tmp_path, sets)
-    offered = [line for line in page.splitlines() if ".csv>" in line]
+    offered = [line for line in page.splitlines() if " rows, " in line]
     assert offered and all("share subjects in knee" in line for line in offered)
 
 
