@@ -12,6 +12,7 @@ from pathlib import Path
 
 PAGES = ("intro", "claims", "generated/results")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+HOW_TO_GET = "install it with `apt-get install chromium`, or name one in CHROMIUM"
 OPTIONS = "--headless --no-sandbox --disable-gpu --no-pdf-header-footer"
 OPTIONS += " --generate-pdf-document-outline --virtual-time-budget=60000"
 DOUBLED = re.compile(rb"/Title (?:\(((?:\\.|[^()\\]){4,})\1\)|<FEFF([0-9A-F]{8,})\2>)")
@@ -23,8 +24,7 @@ def find_chromium() -> str:
     named = os.environ.get("CHROMIUM")
     found = next(filter(None, map(shutil.which, [named] if named else BROWSERS)), None)
     if not found:
-        how = "install it with `apt-get install chromium`, or name one in CHROMIUM"
-        raise ValueError(f"chromium: {named or 'none'} is not a command here; {how}")
+        raise ValueError(f"chromium: {named or 'none'} is not a command here; {HOW_TO_GET}")
     return found
 
 
