@@ -48,7 +48,7 @@ pdf: setup ## print first page, claims and results to book/_build/results.pdf (n
 	@python -m latentsr.companion.book.pdf
 
 pretrain: setup ## train the shipped autoencoders again, into pretrained/ (2 to 5 hours on 2 cores)
-	@python -m latentsr.pretrain
+	@python scripts/pretrain.py
 
 realism: setup ## measure the phantoms (and REAL=DIR, real images beside them)
 	@python benchmarks/phantom_realism.py $(if $(REAL),--real $(REAL),)

@@ -68,7 +68,7 @@ def main(results: Path, folder: Path) -> None:
     fact = json.loads((results / "data" / "sets.json").read_text())[dataset]
     folder.mkdir(parents=True, exist_ok=True)
     figures.style()
-    labels, alts = [registry.label(vae) for vae in main_vaes], {}
+    labels, alts = [registry.display_name(vae) for vae in main_vaes], {}
     with tempfile.TemporaryDirectory() as scratch:
         for name, figure, alt in apart_shown.drawn(
             parts, labels, record["margin_db"], dataset, fact

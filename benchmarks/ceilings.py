@@ -10,7 +10,7 @@ import torch
 from phantom_realism import ANATOMIES, real_images
 
 from latentsr.autoencoders import latents, registry
-from latentsr.autoencoders import load as vaes
+from latentsr.autoencoders.load import load_autoencoder, training_card
 from latentsr.metrics import image as metrics
 
 
@@ -25,15 +25,13 @@ def main() -> None:
     print("PSNR of decode(encode(image)), dB\n")
     print("| autoencoder | " + " | ".join(columns) + " |")
     print("| :-- |" + " --: |" * len(columns))
-    for name in registry.SPECS:
-        if name not in vaes.shipped():
-            continue
-        measured = vaes.card(name)["ceilings"]
+    for name in registry.SHIPPED:
+        measured = training_card(name)["ceilings"]
         cells = [
             f"{measured[a]['psnr_db']:.2f} ({measured[a]['noise_free_psnr_db']:.2f})"
             for a in ANATOMIES
         ]
-        vae = vaes.load(name)
+        vae = load_autoencoder(name)
         for images in real.values():
             decoded = latents.decode_all(vae, latents.encode_all(vae, images, 16), 16)
             cells.append(f"{metrics.psnr_db(decoded, images).mean():.2f}")

@@ -17,9 +17,10 @@ from safetensors.torch import load_file
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import compvis
 
-from latentsr.autoencoders import cards, registry
-from latentsr.autoencoders import layouts as architectures
-from latentsr.autoencoders import load as vaes
+from latentsr.autoencoders import cards, fetch, layouts, registry
+from latentsr.autoencoders.layouts import build_small
+from latentsr.autoencoders.load import load_autoencoder
+from latentsr.autoencoders.model import Autoencoder
 
 SIDE = 256
 LAYOUTS = {  # channels of the image, rank of LoRA
@@ -37,9 +38,9 @@ def reference_of(name):
 
     Of a small one: its own weights, read by safetensors alone.
     """
-    if name in registry.SPECS:
-        small = vaes.build(registry.SPECS[name].factor, registry.SPECS[name].latent_channels)
-        small.load_state_dict(load_file(vaes.place(name)))
+    if name in registry.SHIPPED:
+        small = build_small(registry.SHIPPED[name].factor, registry.SHIPPED[name].latent_channels)
+        small.load_state_dict(load_file(fetch.weights_path(name)))
         return small.eval(), small.state_dict()
     entry = registry.PUBLISHED[name]
     if name in LAYOUTS:
@@ -76,11 +77,11 @@ def decoded(model, codes):
 def parity(name, device):
     """Largest error of latents and images, as a share of the reference's range, which is the CPU's.
 
-    On a GPU convolutions are not rounded to TF32, as in `vaes.Autoencoder`.
+    On a GPU convolutions are not rounded to TF32, as in `Autoencoder`.
     """
     reference, state = reference_of(name)
-    small = name in registry.SPECS
-    model = vaes.load(name).model if small else architectures.build(state)
+    small = name in registry.SHIPPED
+    model = load_autoencoder(name).model if small else layouts.from_state_dict(state)
     model.to(device)
     image = torch.rand(1, model.config["in_channels"], 64, 64) * 2 - 1
     with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
@@ -111,13 +112,13 @@ def speeds(device, images):
         reference, state = reference_of(name)
         ways = {
             "float32": (torch.float32, torch.contiguous_format),
-            "float32, channels_last": (torch.float32, torch.channels_last),
+            "float32, channels_last": (torch.float32, torch.latent_channels_last),
             "bfloat16": (torch.bfloat16, torch.contiguous_format),
-            "bfloat16, channels_last": (torch.bfloat16, torch.channels_last),
+            "bfloat16, channels_last": (torch.bfloat16, torch.latent_channels_last),
         }
         for told, (dtype, memory) in ways.items():
-            model = torch.nn.Module.to(architectures.build(state), device, dtype)
-            vae = vaes.Autoencoder(name, model.to(memory_format=memory))
+            model = torch.nn.Module.to(layouts.from_state_dict(state), device, dtype)
+            vae = Autoencoder(name, model.to(memory_format=memory))
             codes = vae.encode(x)
             pair = milliseconds(vae.encode, x), milliseconds(vae.decode, codes)
             print(
@@ -145,11 +146,11 @@ def main():
         "latent of 256 x 256 | encode, GFLOP | decode, GFLOP |"
     )
     print("| :-- | --: | --: | :-- | --: | --: |")
-    for name, entry in (registry.SPECS | registry.PUBLISHED).items():
+    for name, entry in (registry.SHIPPED | registry.PUBLISHED).items():
         model, error = parity(name, given.device)
         million = sum(p.numel() for p in model.parameters()) / 1e6
         side = SIDE // entry.factor
-        cost = cards.gflop(vaes.Autoencoder(name, model.cpu()), SIDE)
+        cost = cards.gflop(Autoencoder(name, model.cpu()), SIDE)
         print(
             f"| {name} | {error:.1e} | {million:.1f} | {entry.latent_channels} x {side} x {side} | "
             f"{cost[0]:.3g} | {cost[1]:.3g} |",

@@ -25,7 +25,7 @@ import torch
 from latentsr import degrade, phantoms
 from latentsr import io as scores
 from latentsr.autoencoders import latents
-from latentsr.autoencoders import load as vaes
+from latentsr.autoencoders.load import load_autoencoder
 from latentsr.companion.pipeline import params
 from latentsr.datasets import middle_half_slices, prepare_pixels
 from latentsr.experiments import apart_plans, plans
@@ -93,7 +93,9 @@ def encode(job):
     torch.set_num_threads(1)
     data = scores.read_arrays(Path(results) / "data" / anatomy)
     folder = Path(results) / "autoencoders" / anatomy / "latents" / name
-    latents.keep(vaes.load(name, device), np.array(data["hr"]), np.array(data["lr"]), 64, folder)
+    latents.encode_set(
+        load_autoencoder(name, device), np.array(data["hr"]), np.array(data["lr"]), 64, folder
+    )
 
 
 def arms(regime):

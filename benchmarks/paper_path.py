@@ -13,14 +13,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from test_paper_path import run
 
-from latentsr.autoencoders import load as vaes
+from latentsr.autoencoders import fetch
 from latentsr.companion.pipeline import notebook
 
 if __name__ == "__main__":
     os.environ.update({notebook.IN_STAGE: "1", "MPLBACKEND": "agg"})
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        vaes.FETCHED = Path(folder) / "vaes"
+        fetch.fetched_dir = lambda: Path(folder) / "vaes"
         for name, (hr, _, psnr_db) in run(Path(folder), 256, [128, 256, 512, 512], 5).items():
             print(f"{name}: latents {hr}, {len(psnr_db)} scores")
     print(f"{(time.monotonic() - started) / 60:.1f} minutes")

@@ -19,7 +19,7 @@ from typing import Any
 
 __version__: str
 _HOME = {  # by module: what is reached through the top
-    "autoencoders.load": ("load_autoencoder", "save_autoencoder", "shipped"),
+    "autoencoders.load": ("load_autoencoder", "save_autoencoder"),
     "autoencoders.model": ("Autoencoder",),
     "autoencoders.latents": ("encode_all", "decode_all"),
     "degrade": ("upsample",),
@@ -35,7 +35,6 @@ _HOME = {  # by module: what is reached through the top
     "stats.paired": ("cohen_d_z", "equivalence_p", "holm", "paired_summary", "wilcoxon"),
     "stats.screening": ("spearman",),
 }
-_RENAMED = {"load_autoencoder": "load", "save_autoencoder": "save"}
 _PACKAGES = (
     "autoencoders datasets degrade diffusion experiments io metrics phantoms plots stats".split()
 )
@@ -50,7 +49,7 @@ def __getattr__(name: str) -> Any:
         return import_module(f"latentsr.{name}")
     if name not in _MODULE:
         raise AttributeError(f"module 'latentsr' has no attribute {name!r}; see latentsr.__all__")
-    return getattr(import_module(f"latentsr.{_MODULE[name]}"), _RENAMED.get(name, name))
+    return getattr(import_module(f"latentsr.{_MODULE[name]}"), name)
 
 
 def __dir__() -> list[str]:

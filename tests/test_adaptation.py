@@ -1,14 +1,10 @@
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from test_experiment import BASE, results, study  # noqa: F401 - fixtures
 
-from latentsr.autoencoders import load as vaes
-from latentsr.autoencoders import registry
-from latentsr.companion.pipeline import params
+from latentsr.autoencoders.load import load_autoencoder
 from latentsr.experiments import adapt as adaptation
 from latentsr.experiments import run as experiment
 from latentsr.experiments.protocol import Switches
@@ -33,7 +29,7 @@ def odd():
 
 @pytest.mark.parametrize("how", adaptation.HOW)
 def test_adapting_raises_the_ceiling_and_leaves_the_original_alone(odd, how):
-    vae = vaes.load("natural-f4c3")
+    vae = load_autoencoder("natural-f4c3")
     before = {key: value.clone() for key, value in vae.model.state_dict().items()}
     made = adaptation.adapt(vae, odd[:8], how, steps=30, batch=4, crop_px=32, seed=1)
     gain = metrics.psnr_db(copies(made, odd[8:]), odd[8:]) - metrics.psnr_db(
@@ -46,7 +42,7 @@ def test_adapting_raises_the_ceiling_and_leaves_the_original_alone(odd, how):
 
 
 def test_a_low_rank_change_is_of_low_rank(odd):
-    vae = vaes.load("natural-f4c3")
+    vae = load_autoencoder("natural-f4c3")
     made = adaptation.adapt(vae, odd, "lora", steps=3, batch=2, crop_px=32, rank=2, seed=1)
     old, new = vae.model.state_dict(), made.model.state_dict()
     changed = 0
@@ -61,7 +57,7 @@ def test_a_low_rank_change_is_of_low_rank(odd):
 
 
 def test_what_cannot_be_adapted_is_told(odd):
-    vae = vaes.load("natural-f4c3")
+    vae = load_autoencoder("natural-f4c3")
     with pytest.raises(ValueError, match=r"^how: 'half'; allowed are full, lora$"):
         adaptation.adapt(vae, odd, "half")
     with pytest.raises(ValueError, match=r"^crop_px: 64; at most 48 fits the images$"):
@@ -70,7 +66,9 @@ def test_what_cannot_be_adapted_is_told(odd):
 
 def test_an_adapted_autoencoder_gets_arms_of_its_own(study):  # noqa: F811
     images = study.data["hr"][study.is_training.numpy()]
-    made = adaptation.adapt(vaes.load("phantom-f4c3"), images, "full", steps=2, batch=2, seed=1)
+    made = adaptation.adapt(
+        load_autoencoder("phantom-f4c3"), images, "full", steps=2, batch=2, seed=1
+    )
     more = adaptation.Extended(study, made)
     table, sr, _ = experiment.score(more, Spec(made.name, switches=Switches("lr_latent")), BASE)
     assert set(table.vae) == {made.name} and np.isfinite(table.psnr_db).all()
@@ -93,18 +91,6 @@ def test_gains_and_what_passes_through():
     assert found.loc[("lr_latent", "lora", "ceiling"), "gain_db"] == 2
     assert set(found["autoencoder"]) == {"mine"}
     assert full["before_db"].tolist() == [28 + 3, 20 + 3]
-
-
-@pytest.mark.parametrize("profile, wanted", [("mini", "natural-f4c3"), ("paper", "kl-f4")])
-def test_the_natural_twin_of_the_second_main_one_is_adapted(profile, wanted):
-    """Trained on photographs, of the same geometry, and at hand in that profile."""
-    settings = params.read(Path("profiles") / f"{profile}.yaml")
-    second = settings["vae_swap"].main_vaes[1]
-    assert registry.natural_twin(second, settings["autoencoders"].vaes) == wanted
-    of = {**registry.SPECS, **registry.PUBLISHED}
-    assert of[wanted].geometry == of[second].geometry == "f4c3"
-    assert "photographs" in registry.trained_on(wanted)
-    assert registry.natural_twin("/my/own.ckpt", [wanted]) == ""
 
 
 def test_every_way_is_scored_under_both_conditions(study):  # noqa: F811

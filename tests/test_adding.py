@@ -10,7 +10,9 @@ import torch
 from tiny_layouts import IMAGE, png
 
 from latentsr.autoencoders import cards, latents, registry
-from latentsr.autoencoders import load as vaes
+from latentsr.autoencoders.layouts import build_small
+from latentsr.autoencoders.load import load_autoencoder, save_autoencoder
+from latentsr.autoencoders.model import Autoencoder
 from latentsr.companion.pipeline import params
 from latentsr.datasets import (
     ADAPTERS,
@@ -119,8 +121,8 @@ def test_an_autoencoder_of_ones_own_is_trained_saved_and_used_by_its_path(tmp_pa
     phantoms = [draw("chest", seed=5, subject=i).image for i in range(3)]
     prepared = [pixels.prepare_pixels(one, "chest", 64) for one in phantoms]
     hr = np.stack(prepared)  # (N, H, W) in [0, 1]
-    net = vaes.build(factor=4, latent_channels=1)  # or any AutoencoderKL of diffusers
-    before, _ = psnr_of_copies(vaes.Autoencoder("mine", net), hr)
+    net = build_small(factor=4, latent_channels=1)  # or any AutoencoderKL of diffusers
+    before, _ = psnr_of_copies(Autoencoder("mine", net), hr)
 
     net.requires_grad_(True)  # an Autoencoder is frozen
     images = torch.from_numpy(hr)[:, None] * 2 - 1  # (B, 1, H, W) in [-1, 1]
@@ -132,10 +134,10 @@ def test_an_autoencoder_of_ones_own_is_trained_saved_and_used_by_its_path(tmp_pa
         loss.backward()
         optimiser.step()
     path = tmp_path / "mine.safetensors"
-    vaes.save(vaes.Autoencoder("mine", net), path)
+    save_autoencoder(Autoencoder("mine", net), path)
 
-    vae = vaes.load(str(path))  # this path is what params.yaml names
-    assert registry.is_vae(str(path)) and registry.label(str(path)).startswith("mine-")
+    vae = load_autoencoder(str(path))  # this path is what params.yaml names
+    assert registry.is_vae(str(path)) and registry.display_name(str(path)).startswith("mine-")
     after, decoded = psnr_of_copies(vae, hr)
     assert after > before + 3  # dB
     codes = latents.encode_all(vae, hr, batch=4)  # (N, C, h, w)

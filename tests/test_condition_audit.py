@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from latentsr.autoencoders import latents
-from latentsr.autoencoders import load as vaes
+from latentsr.autoencoders.load import load_autoencoder
 from latentsr.degrade import degrade, upsample
 from latentsr.experiments import condition_audit
 from latentsr.metrics import image as metrics
@@ -61,10 +61,10 @@ def test_conditions_that_were_not_run_have_no_row(tmp_path):
 @pytest.mark.parametrize("operator", ["bicubic", "lanczos"])
 def test_the_way_back_through_the_enlarged_image(operator):
     """Step by step, with diffusers' own model, one image at a time."""
-    vae = vaes.load("phantom-f4c3")
+    vae = load_autoencoder("phantom-f4c3")
     lr = np.random.default_rng(0).random((3, 16, 16)).astype(np.float32)
     lr = degrade(upsample(lr, 64), 16)  # smooth
-    found = latents.through_enlarged(vae, lr, 64, 2, operator)
+    found = latents.reconstruct_upsampled(vae, lr, 64, 2, operator)
     for image, theirs in zip(lr, found, strict=True):
         large = torch.from_numpy(upsample(image[None], 64))[:, None]
         copy = vae.decode(vae.encode(large))[:, 0].numpy()

@@ -8,7 +8,7 @@ from test_paper_path import prepared
 
 from latentsr import io as scores
 from latentsr.autoencoders import latents
-from latentsr.autoencoders import load as vaes
+from latentsr.autoencoders.load import load_autoencoder
 from latentsr.degrade import degrade
 from latentsr.diffusion import costs
 from latentsr.diffusion import networks as denoisers
@@ -36,8 +36,8 @@ def results(tmp_path_factory):
     data = scores.read_arrays(folder / "data/knee")
     cards, kept = [], {}
     for name in MAIN:
-        vae = vaes.load(name)
-        codes = latents.keep(
+        vae = load_autoencoder(name)
+        codes = latents.encode_set(
             vae, np.array(data["hr"]), np.array(data["lr"]), 2,
             folder / "autoencoders/knee/latents" / name,
         )  # fmt: skip
@@ -304,7 +304,7 @@ def test_lr_images_of_another_size_are_made_and_encoded(study):
         small_arm, arm = (one.arm("phantom-f4c3", switches) for one in (study, large))
         assert arm.numbers_seen == 4 * small_arm.numbers_seen
         assert torch.equal(arm.target, small_arm.target)
-    wanted = vaes.load("phantom-f4c3").encode(torch.tensor(large.data["lr"])[:, None])
+    wanted = load_autoencoder("phantom-f4c3").encode(torch.tensor(large.data["lr"])[:, None])
     assert torch.allclose(large.codes("phantom-f4c3", "lr", "mean", 0), wanted, atol=1e-5)
     table, made, _ = experiment.score(study, Spec("phantom-f4c3", lr_side=2.0), BASE)
     assert made.shape[1:] == (64, 64) and np.isfinite(table.lr_consistency_db).all()
@@ -319,7 +319,7 @@ def test_an_autoencoder_whose_latents_were_not_kept_is_encoded(study, tmp_path):
 
 def test_an_autoencoder_without_an_arm_has_an_own_decode(study):
     found = study.own_decode("natural-f4c1")
-    vae = vaes.load("natural-f4c1")
+    vae = load_autoencoder("natural-f4c1")
     wanted = vae.decode(vae.encode(torch.tensor(study.test["hr"])[:, None]))[:, 0]
     np.testing.assert_allclose(found, wanted, atol=1e-4)
 

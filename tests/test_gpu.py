@@ -7,7 +7,7 @@ import torch
 from test_released import checkpoint
 
 from latentsr import degrade, phantoms
-from latentsr.autoencoders import load as vaes
+from latentsr.autoencoders.load import load_autoencoder
 from latentsr.companion import authors as released
 from latentsr.datasets import prepare_pixels
 from latentsr.diffusion import device
@@ -41,7 +41,7 @@ def test_a_gpu_is_the_default():
 @pytest.mark.parametrize("name", ["natural-f8c4", "phantom-f4c3"])
 def test_codes_and_copies_are_those_of_the_cpu(images, name):
     odd = torch.from_numpy(images[:3, None, :117, :61])  # (B, 1, H, W)
-    one, other = vaes.load(name), vaes.load(name, "cuda")
+    one, other = load_autoencoder(name), load_autoencoder(name, "cuda")
     codes, found = one.encode(odd), other.encode(odd)
     assert found.device.type == "cuda"
     share = (codes - found.cpu()).abs().max() / (codes.max() - codes.min())
@@ -52,9 +52,9 @@ def test_codes_and_copies_are_those_of_the_cpu(images, name):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_near(images, dtype):
-    vae = vaes.load("phantom-f4c3", "cuda", dtype)
+    vae = load_autoencoder("phantom-f4c3", "cuda", dtype)
     x = torch.from_numpy(images[:2, None])
-    exact = vaes.load("phantom-f4c3", "cuda")
+    exact = load_autoencoder("phantom-f4c3", "cuda")
     a, b = exact.decode(exact.encode(x)), vae.decode(vae.encode(x))
     assert psnr_between(a.cpu()[:, 0].numpy(), b.cpu()[:, 0].numpy()) > 35
 
@@ -62,7 +62,7 @@ def test_half_precision_is_near(images, dtype):
 @pytest.fixture(scope="module")
 def trained(images):
     """A short training on the GPU: network, scaled target and condition, autoencoder."""
-    vae = vaes.load("natural-f8c4", "cuda")
+    vae = load_autoencoder("natural-f8c4", "cuda")
     target = vae.encode(torch.from_numpy(images[:, None])).cpu()
     target = (target - target.mean((0, 2, 3), keepdim=True)) / target.std((0, 2, 3), keepdim=True)
     lr = torch.from_numpy(degrade.degrade(images, 16))[:, None]
@@ -161,7 +161,7 @@ def test_regression_and_adaptation_run_on_it(images):
     lr = degrade.degrade(images, 32)
     net = regression.train(lr, images, steps=30, batch=4, device="cuda")
     assert regression.super_resolve(net, lr, 128).shape == images.shape
-    vae = vaes.load("natural-f4c3", "cuda")
+    vae = load_autoencoder("natural-f4c3", "cuda")
     for how in adaptation.HOW:
         made = adaptation.adapt(vae, images, how, seed=0, steps=3, batch=2)
         x = torch.from_numpy(images[:1, None])

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import svg_text
 
-from latentsr import pretrain
 from latentsr.companion.pipeline import notebook
+from latentsr.phantoms import prepared
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
@@ -44,7 +44,7 @@ def wrongly(task: str) -> str:
 def drawn_once():
     """Two lessons draw phantoms of one seed."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pretrain, "drawn", cache(pretrain.drawn))
+        patch.setattr(prepared, "prepared_phantom", cache(prepared.prepared_phantom))
         yield
 
 

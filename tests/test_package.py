@@ -20,10 +20,11 @@ def test_the_wheel_works_outside_the_clone(tmp_path):
     install = ["install", "--no-deps", "--no-index", "--target", str(site), str(wheel)]
     subprocess.run([*pip, *install], check=True, capture_output=True)
     code = (
-        "import latentsr, torch; from latentsr.autoencoders import load as vaes;"
+        "import latentsr, torch; from latentsr.autoencoders import registry;"
+        "from latentsr.autoencoders.load import load_autoencoder;"
         "from latentsr.companion.claims import ledger as claims; print(latentsr.__file__);"
-        "[vaes.load(name).encode(torch.zeros(1, 1, 64, 64)) for name in vaes.shipped()];"
-        "print(len(vaes.shipped()), len(claims.ledger()))"
+        "[load_autoencoder(name).encode(torch.zeros(1, 1, 64, 64)) for name in registry.SHIPPED];"
+        "print(len(registry.SHIPPED), len(claims.ledger()))"
     )
     environment = {**os.environ, "PYTHONPATH": str(site), "PYTHONSAFEPATH": "1"}
     done = subprocess.run(
@@ -33,5 +34,5 @@ def test_the_wheel_works_outside_the_clone(tmp_path):
     place, counts = done.stdout.split("\n")[:2]
     assert place.startswith(str(site))
     weights, rows = map(int, counts.split())
-    assert weights == len(registry.SPECS)
+    assert weights == len(registry.SHIPPED)
     assert rows >= 15

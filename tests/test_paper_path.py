@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 
 from latentsr import degrade, phantoms
 from latentsr import io as scores
-from latentsr.autoencoders import load as vaes
-from latentsr.autoencoders import registry
+from latentsr.autoencoders import fetch, registry
+from latentsr.autoencoders.load import load_autoencoder, save_autoencoder
 from latentsr.companion.pipeline import notebook, scratch
 from latentsr.datasets import prepare_pixels
 
@@ -77,8 +77,8 @@ def run(folder, hr_px, unet_channels, steps):
     _, state = compvis.random_state(3, 3, (1, 2, 4), width=128, rank=4)
     torch.save({"state_dict": state}, folder / "vaes" / "medvae-4-3.ckpt")
     stable_diffusion(folder / "vaes" / "sd-vae-ft-ema.safetensors")
-    small = vaes.load("natural-f8c4")
-    vaes.save(small, folder / "mine.safetensors")
+    small = load_autoencoder("natural-f8c4")
+    save_autoencoder(small, folder / "mine.safetensors")
     own_path = str(folder / "mine.safetensors")
     names, places = (
         ["sd-vae-ft-ema", "medvae-4-3", own_path],
@@ -88,7 +88,9 @@ def run(folder, hr_px, unet_channels, steps):
     scratch.run_cells("02_autoencoders", {**places, "dataset": "knee", **own})
     found = {}
     for name in names:
-        kept = scores.read_arrays(folder / "autoencoders/knee/latents" / registry.label(name))
+        kept = scores.read_arrays(
+            folder / "autoencoders/knee/latents" / registry.display_name(name)
+        )
         arm = {"dataset": "knee", "vae": name, "grid_factor": 8, "seed": 1}
         arm |= {"lr_conditions": ["lr_latent", "upsampled_latent", "lr_pixels"]}
         arm |= {"unet_channels": unet_channels, "steps": steps, "batch": 1, "sampling_steps": 2}
@@ -96,9 +98,9 @@ def run(folder, hr_px, unet_channels, steps):
         arm |= {"ema_decay": 0.0, "save_every_s": 60, "attention_levels": []}
         arm |= {"pixels_only": [], "main_arms": [], "released_steps": 2, "longer_factor": 2}
         scratch.run_cells("03_train_arm", {**places, **arm})
-        table = pd.read_csv(folder / "arms/knee" / registry.folder(name) / "scores.csv")
-        assert set(table["vae"]) == {registry.label(name)}
-        found[registry.label(name)] = (
+        table = pd.read_csv(folder / "arms/knee" / registry.arm_dir(name) / "scores.csv")
+        assert set(table["vae"]) == {registry.display_name(name)}
+        found[registry.display_name(name)] = (
             kept["hr"].shape,
             kept["upsampled"].shape,
             table["psnr_db"].tolist(),
@@ -108,7 +110,7 @@ def run(folder, hr_px, unet_channels, steps):
 
 @pytest.mark.slow
 def test_published_architectures_run_from_end_to_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(vaes, "FETCHED", tmp_path / "vaes")
+    monkeypatch.setattr(fetch, "fetched_dir", lambda: tmp_path / "vaes")
     monkeypatch.setenv(notebook.IN_STAGE, "1")
     monkeypatch.setenv("MPLBACKEND", "agg")
     found = run(tmp_path, 64, [32, 32, 64], 2)

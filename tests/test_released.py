@@ -5,7 +5,7 @@ import torch
 from diffusers import UNet2DModel
 from test_paper_path import prepared
 
-from latentsr.autoencoders import load as vaes
+from latentsr.autoencoders import fetch
 from latentsr.companion import authors as released
 from latentsr.companion import released_scores
 from latentsr.experiments.arms import Walk
@@ -201,7 +201,7 @@ def test_latents_that_do_not_match_are_one_line(cached, spoil, message):
 def run(tmp_path, monkeypatch):
     """A run as chapters 1 and 2 leave it, with a denoiser and an autoencoder of random weights."""
     prepared(tmp_path, 64)
-    monkeypatch.setattr(vaes, "FETCHED", tmp_path / "vaes")
+    monkeypatch.setattr(fetch, "fetched_dir", lambda: tmp_path / "vaes")
     monkeypatch.setattr(released, "FETCHED", tmp_path / "denoisers")
     for name in ("vaes", "denoisers", "autoencoders/knee"):
         (tmp_path / name).mkdir(parents=True)

@@ -45,7 +45,7 @@ def test_every_out_is_there(results):
 def test_scores_are_measured_once_an_image_and_arm(results):
     scored = pd.read_csv(results / "tables" / "04_scores.csv", dtype={"image_id": str})
     assert set(scored["dataset"]) == {"knee", "brain", "chest"}
-    assert set(scored["vae"]) == {"natural-f8c4", "phantom-f4c3"} <= set(registry.SPECS)
+    assert set(scored["vae"]) == {"natural-f8c4", "phantom-f4c3"} <= set(registry.SHIPPED)
     counts = scored.groupby(["dataset", "vae", "lr_condition"])["image_id"].agg(["size", "nunique"])
     assert (counts == 8).all(axis=None)
     assert scored["psnr_db"].between(5, 60).all()

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 from tiny_layouts import IMAGE, folder_of, png, write_manifest
 
-from latentsr.autoencoders import checkpoints
-from latentsr.autoencoders import fetch as fetching
-from latentsr.autoencoders import load as vaes
+from latentsr.autoencoders import fetch, load
+from latentsr.autoencoders.load import load_autoencoder
 from latentsr.companion import others
 from latentsr.companion.book import build as book
 from latentsr.companion.pipeline import data, notebook, params, repro, stage
@@ -161,23 +160,38 @@ def strangers_in_data(root):
 
 
 def autoencoder_not_here(root):
-    vaes.load("kl-f4")
+    load_autoencoder("kl-f4")
 
 
 def another_file(root):
     (root / "vaes.lock").write_text("taesd: {sha256: abc}")
     (root / "assets/vaes").mkdir(parents=True)
     (root / "assets/vaes/taesd.safetensors").write_bytes(b"other")
-    vaes.load("taesd")
+    load_autoencoder("taesd")
 
 
 def pickled_code(root):
     (root / "odd.ckpt").write_bytes(pickle.dumps({"x": SimpleNamespace(y=1)}))
-    checkpoints.read(root / "odd.ckpt")
+    load.read_checkpoint(root / "odd.ckpt")
 
 
 def closed_download(root):
-    fetching._refused("https://example.org/file", SimpleNamespace(status_code=401))
+    from huggingface_hub.errors import GatedRepoError
+
+    def refused(target):
+        try:
+            fetch.from_hub("someone/mine", "x.ckpt", "main", target)
+        finally:
+            patch.undo()
+
+    patch = pytest.MonkeyPatch()
+    error = GatedRepoError("closed", response=SimpleNamespace(status_code=401, headers={}))
+    patch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: raise_(error))
+    fetch.obtain("mine", root / "x.ckpt", refused, load.read_model)
+
+
+def raise_(error):
+    raise error
 
 
 def extra_not_installed(root):

@@ -1,198 +1,285 @@
-"""Downloads: fetched in pieces that can go on later, checked against ``vaes.lock``."""
+"""Weights on this machine: where they lie, what their digests must be, how they get there."""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
-from latentsr.autoencoders.digests import LOCK, RECORDED, check, digest, locked, record
+import yaml
 
-PIECE = 1 << 20
+from latentsr.autoencoders.registry import HUB, PUBLISHED, SHIPPED, WEIGHTS_FILE
+
+WEIGHTS = Path(__file__).parents[1] / "weights"
+LOCK = Path("vaes.lock")
+RECORDED = "recorded when it was first seen, not verified"
+OWN = "a file of one's own"
+Download = Callable[[Path], object]
+Opens = Callable[[str, Path], object]
 
 
-def download(url: str, path: Path, progress: Callable[[int, int], object] | None = None) -> None:
-    """Fetch a file over HTTP, going on after what ``path`` with ``.part`` added already holds.
+def _home() -> Path:
+    """Return the folder of files and digests: a project that has a lock file, or the user's cache."""
+    import platformdirs
 
-    ``HF_TOKEN`` in the environment is sent to huggingface.co, for repositories behind a form.
+    return Path() if LOCK.exists() else platformdirs.user_cache_path("latentsr")
 
-    Raises
-    ------
-    ValueError
-        One line, when the server cannot be reached, refuses, or stops early.
+
+def fetched_dir() -> Path:
+    """Return where fetched autoencoders lie."""
+    return _home() / ("assets/vaes" if LOCK.exists() else "vaes")
+
+
+def weights_path(name: str) -> Path:
+    """Return where the weights of an autoencoder lie, or would lie: its file or diffusers folder.
+
+    ``name`` is a registered one, ``hf/OWNER/NAME/REVISION`` of the hub, or a path.
     """
-    import requests
+    if name in SHIPPED:
+        return WEIGHTS / f"{name}.safetensors"
+    if name in PUBLISHED:
+        row = PUBLISHED[name]
+        return fetched_dir() / f"{name}{Path(row.inside or row.file).suffix}"
+    return (
+        fetched_dir() / name.replace("/", "--") if HUB.fullmatch(name) else Path(name).expanduser()
+    )
 
-    part = path.with_name(f"{path.name}.part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    there = part.stat().st_size if part.exists() else 0
-    headers = {"Accept-Encoding": "identity"}  # sizes are those of the file itself
-    token = os.environ.get("HF_TOKEN")
-    if token and url.startswith("https://huggingface.co/"):
-        headers["Authorization"] = f"Bearer {token}"
+
+def missing(name: str) -> str | None:
+    """Name in one line what is missing of an autoencoder; None when its weights are there."""
+    path, row = weights_path(name), PUBLISHED.get(name)
+    if path.exists():
+        return None
+    if name in SHIPPED:
+        return f"vae {name}: no weights at {path}; `make pretrain` makes them, then copy them there"
+    gets = f"vae {name}: {path} is not there; `latentsr vaes fetch {name}` gets it, or put"
+    if row:
+        file = f"{row.inside} out of the archive" if row.inside else row.file
+        return f"{gets} there {file} published at https://{row.source}"
+    if HUB.fullmatch(name):
+        return f"{gets} into that folder config.json and {WEIGHTS_FILE} of that revision"
+    return f"vae {name}: no such file or folder, and no registered name"
+
+
+def _lock_rows() -> dict[str, Any]:
+    path = _home() / LOCK
     try:
-        if there:
-            resumed = {**headers, "Range": f"bytes={there}-"}
-            with requests.get(url, headers=resumed, stream=True, timeout=30) as answer:
-                place = re.fullmatch(
-                    r"bytes (\d+)-\d+/(\d+)", answer.headers.get("Content-Range", "")
-                )
-                if answer.status_code == 206 and place and int(place[1]) == there:
-                    _take(answer, part, "ab", int(place[2]), progress)
-                else:  # the file is another, or the server does not resume: anew
-                    part.unlink()
-        if not there or not part.exists():
-            with requests.get(url, headers=headers, stream=True, timeout=30) as answer:
-                _refused(url, answer)
-                length = answer.headers.get("Content-Length")
-                _take(answer, part, "wb", None if length is None else int(length), progress)
-    except requests.RequestException as error:
-        raise ValueError(f"{url}: {type(error).__name__}; try again, what came is kept") from None
-    os.replace(part, path)
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        rows = yaml.load(text, yaml.BaseLoader) or {}  # noqa: S506 - all of it is text
+    except yaml.YAMLError:
+        rows = None
+    if not isinstance(rows, dict):
+        raise ValueError(f"{LOCK}: not YAML rows; `git checkout {LOCK}` brings it back")
+    return rows
 
 
-def _refused(url: str, answer: Any) -> None:
-    """Say why a server does not give a file."""
-    status = answer.status_code
-    if status in (401, 403):
-        told = "accept its form on that page, and put a token into HF_TOKEN"
-        raise ValueError(f"{url}: status {status}, access is not granted; {told}")
-    if status != 200:
-        raise ValueError(f"{url}: status {status}; the file is not there now")
+def locked(name: str) -> str | None:
+    """Return the sha256 that a file must have, by the lock file or its publisher; None if unknown."""
+    rows, row = _lock_rows(), PUBLISHED.get(name)
+    if name not in rows:
+        return row.sha256 or None if row else None
+    if not isinstance(rows[name], dict) or "sha256" not in rows[name]:
+        raise ValueError(f"{LOCK}: the row of {name} has no sha256; remove the row or mend it")
+    return str(rows[name]["sha256"])
 
 
-def _take(
-    answer: Any,
-    part: Path,
-    mode: str,
-    total: int | None,
-    progress: Callable[[int, int], object] | None,
-) -> None:
-    """Write what a server sends; a file of another length than announced is not whole."""
-    import requests
-
-    with part.open(mode) as file:
-        for piece in answer.iter_content(PIECE):
-            file.write(piece)
-            if progress:
-                progress(file.tell(), total or 0)
-    if total is not None and part.stat().st_size != total:
-        raise requests.ConnectionError
-
-
-def _already(name: str, path: Path, looks_right: Callable[[Path], object] | None) -> str:
-    """Check what is there; open it first where no digest is known, somebody put it there by hand."""
-    if locked(name) is None:
-        if looks_right:
-            looks_right(path)
-        record(name, path)
-    check(name, path)
-    return f"{name}: already at {path}"
-
-
-def fetch(
-    name: str,
-    url: str,
-    path: Path,
-    inside: str = "",
-    progress: Callable[[int, int], object] | None = None,
-    looks_right: Callable[[Path], object] | None = None,
-) -> str:
-    """Fetch one file and check it; return a line that says what was done.
-
-    ``looks_right`` opens a file that has no digest yet, and raises where it is not what it
-    should be: a page that asks for a login must not become the digest of all later ones.
-
-    Parameters
-    ----------
-    name : str
-        Its row in the lock file.
-    url : str
-        Where it is published.
-    path : Path
-        Where it goes; left alone when it is there and as the lock file says.
-    inside : str
-        The member to take out of a zip archive.
+def weights_file(path: Path) -> Path:
+    """Return the file with the weights: the path itself, or the one in a diffusers folder.
 
     Raises
     ------
     ValueError
-        One line; a file that is not as the lock file says is kept aside with ``.mismatch`` added.
+        For a folder without one.
+    """
+    if not path.is_dir():
+        return path
+    files = [path / WEIGHTS_FILE, path / "diffusion_pytorch_model.bin"]
+    there = [file for file in files if file.is_file()]
+    if not there or not (path / "config.json").is_file():
+        inner = "; name its folder vae/" if (path / "vae").is_dir() else ""
+        raise ValueError(
+            f"{path}: config.json and {WEIGHTS_FILE} (or .bin) are needed in it{inner}"
+        )
+    return there[0]
+
+
+def digest(path: Path) -> str:
+    """Return the sha256 of a file, or of a folder's weights and configuration, as 64 digits."""
+
+    def of_file(file: Path) -> str:
+        with file.open("rb") as opened:
+            return file_digest(opened, "sha256").hexdigest()
+
+    weights = of_file(weights_file(path))
+    if not path.is_dir():
+        return weights
+    return sha256(f"{weights} {of_file(path / 'config.json')}".encode()).hexdigest()
+
+
+def check(name: str, path: Path) -> None:
+    """Compare a file with its known digest, where there is one.
+
+    Raises
+    ------
+    ValueError
+        Where they differ.
+    """
+    expected = locked(name)
+    if expected and (actual := digest(path)) != expected:
+        row = f"remove the row of {name} from" if name in _lock_rows() else "give it a row in"
+        raise ValueError(
+            f"{path} has sha256 {actual}, {LOCK} says {expected}; remove the file and fetch it "
+            f"again, or {row} {LOCK} if you trust the file"
+        )
+
+
+def record(name: str, path: Path, source: str = RECORDED) -> None:
+    """Write a row of the lock file: what came first is what everything later must be."""
+    rows = _lock_rows() | {name: {"sha256": digest(path), "source": source}}
+    lock = _home() / LOCK
+    lines = lock.read_text(encoding="utf-8").splitlines(True) if lock.exists() else []
+    head = "".join(line for line in lines if line.startswith("#"))
+    quoted = {key: {k: str(v) for k, v in row.items()} for key, row in rows.items()}
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.write_text(head + yaml.safe_dump(quoted, sort_keys=False, width=1000), encoding="utf-8")
+
+
+def from_hub(repo: str, file: str, revision: str, target: Path) -> None:
+    """Fetch a file of the Hugging Face hub through the hub's own cache; ``HF_ENDPOINT`` counts."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        mirror = os.environ.get("HF_ENDPOINT")
+        cached = hf_hub_download(repo, file, revision=revision, endpoint=mirror)
+    except HfHubHTTPError as error:
+        if error.response.status_code in (401, 403):
+            form = f"accept its form at https://huggingface.co/{repo}"
+            raise ValueError(
+                f"{repo}: access is not granted; {form}, and put a token into HF_TOKEN"
+            ) from None
+        raise
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(cached, target)
+
+
+def from_archive(url: str, inside: str, target: Path) -> None:
+    """Fetch a zip archive, going on where an earlier try ended, and take one file out of it."""
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
+    from tqdm import tqdm
+
+    archive = target.with_name(f"{target.name}.zip")
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    there = archive.stat().st_size if archive.exists() else 0
+    try:
+        with urlopen(Request(url, headers={"Range": f"bytes={there}-"}), timeout=30) as answer:
+            bar = tqdm.wrapattr(answer, "read", total=answer.length, desc=target.name, delay=1)
+            with archive.open("ab" if answer.status == 206 else "wb") as file, bar as stream:
+                shutil.copyfileobj(stream, file)
+            if answer.length:
+                raise ValueError(f"{url}: {answer.length} bytes did not come")
+    except HTTPError as error:
+        if error.code != 416:  # then all of it is there
+            raise
+    try:
+        with zipfile.ZipFile(archive) as members:
+            files = [name for name in members.namelist() if Path(name).name == inside]
+            if len(files) != 1:
+                raise ValueError(f"{len(files)} files {inside} in {archive}")
+            with members.open(files[0]) as source, target.open("wb") as out:
+                shutil.copyfileobj(source, out)
+    except zipfile.BadZipFile:
+        archive.unlink()
+        raise
+    archive.unlink()
+
+
+def obtain(name: str, path: Path, download: Download, opens: Opens) -> str:
+    """Put a file in its place once it has its known digest, or opens; return what was done.
+
+    ``opens(name, path)`` raises where a file that has no digest yet is not what it should be: a
+    page that asks for a login must not become the digest of all later ones.
+
+    Raises
+    ------
+    ValueError
+        One line.
     """
     if path.exists():
-        return _already(name, path, looks_right)
+        _accept(name, path, opens)
+        return f"{name}: already at {path}"
     fresh = path.with_name(f"{path.stem}.fetched{path.suffix}")  # its suffix says how it is read
     try:
-        download(url, fresh, progress)
-    except ValueError as error:
-        what = f"{inside} out of that archive" if inside else "the file"
-        raise ValueError(f"{error}; or put {what} at {path} by hand") from None
-    if inside:
-        archive = fresh.replace(fresh.with_suffix(".zip"))
-        try:
-            with zipfile.ZipFile(archive) as members:
-                files = [name for name in members.namelist() if name.endswith(f"/{inside}")]
-                files += [inside] if inside in members.namelist() else []
-                if len(files) != 1:
-                    raise ValueError(f"{len(files)} files {inside} in it")
-                with members.open(files[0]) as source, fresh.open("wb") as file:
-                    shutil.copyfileobj(source, file, PIECE)
-        except Exception as error:  # noqa: BLE001 - zipfile raises many kinds
-            said = str(error) if isinstance(error, ValueError) else type(error).__name__
-            raise ValueError(f"{url}: {said}; the archive is kept at {archive}") from None
-        archive.unlink()
-    if locked(name) is None:
-        if looks_right:
-            looks_right(fresh)
-        record(name, fresh)
-        fresh.replace(path)
-        return f"{name}: at {path}; its sha256 is now in {LOCK} ({RECORDED})"
-    if (found := digest(fresh)) != locked(name):
-        aside = fresh.replace(path.with_name(f"{path.name}.mismatch"))
+        download(fresh)
+    except Exception as error:  # the hub, the network and zip archives raise many kinds
+        cause = error.__cause__ or error
+        kind = "" if isinstance(cause, ValueError) else f"{type(cause).__name__}: "
+        reason = " ".join(str(cause).split())[:300]
         raise ValueError(
-            f"{url}: sha256 {found}, {LOCK} says {locked(name)}; kept at {aside}: remove it and try "
-            f"again, or remove the row of {name} from {LOCK} if you trust it"
-        )
+            f"{name}: {kind}{reason}; try again, what came is kept, or put it at {path} by hand"
+        ) from None
+    known = locked(name) is not None
+    _accept(name, fresh, opens)
     fresh.replace(path)
-    return f"{name}: at {path}, verified"
+    return f"{name}: at {path}, " + (
+        "verified" if known else f"its sha256 is now in {LOCK} ({RECORDED})"
+    )
 
 
-def fetch_folder(
-    name: str,
-    files: Mapping[str, str],
-    folder: Path,
-    progress: Callable[[int, int], object] | None = None,
-    looks_right: Callable[[Path], object] | None = None,
-) -> str:
-    """Fetch the files (name: where it is published) of one folder, as `fetch` does for one file."""
-    if folder.exists():
-        return _already(name, folder, looks_right)
-    fresh = folder.with_name(f"{folder.name}.fetched")
-    for file, url in files.items():
-        try:
-            if not (fresh / file).exists():
-                download(url, fresh / file, progress)
-        except ValueError as error:
-            raise ValueError(f"{error}; or put {', '.join(files)} into {folder}") from None
-    if (known := locked(name)) and (found := digest(fresh)) != known:
-        aside = folder.with_name(f"{folder.name}.mismatch")
-        shutil.rmtree(aside, ignore_errors=True)
-        raise ValueError(
-            f"{name}: sha256 {found}, {LOCK} says {known}; kept at {fresh.replace(aside)}: try "
-            f"again, or remove the row of {name} from {LOCK} if you trust it"
-        )
-    try:
-        if looks_right:
-            looks_right(fresh)
-    except ValueError:
-        shutil.rmtree(fresh)  # or it would be taken for fetched next time
-        raise
-    if not known:
-        record(name, fresh)
-    fresh.replace(folder)
-    told = "verified" if known else f"its sha256 is now in {LOCK} ({RECORDED})"
-    return f"{name}: at {folder}, {told}"
+def _accept(name: str, path: Path, opens: Opens) -> None:
+    if locked(name) is None:
+        opens(name, path)
+        record(name, path)
+    check(name, path)
+
+
+def fetch(name: str, opens: Opens) -> str:
+    """Fetch a published autoencoder, or a diffusers folder of the hub; return what was done.
+
+    ``opens`` is `latentsr.autoencoders.load.read_model`.
+
+    Raises
+    ------
+    ValueError
+        For a name that means neither, or as `obtain` does.
+    """
+    if row := PUBLISHED.get(name):
+        download: Download = partial(from_hub, row.repo, row.file, row.revision)
+        if row.url:
+            download = partial(from_archive, row.url, row.inside)
+        return obtain(name, weights_path(name), download, opens)
+    if hub := HUB.fullmatch(name):
+
+        def folder(target: Path) -> None:
+            for file in ("config.json", WEIGHTS_FILE):
+                inner = f"{hub['folder']}/{file}".strip("/")
+                from_hub(hub["repo"], inner, hub["revision"], target / file)
+
+        return obtain(name, weights_path(name), folder, opens)
+    if name in SHIPPED:
+        raise ValueError(f"vaes fetch: {name} comes with the package; there is nothing to fetch")
+    allowed = f"{', '.join(PUBLISHED)}, hf/OWNER/NAME/REVISION with a revision of 40 digits"
+    raise ValueError(f"vaes fetch: {name!r}; allowed are {allowed}")
+
+
+def note(name: str, opens: Opens) -> str | None:
+    """Record the digest of an autoencoder that the package does not ship; return what is new.
+
+    Stages depend on the lock file, so a file of one's own that changed runs again what it touches.
+    """
+    path, before = weights_path(name), locked(name)
+    if name in PUBLISHED or HUB.fullmatch(name):
+        _accept(name, path, opens)
+        return None if before else f"{name}: its sha256 is now in {LOCK} ({RECORDED})"
+    if name not in SHIPPED:
+        record(name, path, OWN)
+        if before and locked(name) != before:
+            return f"{name}: changed since the last run"
+    return None

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentsr.autoencoders.load import Autoencoder
+from latentsr.autoencoders.model import Autoencoder
 from latentsr.degrade import degrade, upsample
 from latentsr.io import new_array, settle
 
@@ -29,50 +29,27 @@ def encode_all(
     With a ``path`` the latents are written to that npy file, and neither they nor images that
     lie on disk are ever in memory as a whole. ``enlarge_px`` enlarges the images first.
     """
-    codes: Images | None = None
+    latents: Images | None = None
     for start in range(0, len(images), batch):
         piece = np.array(images[start : start + batch])
         if enlarge_px is not None:
             piece = upsample(piece, enlarge_px)
-        found = vae.encode(torch.from_numpy(piece)[:, None]).cpu().numpy()  # of (B, 1, H, W)
-        if codes is None:
-            codes = new_array(path, (len(images), *found.shape[1:]))
-        codes[start : start + batch] = found
-        settle(images, codes)
-    if codes is None:
+        encoded = vae.encode(torch.from_numpy(piece)[:, None]).cpu().numpy()  # of (B, 1, H, W)
+        if latents is None:
+            latents = new_array(path, (len(images), *encoded.shape[1:]))
+        latents[start : start + batch] = encoded
+        settle(images, latents)
+    if latents is None:
         raise ValueError("images: none to encode")
-    return torch.from_numpy(codes)
+    return torch.from_numpy(latents)
 
 
 def decode_all(vae: Autoencoder, latents: Tensor, batch: int) -> Images:
     """Decode latents ``(N, C, h, w)`` to images ``(N, H, W)`` in [0, 1]."""
-    pieces = [vae.decode(piece).cpu() for piece in latents.split(batch)]
-    return torch.cat(pieces)[:, 0].numpy()
+    return torch.cat([vae.decode(piece).cpu() for piece in latents.split(batch)])[:, 0].numpy()
 
 
-def round_trip(vae: Autoencoder, lr: Images, hr_px: int, batch: int) -> tuple[Images, Images]:
-    """Send LR images ``(N, h, w)`` through the autoencoder at their own size.
-
-    Returns its copies ``(N, h, w)``, and the copies enlarged bicubically to ``(N, H, H)``: super
-    resolution without any denoiser, from what the released condition keeps.
-    """
-    height, width = lr.shape[1:]
-    copies = decode_all(vae, encode_all(vae, lr, batch), batch)[:, :height, :width]
-    return copies, upsample(copies, hr_px)
-
-
-def through_enlarged(
-    vae: Autoencoder, lr: Images, hr_px: int, batch: int, operator: str = "bicubic"
-) -> Images:
-    """Send LR images ``(N, h, w)`` through the autoencoder enlarged, and make them small again.
-
-    Returns the LR images that its own decoder gives back of the latent of the enlarged ones.
-    """
-    copies = decode_all(vae, encode_all(vae, lr, batch, enlarge_px=hr_px), batch)
-    return degrade(copies[:, :hr_px, :hr_px], lr.shape[-1], operator)
-
-
-def keep(
+def encode_set(
     vae: Autoencoder, hr: Images, lr: Images, batch: int, folder: Path | None = None
 ) -> dict[str, Tensor]:
     """Encode HR images, LR images at their own size, and LR images enlarged to HR size.
@@ -80,11 +57,24 @@ def keep(
     With a ``folder`` they are written there, as ``hr.npy``, ``lr.npy`` and ``upsampled.npy``.
     """
     jobs = {"hr": (hr, None), "lr": (lr, None), "upsampled": (lr, hr.shape[-1])}
-    paths = {key: folder / f"{key}.npy" if folder else None for key in jobs}
     return {
-        key: encode_all(vae, images, batch, paths[key], enlarge_px)
+        key: encode_all(vae, images, batch, folder and folder / f"{key}.npy", enlarge_px)
         for key, (images, enlarge_px) in jobs.items()
     }
+
+
+def reconstruct_lr(vae: Autoencoder, lr: Images, batch: int) -> Images:
+    """Encode and decode LR images ``(N, h, w)`` at their own size."""
+    height, width = lr.shape[1:]
+    return decode_all(vae, encode_all(vae, lr, batch), batch)[:, :height, :width]
+
+
+def reconstruct_upsampled(
+    vae: Autoencoder, lr: Images, hr_px: int, batch: int, operator: str = "bicubic"
+) -> Images:
+    """Encode and decode LR images ``(N, h, w)`` enlarged to ``hr_px``, and make them small again."""
+    decoded = decode_all(vae, encode_all(vae, lr, batch, enlarge_px=hr_px), batch)
+    return degrade(decoded[:, :hr_px, :hr_px], lr.shape[-1], operator)
 
 
 @dataclass(frozen=True)

@@ -13,35 +13,56 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL, AutoencoderTiny
 
 State = dict[str, Tensor]
+BLOCK_CHANNELS = {4: (16, 32, 64), 8: (16, 32, 64, 64)}  # of the shipped ones, by factor
 PREFIXES = ("first_stage_model.", "vae.", "")
 # not part of the autoencoder: MedVAE's projection head, a discriminator and its loss
 DROPPED = re.compile(r"(channel_ds|channel_proj|loss)\.")
-MEND = "give a folder with config.json and the weights"
-GROUPS = 32  # of every published model's normalisation; no tensor tells
+ADVICE = "not a known layout; give a folder with config.json and the weights"
+GROUPS = 32  # of every published model's normalisation; it stands in no tensor
 RENAMES = (  # CompVis, then diffusers before 0.17, to diffusers now
     (r"^(en|de)coder\.mid\.block_1\.", r"\1coder.mid_block.resnets.0."),
     (r"^(en|de)coder\.mid\.block_2\.", r"\1coder.mid_block.resnets.1."),
     (r"^(en|de)coder\.mid\.attn_1\.", r"\1coder.mid_block.attentions.0."),
     (r"\.attentions\.0\.norm\.", ".attentions.0.group_norm."),
     (r"\.attentions\.0\.([qkv])\.", r".attentions.0.to_\1."),
-    (r"\.attentions\.0\.proj_out\.", ".attentions.0.to_out.0."),
+    (r"\.attentions\.0\.proj_(out|attn)\.", ".attentions.0.to_out.0."),
     (r"^encoder\.down\.(\d+)\.block\.", r"encoder.down_blocks.\1.resnets."),
     (r"^encoder\.down\.(\d+)\.downsample\.", r"encoder.down_blocks.\1.downsamplers.0."),
     (r"^(en|de)coder\.norm_out\.", r"\1coder.conv_norm_out."),
     (r"\.nin_shortcut\.", ".conv_shortcut."),
-    (r"\.attentions\.0\.query\.", ".attentions.0.to_q."),
-    (r"\.attentions\.0\.key\.", ".attentions.0.to_k."),
-    (r"\.attentions\.0\.value\.", ".attentions.0.to_v."),
-    (r"\.attentions\.0\.proj_attn\.", ".attentions.0.to_out.0."),
+    (r"\.attentions\.0\.(q|k|v)(uery|ey|alue)\.", r".attentions.0.to_\1."),
 )
 
 
+def build_small(factor: int, latent_channels: int) -> AutoencoderKL:
+    """Build an untrained grey AutoencoderKL of one of the shipped geometries."""
+    from diffusers import AutoencoderKL
+
+    channels = BLOCK_CHANNELS[factor]
+    return AutoencoderKL(
+        in_channels=1,
+        out_channels=1,
+        down_block_types=("DownEncoderBlock2D",) * len(channels),
+        up_block_types=("UpDecoderBlock2D",) * len(channels),
+        block_out_channels=channels,
+        layers_per_block=1,
+        latent_channels=latent_channels,
+        norm_num_groups=8,
+        mid_block_add_attention=False,
+    )
+
+
 def merge_lora(state: Mapping[str, Tensor]) -> State:
-    r"""Add low-rank updates to their kernels: :math:`W + B A`, scale 1.
+    r"""Add low-rank updates to their kernels: :math:`W + B A`, scale 1 (Hu et al. 2021).
 
     ``X.conv.weight``, ``X.lora_up.weight`` B of ``(out, r, 1, 1)`` and ``X.lora_down.weight`` A of
     ``(r, in, k, k)`` become ``X.weight``; other keys stay as they are (the convolutions of
     down- and upsampling are called ``.conv.`` too).
+
+    Raises
+    ------
+    ValueError
+        Where one half of an update is not there or does not fit its kernel.
 
     Examples
     --------
@@ -51,64 +72,57 @@ def merge_lora(state: Mapping[str, Tensor]) -> State:
     >>> merge_lora(layer)["q.weight"].item()
     7.0
     """
-    ends = {way: f"lora_{way}.weight" for way in ("up", "down")}
-    layers = {key.removesuffix(end) for end in ends.values() for key in state if key.endswith(end)}
+    halves = re.compile(r"(.*\.)lora_(up|down)\.weight")
+    layers = {match[1] for key in state if (match := halves.fullmatch(key))}
     merged = {}
     for key, value in state.items():
-        name, _, last = key.rpartition(".")
-        layer = name.rpartition(".")[0] + "."
-        if layer in layers and key.endswith(tuple(ends.values())):
-            continue
-        if layer in layers and name.endswith(".conv"):
-            if last == "weight":
-                value = value.float() + _low_rank(state, layer, tuple(value.shape))
-            merged[layer + last] = value
-        else:
+        layer, _, part = key.rpartition("conv.") if ".conv." in key else (key, "", "")
+        if layer in layers:
+            update = _low_rank(state, layer, value) if part == "weight" else 0
+            merged[layer + part] = value.float() + update if part == "weight" else value
+        elif not halves.fullmatch(key):
             merged[key] = value
     return merged
 
 
-def _low_rank(state: Mapping[str, Tensor], layer: str, shape: tuple[int, ...]) -> Tensor:
+def _low_rank(state: Mapping[str, Tensor], layer: str, kernel: Tensor) -> Tensor:
     """Return the update B A of one layer's kernel."""
-    parts = []
-    for way in ("up", "down"):
-        if (key := f"{layer}lora_{way}.weight") not in state:
-            raise ValueError(f"no {key} beside its other half")
-        parts.append(state[key].float().flatten(1))
-    up, down = parts
-    if (up.shape[0], down.shape[1]) != (shape[0], math.prod(shape[1:])) or up.shape[1] != len(down):
+    keys = [f"{layer}lora_{half}.weight" for half in ("up", "down")]
+    if absent := [key for key in keys if key not in state]:
+        raise ValueError(f"no {absent[0]} beside its other half")
+    up, down = (state[key].float().flatten(1) for key in keys)  # (out, r), (r, in * k * k)
+    shape = len(kernel), math.prod(kernel.shape[1:])
+    if (len(up), down.shape[1]) != shape or up.shape[1] != len(down):
         raise ValueError(f"{layer}lora: {tuple(up.shape)} by {tuple(down.shape)} for {shape}")
-    return (up @ down).reshape(shape)
+    return (up @ down).reshape(kernel.shape)
 
 
-def _autoencoder_part(state: Mapping[str, Tensor]) -> State:
-    """Keep the autoencoder's tensors of a checkpoint, their names without a prefix."""
+def _as_diffusers(state: Mapping[str, Tensor]) -> State:
+    """Give the autoencoder's tensors of a checkpoint diffusers' names and shapes.
+
+    CompVis counts the decoder's levels from the top.
+    """
     prefix = next(p for p in PREFIXES if not p or any(k.startswith(f"{p}encoder.") for k in state))
     inside = {key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)}
-    return {key: value for key, value in inside.items() if not DROPPED.match(key)}
-
-
-def _renamed(state: Mapping[str, Tensor]) -> State:
-    """Give tensors diffusers' names and shapes; CompVis counts the decoder's levels from the top."""
-    levels = {int(match[1]) for key in state if (match := re.match(r"decoder\.up\.(\d+)\.", key))}
-    top = max(levels, default=0)
-    found = {}
-    for key, value in state.items():
+    inside = merge_lora({key: v for key, v in inside.items() if not DROPPED.match(key)})
+    levels = {int(match[1]) for key in inside if (match := re.match(r"decoder\.up\.(\d+)\.", key))}
+    renamed = {}
+    for key, value in inside.items():
         for old, new in RENAMES:
             key = re.sub(old, new, key)
         if match := re.match(r"decoder\.up\.(\d+)\.(block|upsample)\.(.+)", key):
             part = "resnets" if match[2] == "block" else "upsamplers.0"
-            key = f"decoder.up_blocks.{top - int(match[1])}.{part}.{match[3]}"
+            key = f"decoder.up_blocks.{max(levels) - int(match[1])}.{part}.{match[3]}"
         if value.ndim == 4 and re.search(r"\.attentions\.0\.to_.*weight$", key):
             value = value.flatten(1)  # a kernel of 1 x 1
-        found[key] = value
-    return found
+        renamed[key] = value
+    return renamed
 
 
-def config(state: Mapping[str, Tensor]) -> dict[str, Any]:
+def infer_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Infer the arguments of diffusers' AutoencoderKL from a state dict with its names.
 
-    Where one of two kernels that tell the same is not there the other is asked, so that
+    Where one of two kernels with the same answer is not there the other is asked, so that
     `load_strictly` comes to list all that is missing.
 
     Raises
@@ -118,35 +132,31 @@ def config(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """
 
     def side(axis: int, *keys: str) -> int:
-        found = next((state[key] for key in keys if key in state and state[key].ndim == 4), None)
-        if found is None:
-            raise ValueError(
-                f"neither {' nor '.join(keys)} among its {len(state)} tensors "
-                f"({', '.join(sorted(state)[:3])} ...): not a known layout; {MEND}"
-            )
-        return int(found.shape[axis])
+        for key in keys:
+            if key in state and state[key].ndim == 4:
+                return int(state[key].shape[axis])
+        raise ValueError(
+            f"neither {' nor '.join(keys)} among its {len(state)} tensors "
+            f"({', '.join(sorted(state)[:3])} ...): {ADVICE}"
+        )
 
     def count(pattern: str) -> int:
         return len({match[1] for key in state if (match := re.match(pattern, key))})
 
     levels = count(r"encoder\.down_blocks\.(\d+)\.")
     if not levels:
-        raise ValueError(f"no encoder among its {len(state)} tensors: not a known layout; {MEND}")
+        raise ValueError(f"no encoder among its {len(state)} tensors: {ADVICE}")
     blocks = [f"encoder.down_blocks.{level}.resnets.0" for level in range(levels)]
     widths = tuple(side(0, f"{name}.conv2.weight", f"{name}.conv1.weight") for name in blocks)
-    inner, outer = "encoder.conv_in.weight", "decoder.conv_out.weight"
     if any(width % GROUPS for width in widths):
-        raise ValueError(
-            f"widths {widths}: its {GROUPS} groups of normalisation do not fit; {MEND}"
-        )
+        raise ValueError(f"widths {widths}: its {GROUPS} groups do not fit: {ADVICE}")
+    inner, outer = "encoder.conv_in.weight", "decoder.conv_out.weight"
     latent = "post_quant_conv.weight", "decoder.conv_in.weight"
-    twice = "quant_conv.weight"  # mean and variance
-    there = any(key in state for key in latent)
-    latent_channels = side(1, *latent) if there else side(0, twice, *latent) // 2
+    one_sided = any(key in state for key in latent)  # else mean and variance
     return {
         "in_channels": side(1, inner) if inner in state else side(0, outer, inner),
         "out_channels": side(0, outer) if outer in state else side(1, inner, outer),
-        "latent_channels": latent_channels,
+        "latent_channels": side(1, *latent) if one_sided else side(0, "quant_conv.weight") // 2,
         "block_out_channels": widths,
         "down_block_types": ("DownEncoderBlock2D",) * levels,
         "up_block_types": ("UpDecoderBlock2D",) * levels,
@@ -164,26 +174,23 @@ def load_strictly(model: Any, state: Mapping[str, Tensor]) -> None:
     ValueError
         One line with the keys that are missing, unexpected, of another shape, or not finite.
     """
-    wanted = model.state_dict()
-    shapes = [key for key in wanted.keys() & state.keys() if wanted[key].shape != state[key].shape]
+    own = model.state_dict()
     problems = {
-        "missing": wanted.keys() - state.keys(),
-        "unexpected": state.keys() - wanted.keys(),
-        "of another shape": shapes,
+        "missing": own.keys() - state.keys(),
+        "unexpected": state.keys() - own.keys(),
+        "of another shape": {
+            k for k in own.keys() & state.keys() if own[k].shape != state[k].shape
+        },
     }
-    told = [
-        f"{len(keys)} keys {word} ({', '.join(sorted(keys))})"
-        for word, keys in problems.items()
-        if keys
-    ]
-    if told:
-        raise ValueError("; ".join(told))
+    lines = [f"{len(k)} keys {word} ({', '.join(sorted(k))})" for word, k in problems.items() if k]
+    if lines:
+        raise ValueError("; ".join(lines))
     if broken := [key for key, value in state.items() if not value.isfinite().all()]:
         raise ValueError(f"{len(broken)} tensors that are not finite ({', '.join(broken[:5])})")
     model.load_state_dict({key: value.float() for key, value in state.items()})
 
 
-def build(state: Mapping[str, Tensor]) -> AutoencoderKL | AutoencoderTiny:
+def from_state_dict(state: Mapping[str, Tensor]) -> AutoencoderKL | AutoencoderTiny:
     """Build the autoencoder that a state dict holds, whichever layout it has.
 
     Known layouts: CompVis (with a prefix or without, LoRA as MedVAE stores it), AutoencoderKL of
@@ -194,19 +201,13 @@ def build(state: Mapping[str, Tensor]) -> AutoencoderKL | AutoencoderTiny:
     ValueError
         With the list of keys, where one is missing or left over.
     """
-    from diffusers import AutoencoderKL, AutoencoderTiny
-
     if "encoder.layers.0.weight" in state:
-        model = AutoencoderTiny()
-        load_strictly(model, state)
-        return model
-    found = _renamed(merge_lora(_autoencoder_part(state)))
-    model = AutoencoderKL(**config(found))
-    load_strictly(model, found)
-    return model
+        return from_config({"_class_name": "AutoencoderTiny"}, state)
+    renamed = _as_diffusers(state)
+    return from_config({"_class_name": "AutoencoderKL", **infer_config(renamed)}, renamed)
 
 
-def build_as_configured(told: Mapping[str, Any], state: Mapping[str, Tensor]) -> Any:
+def from_config(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> Any:
     """Build the autoencoder of a diffusers folder from its ``config.json`` and weights.
 
     Raises
@@ -216,12 +217,10 @@ def build_as_configured(told: Mapping[str, Any], state: Mapping[str, Tensor]) ->
     """
     import diffusers
 
-    kind = told.get("_class_name")
+    kind = config.get("_class_name")
     if kind not in ("AutoencoderKL", "AutoencoderTiny"):
         allowed = "AutoencoderKL and AutoencoderTiny are read"
         raise ValueError(f"config.json: _class_name {kind!r}; {allowed}")
-    model = getattr(diffusers, kind).from_config(dict(told))
-    if kind == "AutoencoderKL":
-        state = _renamed(merge_lora(_autoencoder_part(state)))
-    load_strictly(model, state)
+    model = getattr(diffusers, kind).from_config(dict(config))
+    load_strictly(model, _as_diffusers(state) if kind == "AutoencoderKL" else state)
     return model

@@ -1,157 +1,190 @@
-"""Autoencoders by name or path: where their weights lie, what is missing, reading, writing."""
+"""From a name or a file to an autoencoder: files are read without running what is in them."""
 
 from __future__ import annotations
 
 import json
+import pickle
+import zipfile
+from collections import OrderedDict
+from collections.abc import Mapping
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import SimpleNamespace
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from latentsr.autoencoders.model import Autoencoder as Autoencoder
-from latentsr.autoencoders.registry import PUBLISHED, SPECS, hub_files, spec
-
-if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
-
-WEIGHTS = Path(__file__).parents[1] / "weights"
-FETCHED = Path("assets/vaes")  # in the repository; not part of it
-BLOCK_CHANNELS = {4: (16, 32, 64), 8: (16, 32, 64, 64)}
+from latentsr.autoencoders import fetch, layouts
+from latentsr.autoencoders.model import Autoencoder
+from latentsr.autoencoders.registry import PUBLISHED, SHIPPED
 
 
-def build(factor: int, latent_channels: int) -> AutoencoderKL:
-    """Return an untrained grey AutoencoderKL of one of the small geometries."""
-    from diffusers import AutoencoderKL
+class Inert(dict[Any, Any]):
+    """An object of a class that is not read; it keeps items, and does nothing."""
 
-    channels = BLOCK_CHANNELS[factor]
-    return AutoencoderKL(
-        in_channels=1,
-        out_channels=1,
-        down_block_types=("DownEncoderBlock2D",) * len(channels),
-        up_block_types=("UpDecoderBlock2D",) * len(channels),
-        block_out_channels=channels,
-        layers_per_block=1,
-        latent_channels=latent_channels,
-        norm_num_groups=8,
-        mid_block_add_attention=False,
-    )
+    def __init__(self, *arguments: Any, **named: Any):
+        super().__init__()
+
+    def append(self, item: Any) -> None: ...
+
+    def extend(self, items: Any) -> None: ...
+
+    def add(self, item: Any) -> None: ...
+
+    def __hash__(self) -> int:  # type: ignore[override]  # Lightning keys callbacks by class
+        return id(self)
 
 
-@cache
-def card(name: str) -> dict[str, Any]:
-    """Return the JSON card that is shipped beside an autoencoder's weights."""
-    path = WEIGHTS / f"{spec(name).name}.json"
-    return dict(json.loads(path.read_text()))
+def _view(storage: Any, offset: int, size: Any, stride: Any, *_: Any) -> Tensor:
+    """Give a storage its shape; torch refuses a view that leaves the storage."""
+    flat = torch.empty(0, dtype=storage.dtype).set_(storage._untyped_storage)
+    return flat.as_strided(tuple(size), tuple(stride), offset)
 
 
-def shipped() -> list[str]:
-    """Names of the registered autoencoders whose weights are in the package."""
-    return [name for name in SPECS if (WEIGHTS / f"{name}.safetensors").exists()]
+def _data(tensor: Tensor, *_: Any) -> Tensor:
+    return tensor
 
 
-def place(name: str) -> Path:
-    """Return where the weights of an autoencoder lie, or would lie: its file or diffusers folder.
-
-    ``name`` is one of the registry's, or the path of a user's own.
-    """
-    if name in SPECS:
-        return WEIGHTS / f"{name}.safetensors"
-    if name in PUBLISHED:
-        entry = PUBLISHED[name]
-        return FETCHED / f"{name}{Path(entry.inside or entry.url).suffix}"
-    if hub_files(name):
-        return FETCHED / name.replace("/", "--")
-    return Path(name).expanduser()
-
-
-def missing(name: str) -> str | None:
-    """Say in one line what is missing of an autoencoder here; None when its weights are there."""
-    path = place(name)
-    if path.exists():
-        return None
-    if name in SPECS:
-        return f"vae {name}: no weights at {path}; `make pretrain` makes them, then copy them there"
-    if name in PUBLISHED:
-        entry = PUBLISHED[name]
-        what = f"{entry.inside} out of the archive" if entry.inside else "the file"
-        return (
-            f"vae {name}: {path} is not there; `latentsr vaes fetch {name}` gets it, "
-            f"or put there {what} published at {entry.url}"
-        )
-    if files := hub_files(name):
-        return (
-            f"vae {name}: {path} is not there; `latentsr vaes fetch {name}` gets it, "
-            f"or put into that folder {' and '.join(files.values())}"
-        )
-    return f"vae {name}: no such file or folder, and no registered name"
+READ: dict[tuple[str, str], Any] = {
+    ("torch._utils", "_rebuild_tensor"): _view,
+    ("torch._utils", "_rebuild_tensor_v2"): _view,
+    ("torch._utils", "_rebuild_parameter"): _data,
+    ("torch", "Size"): tuple,
+    ("collections", "OrderedDict"): OrderedDict,
+    **{
+        (module, kind.__name__): kind
+        for module in ("builtins", "__builtin__")
+        for kind in (dict, list, set, frozenset, tuple)
+    },
+}
 
 
-def _model(name: str, path: Path) -> Any:
-    from latentsr.autoencoders import checkpoints, digests
-    from latentsr.autoencoders import layouts as architectures
+class _Unpickler(pickle._Unpickler):
+    """Unpickle tensors and plain containers; every other name becomes `Inert`, none is imported."""
 
-    if name in SPECS:
-        raw = path.read_bytes()
-        if (found := sha256(raw).hexdigest()) != card(name)["sha256"]:
-            told = card(name)["sha256"]
-            raise ValueError(f"{path} has sha256 {found}, its card {told}")
-        model = build(SPECS[name].factor, SPECS[name].latent_channels)
-        architectures.load_strictly(model, checkpoints.state_dict(path))
-        return model
-    digests.check(name, path)
-    return opened(name, path)
+    def find_class(self, module: str, name: str) -> Any:
+        return READ.get((module, name), Inert)
+
+    def load_build(self: Any) -> None:
+        """Drop the state of a mapping; a file sets that of nothing else."""
+        self.stack.pop()
+        if not isinstance(self.stack[-1], dict):
+            raise pickle.UnpicklingError("it sets the state of a tensor or a function")
+
+    dispatch = pickle._Unpickler.dispatch | {pickle.BUILD[0]: load_build}
 
 
-def opened(name: str, path: Path) -> Any:
-    """Open the file or folder of an autoencoder that is none of the package's own.
+READER = SimpleNamespace(Unpickler=_Unpickler, load=pickle.load, __name__="latentsr")
+
+
+def read_checkpoint(path: Path) -> Any:
+    """Read a ``.safetensors`` or a PyTorch file: tensors, numbers, text and plain containers.
+
+    Whatever else a pickle holds (Lightning checkpoints hold callbacks and configuration objects)
+    becomes an `Inert` mapping; no function that a file names is ever called. Files of PyTorch
+    before 1.6, which are no zip archives, are read by its weights-only reader.
 
     Raises
     ------
     ValueError
-        Where it cannot be read, or is of another geometry than the registry says of ``name``.
+        One line, where the file is not there or cannot be read.
     """
-    model = _opened(path, alone=name in PUBLISHED)
-    if name in PUBLISHED:
-        entry, found = PUBLISHED[name], Autoencoder(name, model)
-        geometry = f"f{found.factor}c{found.latent_channels}"
-        if geometry != entry.geometry:
-            raise ValueError(f"{path}: an autoencoder {geometry}, but {name} is {entry.geometry}")
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                if any(name.endswith("constants.pkl") for name in archive.namelist()):
+                    raise ValueError("a compiled model; its state dict is needed")
+            return torch.load(path, "cpu", READER, weights_only=False)
+    except Exception as error:  # a broken or hostile file may raise anything
+        reason = str(error).split("\n")[0]
+        raise ValueError(f"{path}: cannot be read ({type(error).__name__}: {reason})") from None
+    try:
+        return torch.load(path, "cpu", weights_only=True)
+    except Exception:  # torch's own words would advise to run what is in the file
+        raise ValueError(
+            f"{path}: cannot be read: neither safetensors nor a PyTorch file with tensors alone; "
+            "download it again, or convert it with a PyTorch you trust it to"
+        ) from None
+
+
+def state_dict(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a checkpoint: the file's own mapping or what lies under ``state_dict``.
+
+    Raises
+    ------
+    ValueError
+        Where there is none, or where it holds anything but tensors.
+    """
+    content = read_checkpoint(path)
+    inner = content.get("state_dict", content) if isinstance(content, Mapping) else content
+    if not isinstance(inner, Mapping) or not inner:
+        raise ValueError(f"{path}: no state dict in it")
+    odd = [str(k) for k, v in inner.items() if not (isinstance(k, str) and isinstance(v, Tensor))]
+    if odd:
+        raise ValueError(f"{path}: {len(odd)} entries that are no tensors ({', '.join(odd[:5])})")
+    return dict(inner)
+
+
+@cache
+def training_card(name: str) -> dict[str, Any]:
+    """Return the JSON card that is shipped beside an autoencoder's weights."""
+    return dict(json.loads(fetch.weights_path(name).with_suffix(".json").read_text()))
+
+
+def read_model(name: str, path: Path) -> Any:
+    """Build the model that a file or folder holds; ``name`` is what it is to be.
+
+    Raises
+    ------
+    ValueError
+        Where it cannot be read, or is of another geometry than the registry has for ``name``.
+    """
+    row = SHIPPED.get(name) or PUBLISHED.get(name)
+    weights = fetch.weights_file(path)
+    config = None if row else _configuration(path, weights.parent / "config.json")
+    state = state_dict(weights)
+    if config is None and weights.suffix == ".safetensors":  # written by `save_autoencoder`
+        from safetensors import safe_open
+
+        with safe_open(weights, framework="pt") as file:
+            config = json.loads((file.metadata() or {}).get("config", "null"))
+    model = layouts.from_config(config, state) if config else layouts.from_state_dict(state)
+    if row and (geometry := Autoencoder(name, model).geometry) != row.geometry:
+        raise ValueError(f"{path}: an autoencoder {geometry}, but {name} is {row.geometry}")
     return model
 
 
-def _opened(path: Path, *, alone: bool) -> Any:
-    """Build what a file or folder holds; a configuration beside a file counts unless ``alone``."""
-    from latentsr.autoencoders import checkpoints, digests
-    from latentsr.autoencoders import layouts as architectures
-
-    weights = digests.weights(path)
-    settings = weights.parent / "config.json"
-    if path.is_dir() or (not alone and settings.is_file()):
-        try:
-            told = json.loads(settings.read_text())
-        except (OSError, json.JSONDecodeError) as error:
-            raise ValueError(f"{settings}: cannot be read ({type(error).__name__})") from None
-        if not isinstance(told, dict):
-            raise ValueError(f"{settings}: not the configuration of a model")
-        if path.is_dir() or str(told.get("_class_name")).startswith("Autoencoder"):
-            return architectures.build_as_configured(told, checkpoints.state_dict(weights))
-    state = checkpoints.state_dict(path)
-    if told := checkpoints.metadata(path).get("config"):  # written by `save`
-        return architectures.build_as_configured(json.loads(told), state)
-    return architectures.build(state)
+def _configuration(path: Path, settings: Path) -> dict[str, Any] | None:
+    """Read a folder's configuration, or an autoencoder's beside a file; None where there is none."""
+    if not settings.is_file():
+        return None
+    try:
+        config = json.loads(settings.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{settings}: cannot be read ({type(error).__name__})") from None
+    if not isinstance(config, dict):
+        raise ValueError(f"{settings}: not the configuration of a model")
+    mine = path.is_dir() or str(config.get("_class_name")).startswith("Autoencoder")
+    return config if mine else None
 
 
-def load(name: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Autoencoder:
+def load_autoencoder(
+    name: str, device: str = "cpu", dtype: torch.dtype = torch.float32
+) -> Autoencoder:
     """Load an autoencoder: a shipped one, a published one, or the path of one's own.
 
     Parameters
     ----------
     name : str
-        A name of the registry, or the path of a diffusers folder, of a single CompVis checkpoint
-        or of a safetensors file.
+        A name of the registry, ``hf/OWNER/NAME/REVISION``, or the path of a diffusers folder, a
+        single CompVis checkpoint or a safetensors file.
     device : str
         "cpu" or "cuda".
     dtype : torch.dtype
@@ -162,26 +195,39 @@ def load(name: str, device: str = "cpu", dtype: torch.dtype = torch.float32) -> 
     ValueError
         One line: nothing at that place, a file that is not what its card or the lock file says,
         missing or unexpected keys. Another autoencoder is never taken instead.
+
+    Examples
+    --------
+    >>> load_autoencoder("phantom-f4c3").encode(torch.zeros(1, 1, 64, 64)).shape
+    torch.Size([1, 3, 16, 16])
     """
-    if problem := missing(name):
+    if problem := fetch.missing(name):
         raise ValueError(problem)
+    path = fetch.weights_path(name)
     try:
-        model = _model(name, place(name))
-    except Exception as error:  # noqa: BLE001 - diffusers and torch raise many kinds
+        if name in SHIPPED:
+            model = layouts.build_small(SHIPPED[name].factor, SHIPPED[name].latent_channels)
+            if (actual := fetch.digest(path)) != (card := training_card(name)["sha256"]):
+                raise ValueError(f"{path} has sha256 {actual}, its card {card}")
+            layouts.load_strictly(model, state_dict(path))
+        else:
+            fetch.check(name, path)
+            model = read_model(name, path)
+    except Exception as error:  # diffusers and torch raise many kinds
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-        said = str(error).split("\n")[0].removeprefix(f"{name}: ")
-        raise ValueError(f"vae {name}: {kind}{said}") from None
+        reason = str(error).split("\n")[0].removeprefix(f"{name}: ")
+        raise ValueError(f"vae {name}: {kind}{reason}") from None
     model.to(device)
     if dtype != torch.float32:  # diffusers' own .to() warns of modules to keep where there are none
         nn.Module.to(model, dtype)
     return Autoencoder(name, model)
 
 
-def save(vae: Autoencoder, path: Path) -> None:
+def save_autoencoder(vae: Autoencoder, path: Path) -> None:
     """Write an autoencoder as one safetensors file, its configuration among the metadata."""
     from safetensors.torch import save_file
 
     state = {key: value.cpu().contiguous() for key, value in vae.model.state_dict().items()}
-    told = {"_class_name": type(vae.model).__name__}
-    told |= {key: value for key, value in vae.model.config.items() if not key.startswith("_")}
-    save_file(state, path, {"config": json.dumps(told)})
+    config = {"_class_name": type(vae.model).__name__}
+    config |= {key: value for key, value in vae.model.config.items() if not key.startswith("_")}
+    save_file(state, path, {"config": json.dumps(config)})

@@ -18,11 +18,15 @@ def _exact() -> Any:
 
 
 class Autoencoder:
-    """A frozen autoencoder behind one interface: grey images (B, 1, H, W) in [0, 1].
+    """A frozen autoencoder: grey images (B, 1, H, W) in [0, 1] to float32 latents and back.
 
     ``model`` is diffusers' AutoencoderKL or AutoencoderTiny, whose own images are in [-1, 1] and
     may have three channels: a grey image is repeated, and the mean over channels comes back.
-    Latents are float32 whatever the precision of the model.
+
+    Raises
+    ------
+    ValueError
+        For a model whose images have other than one or three channels.
     """
 
     def __init__(self, name: str, model: Any):
@@ -30,9 +34,17 @@ class Autoencoder:
         self.latent_channels = int(model.config["latent_channels"])
         self.image_channels = int(model.config["in_channels"])
         self.factor = 2 ** (len(model.config["block_out_channels"]) - 1)
-        ends = self.image_channels, int(model.config["out_channels"])
-        if ends not in ((1, 1), (3, 3)):
-            raise ValueError(f"vae {name}: {ends[0]} channels in, {ends[1]} out; 1 or 3 are read")
+        channels_out = int(model.config["out_channels"])
+        if self.image_channels not in (1, 3) or channels_out != self.image_channels:
+            ends = f"{self.image_channels} channels in, {channels_out} out"
+            raise ValueError(f"vae {name}: {ends}; 1 or 3 are read")
+
+    def __repr__(self) -> str:
+        return f"Autoencoder({self.name!r}, {self.geometry}, {self.dtype}, {self.device})"
+
+    @property
+    def geometry(self) -> str:
+        return f"f{self.factor}c{self.latent_channels}"
 
     @property
     def device(self) -> torch.device:
@@ -42,8 +54,8 @@ class Autoencoder:
     def dtype(self) -> torch.dtype:
         return next(self.model.parameters()).dtype
 
-    def _in_float32_now(self) -> bool:
-        """Go on in float32 if it was float16 until now, and say so."""
+    def _falls_back(self) -> bool:
+        """Go on in float32 if it was float16 until now, with a warning."""
         if self.dtype != torch.float16:
             return False
         warnings.warn(f"vae {self.name}: float16 overflowed; float32 from here on", stacklevel=3)
@@ -75,26 +87,26 @@ class Autoencoder:
         if images.ndim != 4 or images.shape[1] != 1:
             raise ValueError(f"images: shape {tuple(images.shape)}, but (B, 1, H, W) is needed")
         if len(images) and (images.min() < -TOLERANCE or images.max() > 1 + TOLERANCE):
-            ends = f"{float(images.min()):g} to {float(images.max()):g}"
-            raise ValueError(f"images: grey values {ends}; 0 to 1 are needed")
+            span = f"{float(images.min()):g} to {float(images.max()):g}"
+            raise ValueError(f"images: grey values {span}; 0 to 1 are needed")
         pad_h, pad_w = (-images.shape[-2]) % self.factor, (-images.shape[-1]) % self.factor
         padded = functional.pad(images, (0, pad_w, 0, pad_h), mode="replicate")
         channels = (padded.to(self.device) * 2 - 1).expand(-1, self.image_channels, -1, -1)
         with _exact():
-            found = self.model.encode(channels.to(self.dtype))
-        if hasattr(found, "latents"):  # AutoencoderTiny
-            latents = found.latents.float()
+            encoded = self.model.encode(channels.to(self.dtype))
+        if hasattr(encoded, "latents"):  # AutoencoderTiny
+            latents = encoded.latents.float()
         else:
-            latents = found.latent_dist.mean.float()
+            latents = encoded.latent_dist.mean.float()
             if generator is not None:
                 noise = torch.randn(latents.shape, generator=generator).to(latents)
-                latents = latents + found.latent_dist.std.float() * noise
+                latents = latents + encoded.latent_dist.std.float() * noise
         if torch.isfinite(latents).all():
             return latents
-        if self._in_float32_now():
-            return self.encode(images, generator)
         if not torch.isfinite(images).all():
             raise ValueError("images: a pixel is not finite")
+        if self._falls_back():
+            return self.encode(images, generator)
         raise ValueError(f"vae {self.name}: a latent is not finite; encode in float32")
 
     @torch.no_grad()
@@ -111,16 +123,22 @@ class Autoencoder:
             Crops to the image that was encoded, where its sides were padded.
         tile_px : int, optional
             Decode overlapping tiles of this side one after another, for images that do not fit
-            into memory. Tiles differ from the whole, how much depends on the model and the
-            tile, so nothing that is measured here is decoded so.
+            into memory. Tiles differ from the whole: nothing that is measured is decoded so.
+
+        Raises
+        ------
+        ValueError
+            For another number of channels, a size or tile that does not fit, or a pixel that is
+            not finite.
         """
         if latents.ndim != 4 or latents.shape[1] != self.latent_channels:
             needed = f"(B, {self.latent_channels}, h, w) is needed"
             raise ValueError(f"latents: shape {tuple(latents.shape)}, but {needed}")
         if tile_px is not None:
             if not isinstance(tile_px, int) or tile_px < 1 or tile_px % (4 * self.factor):
-                allowed = f"a multiple of {4 * self.factor} px is needed"
-                raise ValueError(f"tile_px: {tile_px}; {allowed}")
+                raise ValueError(
+                    f"tile_px: {tile_px}; a multiple of {4 * self.factor} px is needed"
+                )
             self.model.enable_tiling()
             self.model.tile_sample_min_size = tile_px
             self.model.tile_latent_min_size = tile_px // self.factor
@@ -132,14 +150,13 @@ class Autoencoder:
                 self.model.disable_tiling()
         images = (decoded.float().mean(1, keepdim=True) + 1) / 2  # (B, 1, H, W)
         if not torch.isfinite(images).all():
-            if torch.isfinite(latents).all() and self._in_float32_now():
-                return self.decode(latents, size, tile_px=tile_px)
             if not torch.isfinite(latents).all():
                 raise ValueError("latents: a number is not finite")
+            if self._falls_back():
+                return self.decode(latents, size, tile_px=tile_px)
             raise ValueError(f"vae {self.name}: a decoded pixel is not finite; decode in float32")
-        if size is not None:
+        height, width = size or images.shape[-2:]
+        if height > images.shape[-2] or width > images.shape[-1]:
             whole = tuple(images.shape[-2:])
-            if size[0] > whole[0] or size[1] > whole[1]:
-                raise ValueError(f"size: {tuple(size)}; at most {whole} were decoded")
-            images = images[..., : size[0], : size[1]]
-        return images.clamp(0, 1)
+            raise ValueError(f"size: {height, width}; at most {whole} were decoded")
+        return images[..., :height, :width].clamp(0, 1)

@@ -1,62 +1,42 @@
-"""The autoencoders there are: names, geometry, and what each was trained on."""
+"""The autoencoders there are: a table (``registry.yaml``), and what a name or path means."""
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+import yaml
+
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 NATURAL, ANATOMIES = "natural", ("knee", "brain", "chest")
+CELLS = ("natural f8", "other f8", "natural f4", "other f4")  # of domain x geometry
+ONE_CHANNEL = ("natural f4c1", "other f4c1")  # as many values as f8
+FREE_COLORS = ("#117733", "#882255", "#661100", "#DDCC77")  # of autoencoders without a row
 
 
 @dataclass(frozen=True)
-class Spec:
-    """What a small autoencoder is: its geometry and what it was trained on."""
+class AutoencoderSpec:
+    """One row of the table; the keys are explained there."""
 
     name: str
     factor: int
     latent_channels: int
-    trained_on: tuple[str, ...]
+    trained_on: Sequence[str]
+    color: str
     seed: int = 0
-
-    @property
-    def geometry(self) -> str:
-        return f"f{self.factor}c{self.latent_channels}"
-
-
-def _specs() -> dict[str, Spec]:
-    corners = [
-        (f"{domain}-f{factor}c{channels}{suffix}", factor, channels, sources, seed)
-        for factor, channels in ((8, 4), (4, 3))
-        for domain, sources in ((NATURAL, (NATURAL,)), ("phantom", ANATOMIES))
-        for seed, suffix in ((0, ""), (1, "-s1"))
-    ]
-    budget = [("natural-f4c1", 4, 1, (NATURAL,), 0), ("phantom-f4c1", 4, 1, ANATOMIES, 0)]
-    without = [
-        (f"phantom-f4c3-without-{left_out}", 4, 3, tuple(a for a in ANATOMIES if a != left_out), 0)
-        for left_out in ANATOMIES
-    ]
-    return {row[0]: Spec(*row) for row in corners + budget + without}
-
-
-SPECS: dict[str, Spec] = _specs()
-
-
-@dataclass(frozen=True)
-class Published:
-    """An autoencoder that others trained: where its file is published, and under which terms."""
-
-    url: str
-    licence: str
-    trained_on: str
-    factor: int
-    latent_channels: int
+    cell: str = ""
+    posterior: str = "mean"
+    licence: str = "Apache-2.0"
+    repo: str = ""
+    file: str = ""
+    revision: str = ""
     megabytes: int | None = None
-    inside: str = ""  # the file to take out of a zip archive
+    url: str = ""
+    inside: str = ""
+    sha256: str = ""
 
     @property
     def geometry(self) -> str:
@@ -64,140 +44,117 @@ class Published:
 
     @property
     def source(self) -> str:
-        return self.url.removeprefix("https://").split("/resolve/")[0]
+        """Where it is published; "" for a shipped one."""
+        return self.url.removeprefix("https://") or (self.repo and f"huggingface.co/{self.repo}")
 
 
-def _published() -> dict[str, Published]:
-    hub = "https://huggingface.co"
-    # repository, revision, trained on
-    stable = {
-        "ema": "f04b2c4b98319346dad8c65879f680b1997b204a",
-        "mse": "31f26fdeee1355a5c34592e401dd41e45d25a493",
-    }
-    photographs = "photographs and portraits of LAION"
-    found = {
-        f"sd-vae-ft-{kind}": Published(
-            f"{hub}/stabilityai/sd-vae-ft-{kind}/resolve/{revision}/{WEIGHTS_FILE}",
-            *("MIT", photographs, 8, 4, 335),
-        )
-        for kind, revision in stable.items()
-    }
-    compvis = "https://ommer-lab.com/files/latent-diffusion/kl-f4.zip"
-    found["kl-f4"] = Published(
-        compvis, "MIT", "photographs of OpenImages", 4, 3, None, "model.ckpt"
-    )
-    medical = "medical images, 1,052,730 or 1.6 million"  # by its own paper; by this study's
-    for factor, channels, megabytes in (
-        (4, 1, 221),
-        (4, 3, 224),
-        (4, 4, 221),
-        (8, 1, 335),
-        (8, 4, 338),
-    ):
-        later = (factor, channels) == (
-            4,
-            4,
-        )  # published after the revision of the others; not pinned
-        revision = "main" if later else "041f23d40d9890a3ee0cc1ee56e750e4b81acbe0"
-        file = f"model_weights/vae_{factor}x_{channels}c_2D.ckpt"
-        found[f"medvae-{factor}-{channels}"] = Published(
-            f"{hub}/stanfordmimi/MedVAE/resolve/{revision}/{file}",
-            *("MIT", medical, factor, channels, megabytes),
-        )
-    found["taesd"] = Published(
-        f"{hub}/madebyollin/taesd/resolve/931366cc24b8bc15d6f682fa2e0352f1deec397b/{WEIGHTS_FILE}",
-        *("MIT", "what Stable Diffusion's autoencoder makes of photographs", 8, 4, 10),
-    )
-    return found
+def _rows(part: str) -> dict[str, AutoencoderSpec]:
+    table = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+    return {name: AutoencoderSpec(name, **row) for name, row in table[part].items()}
 
 
-PUBLISHED: dict[str, Published] = _published()
-NAMES = (*SPECS, *PUBLISHED)  # what parameters may hold
-CORNERS = (  # of domain x geometry: natural f8, other f8, natural f4, other f4
-    ("natural-f8c4", "phantom-f8c4", "natural-f4c3", "phantom-f4c3"),
-    ("sd-vae-ft-ema", "medvae-8-4", "kl-f4", "medvae-4-3"),
-)
-
-ONE_CHANNEL = (  # of natural f4 and other f4 with as many numbers as f8, "" where there is none
-    ("natural-f4c1", "phantom-f4c1"),
-    ("", "medvae-4-1"),
-)
+SHIPPED, PUBLISHED = _rows("shipped"), _rows("published")
+NAMES = (*SHIPPED, *PUBLISHED)  # what parameters may hold
+PART = r"\w[\w.-]*"
+HUB = re.compile(rf"hf/(?P<repo>{PART}/{PART})/(?P<revision>[0-9a-f]{{40}})(?P<folder>(/{PART})*)")
+VAGUE = {"vae", "diffusion_pytorch_model", "model", "pytorch_model", "best", "last"}
 
 
-def spec(name: str) -> Spec:
-    """Return the entry of a registered autoencoder.
+def spec(name: str) -> AutoencoderSpec:
+    """Return the row of an autoencoder.
 
     Raises
     ------
     ValueError
-        For a name that is not in the registry.
+        For a name that is not in the table.
 
     Examples
     --------
     >>> spec("phantom-f4c3").geometry
     'f4c3'
     """
-    if name not in SPECS:
-        raise ValueError(f"vae: unknown name {name!r}; known are {', '.join(SPECS)}")
-    return SPECS[name]
+    if name not in NAMES:
+        raise ValueError(f"vae: unknown name {name!r}; known are {', '.join(NAMES)}")
+    return (SHIPPED | PUBLISHED)[name]
 
 
-def corners(names: Collection[str]) -> tuple[str, ...]:
-    """Return the four corners of domain x geometry among these autoencoders; () if not all are.
+def _cells(family: Mapping[str, AutoencoderSpec]) -> dict[str, str]:
+    return {row.cell: name for name, row in family.items() if row.cell}
 
-    >>> corners(["natural-f8c4", "phantom-f4c3"])
+
+def design_cells(names: Collection[str]) -> tuple[str, ...]:
+    """Return the four cells of domain x geometry among these names; () if not all are there.
+
+    >>> design_cells(["natural-f8c4", "phantom-f4c3"])
     ()
     """
-    return next((four for four in CORNERS if set(four) <= set(names)), ())
+    for family in (SHIPPED, PUBLISHED):
+        if set(four := [_cells(family)[cell] for cell in CELLS]) <= set(names):
+            return tuple(four)
+    return ()
 
 
-def one_channel(corners: tuple[str, ...]) -> tuple[str, str]:
-    """Return the f4 autoencoders of one channel that go with four corners.
+def one_channel(cells: Sequence[str]) -> tuple[str, str]:
+    """Return the f4 autoencoders of one channel that go with four design cells, "" for none.
 
-    >>> one_channel(corners(["natural-f8c4", "phantom-f8c4", "natural-f4c3", "phantom-f4c3"]))
+    >>> one_channel(["natural-f8c4", "phantom-f8c4", "natural-f4c3", "phantom-f4c3"])
     ('natural-f4c1', 'phantom-f4c1')
     """
-    return ONE_CHANNEL[CORNERS.index(corners)]
+    family = _cells(SHIPPED if cells[0] in SHIPPED else PUBLISHED)
+    return family.get(ONE_CHANNEL[0], ""), family.get(ONE_CHANNEL[1], "")
 
 
-def natural_twin(vae: str, names: Collection[str]) -> str:
-    """Return the corner trained on photographs that has a corner's geometry; "" if not in names.
+def natural_counterpart(vae: str, names: Collection[str]) -> str:
+    """Return the autoencoder of photographs with a design cell's geometry; "" if not in names.
 
-    >>> natural_twin("medvae-4-3", ["kl-f4"]), natural_twin("phantom-f4c3", ["natural-f8c4"])
-    ('kl-f4', '')
+    >>> natural_counterpart("medvae-4-3", ["kl-f4"])
+    'kl-f4'
+    >>> natural_counterpart("phantom-f4c3", ["natural-f8c4"])
+    ''
     """
-    for natural_8, other_8, natural_4, other_4 in CORNERS:
-        twins = {natural_8: natural_8, other_8: natural_8, natural_4: natural_4, other_4: natural_4}
-        if twins.get(vae) in names:
-            return twins[vae]
-    return ""
+    family = SHIPPED if vae in SHIPPED else PUBLISHED
+    if vae not in family or not family[vae].cell:
+        return ""
+    natural = _cells(family).get(f"natural {family[vae].cell.split()[1]}", "")
+    return natural if natural in names else ""
 
 
-PART = r"\w[\w.-]*"
-HUB = re.compile(
-    rf"hf/(?P<repository>{PART}/{PART})/(?P<revision>[0-9a-f]{{40}})(?P<inner>(/{PART})*)"
-)
+def colors(names: Sequence[str]) -> dict[str, str]:
+    """Return the color of each: its row's, or a free one by its place among those without a row.
 
-
-def hub_files(vae: str) -> dict[str, str]:
-    """Return where the two files of a diffusers folder on the Hugging Face hub are published.
-
-    Such an autoencoder is called ``hf/OWNER/NAME/REVISION``, with a folder inside the repository
-    after it if there is one; {} for every other name.
-
-    >>> list(hub_files("hf/me/mine/" + "0" * 40 + "/vae")), hub_files("kl-f4")
-    (['config.json', 'diffusion_pytorch_model.safetensors'], {})
+    >>> colors(["phantom-f4c3", "mine-190d", "yours-2003"])
+    {'phantom-f4c3': '#0072B2', 'mine-190d': '#117733', 'yours-2003': '#882255'}
     """
-    match = HUB.fullmatch(vae)
-    if not match:
-        return {}
-    server = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    base = f"{server}/{match['repository']}/resolve/{match['revision']}{match['inner']}"
-    return {file: f"{base}/{file}" for file in ("config.json", WEIGHTS_FILE)}
+    own = [name for name in dict.fromkeys(names) if name not in NAMES]
+    free = {name: FREE_COLORS[k % len(FREE_COLORS)] for k, name in enumerate(own)}
+    return {name: free.get(name) or spec(name).color for name in names}
+
+
+def posterior(vae: str) -> str:
+    """Return what an autoencoder gives as published: ``sampled``, or the posterior ``mean``."""
+    return spec(vae).posterior if vae in NAMES else "mean"
+
+
+def trained_on(vae: str) -> str:
+    """Name what an autoencoder was trained on, as far as it is known."""
+    if vae in PUBLISHED:
+        return str(PUBLISHED[vae].trained_on)
+    if vae not in SHIPPED:
+        return "not known"
+    domain = SHIPPED[vae].trained_on
+    return "photographs" if domain == [NATURAL] else f"phantoms: {', '.join(domain)}"
+
+
+def training_seed(vae: str) -> int | str:
+    """Return the seed that a shipped autoencoder was trained with, "" for others: not known."""
+    return SHIPPED[vae].seed if vae in SHIPPED else ""
 
 
 def is_vae(value: str) -> bool:
-    """Say whether a parameter can mean an autoencoder: a name, or a path with a / in it.
+    """Return whether a parameter can mean an autoencoder: a name, or a path with a / in it.
+
+    Of the Hugging Face hub it is ``hf/OWNER/NAME/REVISION``, with a folder inside the repository
+    after it if there is one; a revision has 40 digits.
 
     >>> is_vae("kl-f4"), is_vae("kl-f5"), is_vae("/my data/x.safetensors"), is_vae("hf/me/mine/main")
     (True, False, True, False)
@@ -208,49 +165,31 @@ def is_vae(value: str) -> bool:
     return value in NAMES or bool("/" in value and plain and value == value.strip())
 
 
-def folder(vae: str) -> str:
+def arm_dir(vae: str) -> str:
     """Return the folder of an arm below its set's: the autoencoder's name, or its path.
 
-    >>> folder("/data/mine.safetensors")
+    >>> arm_dir("/data/mine.safetensors")
     'data/mine.safetensors'
     """
     return vae.strip("/")
 
 
-def trained_on(vae: str) -> str:
-    """Say what an autoencoder was trained on, as far as it is known."""
-    if vae in PUBLISHED:
-        return PUBLISHED[vae].trained_on
-    if vae not in SPECS:
-        return "not known"
-    natural = SPECS[vae].trained_on == (NATURAL,)
-    return "photographs" if natural else f"phantoms: {', '.join(SPECS[vae].trained_on)}"
-
-
-def training_seed(vae: str) -> int | str:
-    """Return the seed that a small autoencoder was trained with, "" for others: not known."""
-    return SPECS[vae].seed if vae in SPECS else ""
-
-
-COMMON = {"vae", "diffusion_pytorch_model", "model", "pytorch_model", "best", "last"}  # say nothing
-
-
-def label(vae: str) -> str:
+def display_name(vae: str) -> str:
     """Return the name of an autoencoder in tables: its own, or for a path the file's stem.
 
-    Four digits that the whole path decides tell equal stems apart. Of a file or folder whose name says
-    nothing the folder above is named too.
+    Four digits of the whole path's digest distinguish equal stems. Of a file or folder whose name
+    is a common one the folder above is named too.
 
-    >>> label("medvae-4-3"), label("/data/mine.safetensors"), label("/old/natural-f4c1.pt")
-    ('medvae-4-3', 'mine-190d', 'natural-f4c1-2003')
+    >>> display_name("medvae-4-3"), display_name("/data/mine.safetensors")
+    ('medvae-4-3', 'mine-190d')
     """
     if vae in NAMES or "/" not in vae:
         return vae
     path = Path(vae)
     if hub := HUB.fullmatch(vae):
-        path = Path(hub["repository"])
+        path = Path(hub["repo"])
     known = path.suffix in (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
     stem = path.stem if known else path.name
-    if stem in COMMON and path.parent.name:
+    if stem in VAGUE and path.parent.name:
         stem = f"{path.parent.name}-{stem}"
     return f"{stem}-{sha256(vae.encode()).hexdigest()[:4]}"

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from latentsr.autoencoders.checkpoints import read
+from latentsr.autoencoders.load import read_checkpoint
 from latentsr.diffusion import process as diffusion
 from latentsr.diffusion import samplers as sampling
 
@@ -37,7 +37,7 @@ VAES = {  # their word for an autoencoder: ours
 SETS = {"mrnet": "knee", "brats": "brain", "cxr": "chest"}
 NAMES = tuple(f"{vae}_{name}" for vae in VAES for name in SETS)
 FETCHED = Path("assets/denoisers")
-URL = "https://huggingface.co/sebasmos/latent-sr-weights/resolve/main/{name}.ckpt"
+REPOSITORY = "sebasmos/latent-sr-weights"
 
 
 def place(name: str) -> Path:
@@ -173,7 +173,7 @@ def load(path: Path, device: str = "cpu") -> ReleasedDenoiser:
 
     from latentsr.autoencoders.layouts import load_strictly
 
-    found = read(path)
+    found = read_checkpoint(path)
     if not isinstance(found, Mapping) or not isinstance(found.get("state_dict"), Mapping):
         raise ValueError(f"{path}: no state_dict in it; a Lightning checkpoint is needed")
     state, told = found["state_dict"], found.get("hyper_parameters") or {}

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from latentsr import io as scores
-from latentsr.autoencoders import load as vaes
+from latentsr.autoencoders.load import load_autoencoder
 from latentsr.companion import authors as released
 from latentsr.companion.authors import VAES, Latents, load, place, sample
 from latentsr.diffusion.samplers import initial_noise
@@ -53,7 +53,7 @@ def score(
     if vae_name not in own:
         raise ValueError(f"{copies}: no {vae_name} in it; add it to autoencoders.arms")
     test = scores.test_images(scores.read_arrays(results / "data" / dataset))
-    net, vae = load(path, device), vaes.load(vae_name, device)
+    net, vae = load(path, device), load_autoencoder(vae_name, device)
     drawn = torch.Generator().manual_seed(seed) if vae_name.startswith("sd-vae") else None
     side = test["hr"].shape[-1] // vae.factor
     noise = initial_noise(list(test["image_id"]), (vae.latent_channels, side, side), seed)
@@ -93,7 +93,7 @@ def score_latents(
     ValueError
         When the denoiser or its autoencoder is not here, or has latents of another shape.
     """
-    net, vae = load(place(name), device), vaes.load(VAES[name.rsplit("_", 1)[0]], device)
+    net, vae = load(place(name), device), load_autoencoder(VAES[name.rsplit("_", 1)[0]], device)
     shape = latents.hr.shape[1:]
     if shape[0] != vae.latent_channels or latents.lr.shape[1] != vae.latent_channels:
         told = f"{vae.latent_channels} are needed for {name}"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from latentsr.autoencoders.load import Autoencoder
+from latentsr.autoencoders.model import Autoencoder
 from latentsr.experiments import run as experiment
 from latentsr.experiments.arms import Study
 from latentsr.experiments.protocol import Switches

@@ -178,7 +178,9 @@ def seeds(vaes: Sequence[str], lr_condition: str, seed: int, number: int = 3) ->
 
 def corners(vaes: Sequence[str], num_steps: int, seed: int) -> Plan:
     """Return the released arms of the four corners of domain x geometry (none where they lack)."""
-    return {f"released|{vae}": released(vae, num_steps, seed) for vae in registry.corners(vaes)}
+    return {
+        f"released|{vae}": released(vae, num_steps, seed) for vae in registry.design_cells(vaes)
+    }
 
 
 def walk_name(calls: int, walk: str, noise: float) -> str:
@@ -237,7 +239,7 @@ def whole(
     for protocol, calls in (("released", released_steps), ("controlled", num_steps)):
         plan = levers(first, second, protocol, calls, seed)
         found |= {(f"levers, {protocol}", name): spec for name, spec in plan.items()}
-    every = list(dict.fromkeys([*main_vaes, *registry.corners(others)]))
+    every = list(dict.fromkeys([*main_vaes, *registry.design_cells(others)]))
     for kind in ("lr_latent", "lr_pixels"):
         for analysis, plan in (
             ("sensitivity", sensitivity(main_vaes, others, dataset, kind, seed)),

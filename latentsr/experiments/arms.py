@@ -17,12 +17,12 @@ from torch import Tensor
 from latentsr import degrade
 from latentsr import io as scores
 from latentsr.autoencoders import latents, registry
-from latentsr.autoencoders import load as vaes
+from latentsr.autoencoders.load import load_autoencoder
+from latentsr.autoencoders.model import Autoencoder
 from latentsr.diffusion import conditions
 from latentsr.diffusion import process as diffusion
 from latentsr.diffusion import samplers as sampling
 from latentsr.diffusion.samplers import Net
-from latentsr.experiments import protocol as protocols
 from latentsr.experiments.protocol import Switches
 
 
@@ -89,7 +89,7 @@ class Arm:
     vae: str
     condition_vae: str
     switches: Switches
-    autoencoder: vaes.Autoencoder
+    autoencoder: Autoencoder
     latent_side: int
     target: Tensor  # (N, C', grid, grid)
     condition: Tensor  # (N, K, grid, grid)
@@ -160,13 +160,17 @@ class Arm:
 
     def identity(self, seed: int) -> dict[str, Any]:
         """Return the identifying columns of the arm's tables, its six switches among them."""
-        named = (self.dataset, registry.label(self.vae), registry.label(self.condition_vae))
+        named = (
+            self.dataset,
+            registry.display_name(self.vae),
+            registry.display_name(self.condition_vae),
+        )
         kind, protocol = self.switches.lr_condition, self.switches.protocol
         return {**self.switches.columns(), **scores.identity(*named, kind, protocol, seed)}
 
 
 def _sampled(
-    vae: vaes.Autoencoder, images: NDArray[np.float32], image_ids: NDArray[Any], seed: int
+    vae: Autoencoder, images: NDArray[np.float32], image_ids: NDArray[Any], seed: int
 ) -> Tensor:
     """Encode images ``(N, H, W)`` to one sample of the posterior each, by id and seed."""
     drawn = sampling.generators([f"{name}|posterior" for name in image_ids], seed)
@@ -187,7 +191,7 @@ class Study:
         cards = json.loads((self.folder / "cards.json").read_text())
         self.precision = {card["vae"]: card["precision"] for card in cards}
         self.own_lr = True  # LR images and their latents are those of chapters 1 and 2
-        self._vaes: dict[str, vaes.Autoencoder] = {}
+        self._vaes: dict[str, Autoencoder] = {}
         self._codes: dict[tuple[str, str], Tensor] = {}  # those that chapter 2 did not keep
 
     def with_lr(self, lr_px: int, operator: str) -> Study:
@@ -197,11 +201,11 @@ class Study:
         other.test, other.own_lr, other._codes = scores.test_images(other.data), False, {}
         return other
 
-    def autoencoder(self, vae: str) -> vaes.Autoencoder:
+    def autoencoder(self, vae: str) -> Autoencoder:
         """Load an autoencoder once, in the precision that its card says it encoded in."""
         if vae not in self._vaes:
-            precision = getattr(torch, self.precision.get(registry.label(vae), "float32"))
-            self._vaes[vae] = vaes.load(vae, self.device, precision)
+            precision = getattr(torch, self.precision.get(registry.display_name(vae), "float32"))
+            self._vaes[vae] = load_autoencoder(vae, self.device, precision)
         return self._vaes[vae]
 
     def codes(self, vae: str, kind: str, posterior: str, seed: int) -> Tensor:
@@ -213,9 +217,9 @@ class Study:
                 return degrade.upsample(np.array(self.data["lr"]), side)
             return np.array(self.data[kind])
 
-        if posterior == "as_published" and vae in protocols.SAMPLED:
+        if posterior == "as_published" and registry.posterior(vae) == "sampled":
             return _sampled(self.autoencoder(vae), images(), self.data["image_id"], seed)
-        place = self.folder / "latents" / registry.label(vae)
+        place = self.folder / "latents" / registry.display_name(vae)
         if place.exists() and (self.own_lr or kind == "hr"):
             return torch.tensor(scores.read_arrays(place)[kind])
         if (vae, kind) not in self._codes:
@@ -265,7 +269,7 @@ class Study:
     def own_decode(self, vae: str) -> NDArray[np.float32]:
         """Return the test images ``(M, H, W)`` as the autoencoder gives them back."""
         kept = scores.read_arrays(self.folder / "reconstructions.npz")
-        if (label := registry.label(vae)) in kept:
+        if (label := registry.display_name(vae)) in kept:
             return kept[label].astype(np.float32)
         codes = self.codes(vae, "hr", "mean", 0)[~self.is_training]  # no arm of chapter 2
         return latents.decode_all(self.autoencoder(vae), codes, batch=16)

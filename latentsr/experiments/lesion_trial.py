@@ -124,7 +124,9 @@ def with_seen_lesions(
 
 def _named(study: Study, spec: Spec) -> str:
     condition = in_words(spec.switches.lr_condition)
-    return f"{study.dataset}, {registry.label(spec.vae)}, {spec.switches.protocol}, {condition}"
+    return (
+        f"{study.dataset}, {registry.display_name(spec.vae)}, {spec.switches.protocol}, {condition}"
+    )
 
 
 def super_resolved(
@@ -156,7 +158,7 @@ def copied(study: Study, vae: str) -> Images:
     """Return the test images ``(M, H, W)`` as an autoencoder gives them back: its ceiling."""
     codes = latents.encode_all(study.autoencoder(vae), study.test["hr"], batch=16)
     made = latents.decode_all(study.autoencoder(vae), codes, batch=16)
-    return finite(made, f"{study.dataset}, {registry.label(vae)}, ceiling")
+    return finite(made, f"{study.dataset}, {registry.display_name(vae)}, ceiling")
 
 
 def retrained(

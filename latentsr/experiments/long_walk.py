@@ -51,7 +51,7 @@ def of_run(
     calls, rows = sorted(set(calls)), dict[tuple[str, int], dict[str, float]]()
     for which in study["main_vaes"]:
         plan = plans.chapter_3(which, **given)
-        folder = inputs / "arms" / prepared.dataset / registry.folder(which)
+        folder = inputs / "arms" / prepared.dataset / registry.arm_dir(which)
         for kind in (kind for kind in kinds if kind in plan):
             spec = plan[kind]
             arm = prepared.arm(which, spec.switches, seed=spec.seed)
@@ -62,9 +62,9 @@ def of_run(
                 made = arm.sample(net, walk, spec.seed, images)
                 level = metrics.psnr_db(made, arm.test["hr"][: len(made)]).mean()
                 row = rows.setdefault((kind, T), {})
-                row |= {registry.label(which): float(level), "n_images": len(made)}
+                row |= {registry.display_name(which): float(level), "n_images": len(made)}
     found = pd.DataFrame(rows).T.rename_axis(["arm", "T"]).astype({"n_images": int})
-    return found[[*map(registry.label, study["main_vaes"]), "n_images"]]
+    return found[[*map(registry.display_name, study["main_vaes"]), "n_images"]]
 
 
 def gaps(walked: pd.DataFrame, main_vaes: Sequence[str]) -> dict[str, dict[int, float]]:

@@ -14,7 +14,6 @@ VALUES: dict[str, tuple[Any, ...]] = {  # released, controlled, others
     "walk": ("first", "spaced"),
 }
 SAMPLING_ONLY = ("initial_noise_sd", "walk")  # need no training of their own
-SAMPLED = ("sd-vae-ft-ema", "sd-vae-ft-mse", "natural-f8c4")  # `as_published`; others give the mean
 
 
 @dataclass(frozen=True)

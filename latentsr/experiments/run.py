@@ -260,7 +260,7 @@ def run(
         calls = walk_of(spec, base).num_steps
         changed = {"steps": spec.steps, "width": spec.width, "T": calls}
         work = done.work(settings_of(spec, base), calls)
-        role = registry.label(role) if role else ""
+        role = registry.display_name(role) if role else ""
         tables.append(table.assign(analysis=analysis, arm=arm, role=role, **changed, **work))
         progress()
     return pd.concat(tables, ignore_index=True)

@@ -76,9 +76,9 @@ def of_run(inputs: Path, facts: Mapping[str, Mapping[str, Any]]) -> tuple[str, F
     rows: Rows = {}
     told = []
     for vae in study["main_vaes"]:
-        label = registry.label(vae)
+        label = registry.display_name(vae)
         arm = source.arm(vae, Switches(kind), seed=seed)
-        file = inputs / "arms" / name / registry.folder(vae) / f"denoiser_{kind}.safetensors"
+        file = inputs / "arms" / name / registry.arm_dir(vae) / f"denoiser_{kind}.safetensors"
         net = denoisers.load(str(file), source.device).eval()
         seen = frames(arm, net, Walk(study["sampling_steps"]), seed)
         shown = np.unique(np.linspace(0, len(seen) - 1, FRAMES).round().astype(int))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latentsr.autoencoders import registry
 from latentsr.plots.labels import CONDITION_LABELS as CONDITION_LABELS
 from latentsr.plots.labels import in_words
 
@@ -18,23 +19,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
 # Okabe & Ito's palette: apart for every common kind of colour blindness
-COLOURS = {
-    "natural-f8c4": "#D55E00",
-    "phantom-f8c4": "#E69F00",
-    "natural-f4c3": "#56B4E9",
-    "phantom-f4c3": "#0072B2",
-    "bicubic": "#777777",
-    "lanczos": "#AAAAAA",
-}
-COLOURS |= {  # what the small ones stand for
-    "sd-vae-ft-ema": COLOURS["natural-f8c4"],
-    "medvae-8-4": COLOURS["phantom-f8c4"],
-    "kl-f4": COLOURS["natural-f4c3"],
-    "medvae-4-3": COLOURS["phantom-f4c3"],
-    "natural-f4c1": "#009E73",
-    "phantom-f4c1": "#CC79A7",
-    "medvae-4-1": "#CC79A7",
-}
+COLOURS = {name: registry.spec(name).color for name in registry.NAMES if registry.spec(name).cell}
+COLOURS |= {"bicubic": "#777777", "lanczos": "#AAAAAA"}
 OTHERS = ("#117733", "#882255", "#661100", "#DDCC77")  # arms without a colour of their own
 # Tol's muted palette: for what is no arm, apart from every arm's colour; a dash or a mark helps
 TONES = ("#332288", "#999933", "#444444", "#AA4499", "#CC6677", "#44AA99")

@@ -134,7 +134,7 @@ def _corners(
     if not released:
         return dict.fromkeys(("seed_effects", "corners", "corner_scores"), EMPTY)
     scored = pd.concat(released.values(), ignore_index=True)
-    corners = registry.corners(set(scored["role"]))
+    corners = registry.design_cells(set(scored["role"]))
 
     def split(arms: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         return pd.concat(

@@ -111,7 +111,7 @@ def domain_and_geometry(
     rows : DataFrame
         Per-image rows of one arm of all four, one set; the column ``by`` names the autoencoder.
     corners : sequence of str
-        Those of `registry.corners`.
+        Those of `registry.design_cells`.
 
     Returns
     -------
@@ -151,7 +151,7 @@ def budget_paths(
         missing; a single path where only one is there.
     """
     columns = ["part", "path", "estimate", "low", "high", "interval_method"]
-    if not (corners := registry.corners(arms)):
+    if not (corners := registry.design_cells(arms)):
         return pd.DataFrame(columns=columns)
     natural_8, phantom_8, natural_4, phantom_4 = corners
     narrow = registry.one_channel(corners)

@@ -84,7 +84,7 @@ def of_geometry(scored: pd.DataFrame, corners: Sequence[str], **how: Any) -> pd.
     """Test whether the LR condition changes the effect of geometry alone, domain kept at natural.
 
     The natural f4 autoencoder less the natural f8 one (``corners`` are those of
-    `registry.corners`) under ``lr_latent``, all else controlled, minus the same under
+    `registry.design_cells`) under ``lr_latent``, all else controlled, minus the same under
     ``lr_pixels``. Empty without the four corners.
     """
     if not corners:

@@ -36,7 +36,7 @@ def chapters(settings: Mapping[str, Any], sets: list[str]) -> Iterator[tuple[str
         for number, run in enumerate(runs[:1] if stem == SPECIMEN else runs):
             label = notebook.label(stem, run)
             name = label.replace("/", "_") if number else stem
-            words = (registry.label(v) if k == "vae" else v for k, v in run.items())
+            words = (registry.display_name(v) if k == "vae" else v for k, v in run.items())
             yield label, name, ", ".join(words)
     yield from ((stem, stem, "") for stem in notebook.LESSONS)
 
@@ -154,7 +154,7 @@ def gather(settings: Mapping[str, Any], results: Path) -> None:
         folder.mkdir()
     for kind in ("background", "exercises"):
         (BOOK / "notebooks" / kind).mkdir()
-    arms = [registry.folder(vae) for vae in settings["autoencoders"].arms]
+    arms = [registry.arm_dir(vae) for vae in settings["autoencoders"].arms]
     roots = [results, *(results / "autoencoders" / name for name in sets)]
     roots += [results / "arms" / name / arm for name in sets for arm in arms]
     captions = pages.captions(roots, sets)
@@ -165,7 +165,7 @@ def gather(settings: Mapping[str, Any], results: Path) -> None:
             raise ValueError(f"{source}: {mend}")
         text = source.read_text()
         for vae in settings["autoencoders"].vaes:  # the places of own files are nobody's business
-            text = text.replace(vae, registry.label(vae))
+            text = text.replace(vae, registry.display_name(vae))
         if stem in notebook.LESSONS:
             text = exercise_page(text, _solutions(stem))
         count = len(list(notebook.grid(stem, settings, list(sets)))) if stem == SPECIMEN else 1

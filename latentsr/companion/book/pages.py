@@ -184,19 +184,17 @@ def sets_table(sets: Sets) -> str:
 
 def autoencoders_table(used: Collection[str]) -> str:
     """Write which autoencoders there are, and which of them this run uses."""
-    rows = []
-    for name in (*registry.SPECS, *registry.PUBLISHED):
-        published = registry.PUBLISHED.get(name)
-        rows.append(
-            {
-                "name": name,
-                "geometry": (published or registry.SPECS[name]).geometry,
-                "trained on": registry.trained_on(name),
-                "published at": published.source if published else "this package",
-                "licence": published.licence if published else "Apache-2.0",
-                "in this run": "yes" if name in used else "",
-            }
-        )
+    rows = [
+        {
+            "name": name,
+            "geometry": registry.spec(name).geometry,
+            "trained on": registry.trained_on(name),
+            "published at": registry.spec(name).source or "this package",
+            "licence": registry.spec(name).licence,
+            "in this run": "yes" if name in used else "",
+        }
+        for name in registry.NAMES
+    ]
     return f"````{{div}} wide-table\n{markdown_table(pd.DataFrame(rows))}````\n"
 
 
@@ -241,7 +239,7 @@ def write(roots: Sequence[Path], settings: Mapping[str, Any], sets: Sets, folder
     ``roots`` are the folders of a run that hold figures; the first holds tables and metrics too.
     """
     results, listed = roots[0], provenance.stages(roots[0].name)
-    first, second = map(registry.label, settings["vae_swap"].main_vaes)
+    first, second = map(registry.display_name, settings["vae_swap"].main_vaes)
     ledger = results / "tables" / "10_claims.csv"
     pair = f"PSNR of `{second}` minus PSNR of `{first}`, in dB, against the true image.\n\n"
     standing = (
@@ -250,7 +248,7 @@ def write(roots: Sequence[Path], settings: Mapping[str, Any], sets: Sets, folder
         "columns are ways of showing the LR image, explained under {doc}`protocols`.\n\n"
     )
     download = f"{{download}}`{ledger.name} <generated/{ledger.name}>`\n\n"
-    vaes = map(registry.label, settings["autoencoders"].vaes)
+    vaes = map(registry.display_name, settings["autoencoders"].vaes)
     fragments = {
         "profile": profile_line(results, sets),
         "paper": f"[The paper on arXiv]({PAPER})\n",

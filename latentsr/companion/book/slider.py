@@ -44,7 +44,10 @@ def images(
     yield "bicubic", f"bicubic{said}", degrade.upsample(lr[None], hr.shape)[0]
     for arm, protocol in PROTOCOLS.items():
         for vae in main_vaes:
-            folder, label = results / "arms" / name / registry.folder(vae), registry.label(vae)
+            folder, label = (
+                results / "arms" / name / registry.arm_dir(vae),
+                registry.display_name(vae),
+            )
             if arm not in scores.read_arrays(folder / "sr.npz"):
                 continue
             table = pd.read_csv(folder / "scores.csv", dtype=scores.TEXT)

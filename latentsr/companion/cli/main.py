@@ -253,29 +253,25 @@ def list_vaes() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from latentsr.autoencoders import load as vaes
-    from latentsr.autoencoders import registry
+    from latentsr.autoencoders import fetch, registry
 
-    heads = ("name", "geometry", "trained on", "licence", "MB", "here")
-    table = Table(*heads, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for head in ("name", "geometry", "trained on", "licence", "MB", "here"):
+        table.add_column(head, no_wrap=head in ("name", "licence"))
     table.columns[2].min_width = 12
-    for column in table.columns[:4:3]:
-        column.no_wrap = True
-    for name, small in registry.SPECS.items():
-        path = vaes.place(name)
-        size = f"{path.stat().st_size / 1e6:.1f}" if path.exists() else ""
-        where = "package" if path.exists() else "no"
-        trained = ", ".join(small.trained_on) + (f" (seed {small.seed})" if small.seed else "")
-        table.add_row(name, small.geometry, trained, "Apache-2.0", size, where)
-    for name, entry in registry.PUBLISHED.items():
-        size = "?" if entry.megabytes is None else str(entry.megabytes)
-        where = "yes" if vaes.place(name).exists() else "no"
-        table.add_row(name, entry.geometry, entry.trained_on, entry.licence, size, where)
-    for path in sorted(vaes.FETCHED.glob("hf--*")):
-        if (path / "config.json").is_file() and path.suffix not in (".fetched", ".mismatch"):
+    for name in registry.NAMES:
+        row, path = registry.spec(name), fetch.weights_path(name)
+        there, size = path.exists(), str(row.megabytes or "?")
+        trained = registry.trained_on(name) + (f" (seed {row.seed})" if row.seed else "")
+        if name in registry.SHIPPED:
+            size = f"{path.stat().st_size / 1e6:.1f}" if there else ""
+        where = ("package" if name in registry.SHIPPED else "yes") if there else "no"
+        table.add_row(name, row.geometry, trained, row.licence, size, where)
+    for path in sorted(fetch.fetched_dir().glob("hf--*")):
+        if (path / "config.json").is_file() and path.suffix != ".fetched":
             table.add_row(path.name.replace("--", "/"), "", "not known", "see the hub", "", "yes")
     Console().print(table)
-    print(f"published ones lie in {vaes.FETCHED}/")
+    print(f"published ones lie in {fetch.fetched_dir()}/")
     print("what is not here: `latentsr vaes fetch NAME`, for the small ones `make pretrain`")
 
 
@@ -286,14 +282,13 @@ def fetch_vaes(
     ],
 ) -> None:
     """Download published autoencoders and check them against vaes.lock."""
-    from latentsr.autoencoders import registry, vae_fetching
+    from latentsr.autoencoders import fetch
+    from latentsr.autoencoders.load import read_model
+    from latentsr.autoencoders.registry import HUB, PUBLISHED
 
-    if unknown := [n for n in names if n not in registry.PUBLISHED and not registry.hub_files(n)]:
-        vae_fetching.fetch(unknown[0])  # says which are allowed, before anything is fetched
-    for name in names:
-        with progress(name) as bar:
-            line = vae_fetching.fetch(name, bar)
-        print(line)
+    # one that cannot be fetched says so before anything is
+    for name in sorted(names, key=lambda n: n in PUBLISHED or bool(HUB.fullmatch(n))):
+        print(fetch.fetch(name, read_model))
 
 
 @vaes_app.command()
@@ -302,14 +297,14 @@ def convert(
     target: Annotated[Path, typer.Argument(help="a .safetensors file", **PATH)],
 ) -> None:
     """Write any readable autoencoder as one safetensors file in diffusers' layout."""
-    from latentsr.autoencoders import load as vaes
+    from latentsr.autoencoders.load import load_autoencoder, save_autoencoder
 
     if target.suffix != ".safetensors" or target.exists() or not target.parent.is_dir():
         needed = "a new name that ends in .safetensors, in a folder that is there, is needed"
         raise ValueError(f"vaes convert: {target}; {needed}")
-    vae = vaes.load(str(here(source)) if here(source).exists() else source)
-    vaes.save(vae, target)
-    print(f"{target}: f{vae.factor}c{vae.latent_channels}")
+    vae = load_autoencoder(str(here(source)) if here(source).exists() else source)
+    save_autoencoder(vae, target)
+    print(f"{target}: {vae.geometry}")
 
 
 @denoisers_app.command("list")
@@ -327,15 +322,14 @@ def fetch_denoisers(
     names: Annotated[list[str], typer.Argument(help="released denoisers, see `denoisers list`")],
 ) -> None:
     """Download released denoisers; their repository asks for a form and a token in HF_TOKEN."""
+    from functools import partial
+
     from latentsr.autoencoders import fetch
     from latentsr.companion import authors
 
-    places = {name: authors.place(name) for name in names}
-    for name, path in places.items():
-        url = authors.URL.format(name=name)
-        with progress(name) as bar:
-            line = fetch.fetch(name, url, path, progress=bar, looks_right=authors.load)
-        print(line)
+    for name, path in {name: authors.place(name) for name in names}.items():
+        download = partial(fetch.from_hub, authors.REPOSITORY, f"{name}.ckpt", "main")
+        print(fetch.obtain(name, path, download, lambda _, path: authors.load(path)))
 
 
 @denoisers_app.command("load")

@@ -217,4 +217,4 @@ def runs_all(inputs: Path) -> bool:
 
 def arm_folders(inputs: Path) -> dict[str, str]:
     """Return where each arm of a run lies below its set's folder, by the arm's name in tables."""
-    return {registry.label(vae): registry.folder(vae) for vae in study(inputs)["arms"]}
+    return {registry.display_name(vae): registry.arm_dir(vae) for vae in study(inputs)["arms"]}

@@ -188,8 +188,8 @@ def _disagreements(params: Any) -> Iterator[str]:
         )
     names: dict[str, str] = {}
     for vae in coders.vaes:
-        if (other := names.setdefault(registry.label(vae), vae)) != vae:
-            name = registry.label(vae)
+        if (other := names.setdefault(registry.display_name(vae), vae)) != vae:
+            name = registry.display_name(vae)
             yield f"autoencoders.vaes: {other} and {vae} would both be called {name}; rename a file"
     everywhere = [vae for vae in coders.arms if vae not in arm.pixels_only]
     for key, chosen, allowed in (

@@ -18,8 +18,8 @@ from graphlib import TopologicalSorter
 from importlib.metadata import version
 from pathlib import Path
 
-from latentsr.autoencoders import load as vaes
-from latentsr.autoencoders import vae_fetching
+from latentsr.autoencoders import fetch
+from latentsr.autoencoders.load import read_model
 from latentsr.companion.pipeline import data, params
 from latentsr.companion.pipeline.stage import REASON
 from latentsr.datasets import read_sets
@@ -74,7 +74,7 @@ def missing_for_paper() -> list[str]:
             command = f"`latentsr data use {name}=DIR`"
             lines.append(f"{name}: real images in the layout {adapter}; {command}")
     chosen = params.read(PROFILES / "paper.yaml")["autoencoders"].vaes
-    lines += filter(None, map(vaes.missing, chosen))
+    lines += filter(None, map(fetch.missing, chosen))
     if not torch.cuda.is_available():
         lines.append("GPU: none found; the paper's sizes need one")
     return lines
@@ -197,9 +197,10 @@ def run(profile: str | None) -> tuple[str, dict[str, float]]:
         print(f"params.yaml is now profiles/{profile}.yaml (back: make repro PROFILE=mini)")
     settings = params.read(PARAMS)
     chosen = settings["autoencoders"].vaes
-    if absent := list(filter(None, map(vaes.missing, chosen))):
+    if absent := list(filter(None, map(fetch.missing, chosen))):
         raise ValueError("\n".join(absent))
-    for line in [*filter(None, map(vae_fetching.note, chosen)), *data.rescue()]:
+    notes = [fetch.note(vae, read_model) for vae in chosen]
+    for line in [*filter(None, notes), *data.rescue()]:
         print(line)
     print(f"profile {name}: about {EXPECTED.get(name, 'an unknown time')}, less what is cached")
     if settings["ablations"].run == "all":

@@ -15,17 +15,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from muon import Muon
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentsr.autoencoders import load as vaes
-from latentsr.autoencoders import registry
+from latentsr.autoencoders import fetch, latents, registry
+from latentsr.autoencoders.layouts import build_small
+from latentsr.autoencoders.model import Autoencoder
 from latentsr.datasets.pixels import photographs
-from latentsr.diffusion import device
-from latentsr.muon import Muon
+from latentsr.metrics import image as metrics
+from latentsr.phantoms.prepared import IMAGE_PX, prepared_phantom
 
 OUT = Path("pretrained")  # ignored by git, and not removed by make clean
-IMAGE_PX = 128  # side of a training phantom, as the mini profile prepares it
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 PHANTOM_SEED = 7001  # the study's phantoms use another one
 CEILING_SEED, CEILING_IMAGES = 7002, 24  # phantoms on which a card's ceilings are measured
 
@@ -50,50 +52,34 @@ class Recipe:
     logvar_start: float = -3.0  # added to the posterior's log-variance at the start of training
 
 
-def drawn(anatomy: str, number: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the phantom of one number, prepared, with its noise-free twin."""
-    from latentsr import phantoms
-    from latentsr.datasets import middle_half_slices, prepare_pixels
-
-    subject, view = number, 0
-    if anatomy == "brain":
-        slices = middle_half_slices(155, 5)
-        subject, view = number // len(slices), int(slices[number % len(slices)])
-    phantom = phantoms.draw(anatomy, seed, subject, view)
-    image = prepare_pixels(phantom.image, anatomy, IMAGE_PX)
-    scale = phantom.image.max() if anatomy == "brain" else 1.0  # a brain slice is min-max scaled
-    return image, prepare_pixels(phantom.noise_free / scale, "folder", IMAGE_PX)
-
-
-def training_images(sources: tuple[str, ...]) -> list[NDArray[np.float32]]:
+def training_images(sources: list[str]) -> list[NDArray[np.float32]]:
     """Return photographs, or as many pixels of phantoms of the named anatomies."""
     natural = photographs()
-    if sources == (registry.NATURAL,):
+    if sources == [registry.NATURAL]:
         return natural
     count = math.ceil(sum(image.size for image in natural) / IMAGE_PX**2)
     places = [(sources[i % len(sources)], i // len(sources)) for i in range(count)]
-    return [drawn(anatomy, number, PHANTOM_SEED)[0] for anatomy, number in places]
+    return [prepared_phantom(anatomy, number, PHANTOM_SEED)[0] for anatomy, number in places]
 
 
-def ceilings(vae: vaes.Autoencoder) -> dict[str, dict[str, float]]:
+def ceilings(vae: Autoencoder) -> dict[str, dict[str, float]]:
     """Measure PSNR in dB of the reconstruction on phantoms of a third seed, for each anatomy.
 
     ``psnr_db`` is against the noisy image that was encoded, ``noise_free_psnr_db`` against its
     twin without noise.
     """
-    from latentsr.autoencoders import latents
-    from latentsr.metrics import image as metrics
-
-    found = {}
+    psnr = {}
     for anatomy in registry.ANATOMIES:
-        pairs = [drawn(anatomy, number, CEILING_SEED) for number in range(CEILING_IMAGES)]
+        pairs = [
+            prepared_phantom(anatomy, number, CEILING_SEED) for number in range(CEILING_IMAGES)
+        ]
         images, clean = (np.stack(side) for side in zip(*pairs, strict=True))
         decoded = latents.decode_all(vae, latents.encode_all(vae, images, 16), 16)
-        found[anatomy] = {
+        psnr[anatomy] = {
             "psnr_db": float(metrics.psnr_db(decoded, images).mean()),
             "noise_free_psnr_db": float(metrics.psnr_db(decoded, clean).mean()),
         }
-    return found
+    return psnr
 
 
 def crops(images: list[NDArray[np.float32]], recipe: Recipe, rng: np.random.Generator) -> Tensor:
@@ -119,16 +105,18 @@ def train(
     from safetensors.torch import save_file
     from tqdm import tqdm
 
-    entry = registry.spec(name)
+    if name not in registry.SHIPPED:
+        raise ValueError(f"vae {name}: not shipped; allowed are {', '.join(registry.SHIPPED)}")
+    entry = registry.SHIPPED[name]
     folder.mkdir(parents=True, exist_ok=True)
     state_path, out = folder / f"{name}.pt", folder / f"{name}.safetensors"
     if (made := out.with_suffix(".json")).exists() and out.exists():
         card = json.loads(made.read_text())
-        wanted = asdict(recipe), entry.seed, list(entry.trained_on)
+        wanted = asdict(recipe), entry.seed, entry.trained_on
         if (card["recipe"], card["seed"], card["trained_on"]) == wanted:
             return out
     torch.manual_seed(entry.seed)  # diffusers initialises from the global generator
-    model = vaes.build(entry.factor, entry.latent_channels).to(device)
+    model = build_small(entry.factor, entry.latent_channels).to(device)
     with torch.no_grad():
         model.quant_conv.bias[entry.latent_channels :] += recipe.logvar_start
     optimiser = Muon(model, recipe.muon_rate, recipe.adamw_rate, recipe.weight_decay)
@@ -184,14 +172,14 @@ def train(
     save_file(weights, out)
     out.chmod(0o644)
     model.load_state_dict({key: value.float() for key, value in weights.items()})
-    shipped = vaes.Autoencoder(name, model)
+    shipped = Autoencoder(name, model)
     card = {
         "name": name,
         "geometry": entry.geometry,
         "factor": entry.factor,
         "latent_channels": entry.latent_channels,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "trained_on": list(entry.trained_on),
+        "trained_on": entry.trained_on,
         "training_pixels": int(sum(image.size for image in images)),
         "recipe": asdict(recipe),
         "seed": entry.seed,
@@ -204,23 +192,23 @@ def train(
 
 
 def main() -> None:
-    """Run `python -m latentsr.pretrain NAME ... --out DIR [--steps N]` (all names by default)."""
+    """Run `python scripts/pretrain.py NAME ... --out DIR [--steps N]` (all names by default)."""
     import argparse
 
     parser = argparse.ArgumentParser(description="Train the small autoencoders again.")
     parser.add_argument("names", nargs="*", help="default: all")
     parser.add_argument("--out", type=Path, default=OUT, help=f"default: {OUT}")
     parser.add_argument("--steps", type=int, default=Recipe.steps)
-    parser.add_argument("--device", default=device.default(), help="default: %(default)s")
+    parser.add_argument("--device", default=DEVICE, help="default: %(default)s")
     parser.add_argument(
         "--jobs",
         type=int,
-        default=1 if device.default() == "cuda" else os.cpu_count() or 1,
+        default=1 if DEVICE == "cuda" else os.cpu_count() or 1,
         help="trainings side by side, one thread each; default: %(default)s",
     )
     given = parser.parse_args()
     one = partial(train, recipe=Recipe(steps=given.steps), folder=given.out, device=given.device)
-    names = given.names or list(registry.SPECS)
+    names = given.names or list(registry.SHIPPED)
     spawn = multiprocessing.get_context("spawn")
     try:
         with ProcessPoolExecutor(given.jobs, spawn, torch.set_num_threads, (1,)) as pool:
@@ -228,7 +216,7 @@ def main() -> None:
                 print(path)
     except ValueError as error:
         sys.exit(str(error))
-    print(f"to ship them: cp {given.out}/*.safetensors {given.out}/*.json {vaes.WEIGHTS}")
+    print(f"to ship them: cp {given.out}/*.safetensors {given.out}/*.json {fetch.WEIGHTS}")
 
 
 if __name__ == "__main__":
