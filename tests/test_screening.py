@@ -49,9 +49,11 @@ def test_the_interval_within_sets_equals_statsmodels(rng, confidence):
     fixed = smf.ols("y ~ x + C(g)", frame).fit()
     expected = fixed.conf_int(1 - confidence).loc["x"]
     assert fixed.df_resid == 11 - 3 - 1
-    assert (got.within_low, got.within_high) == pytest.approx(tuple(expected))
-    assert (got.r_low, got.r_high) == fisher_interval(got.pearson_r, 11, confidence)
-    assert (got.rho_low, got.rho_high) == spearman_interval(got.spearman_rho, 11, confidence)
+    assert (got["within_low"], got["within_high"]) == pytest.approx(tuple(expected))
+    assert (got["r_low"], got["r_high"]) == fisher_interval(got["pearson_r"], 11, confidence)
+    assert (got["rho_low"], got["rho_high"]) == spearman_interval(
+        got["spearman_rho"], 11, confidence
+    )
 
 
 def test_the_interval_over_autoencoders_equals_statsmodels(rng):
@@ -62,13 +64,15 @@ def test_the_interval_over_autoencoders_equals_statsmodels(rng):
     centred[["x", "y"]] -= centred[["x", "y"]].groupby(groups).transform("mean")
     means = centred.groupby("vae").mean()
     expected = smf.ols("y ~ x", means).fit().conf_int(0.1).loc["x"]
-    assert (got.within_low, got.within_high) == pytest.approx(tuple(expected))
-    assert got.n_vaes == 5 and got.within_slope == regress(x, y, list(groups)).within_slope
+    assert (got["within_low"], got["within_high"]) == pytest.approx(tuple(expected))
+    assert got["n_vaes"] == 5 and got["within_slope"] == regress(x, y, list(groups))["within_slope"]
     two = regress(x[:4], y[:4], ["a", "a", "b", "b"], 0.95, ["u", "v"] * 2)
-    assert two.n_vaes == 2 and np.isnan([two.within_low, two.within_high]).all()
+    assert two["n_vaes"] == 2 and np.isnan([two["within_low"], two["within_high"]]).all()
     more = regress([*x, 30.0], [*y, 40.0], [*groups, "knee"], 0.9, [*vaes, "only here"])
-    assert more.n_vaes == 5 and more.n_points == 16
-    assert (more.within_low, more.within_high) == pytest.approx((got.within_low, got.within_high))
+    assert more["n_vaes"] == 5 and more["n_points"] == 16
+    assert (more["within_low"], more["within_high"]) == pytest.approx(
+        (got["within_low"], got["within_high"])
+    )
     with pytest.raises(ValueError, match="regress: 2 autoencoders for 15 points"):
         regress(x, y, list(groups), vaes=["u", "v"])
 
@@ -81,10 +85,9 @@ def test_autoencoders_and_not_points_are_the_unit(rng, n_vaes, as_points):
         x = np.tile(rng.normal(size=n_vaes), (3, 1)) + rng.normal(scale=0.2, size=(3, n_vaes))
         y = 0.3 * x + rng.normal(size=n_vaes) + rng.normal(size=(3, n_vaes))
         x, y = ((v - v.mean(1, keepdims=True)).ravel() for v in (x, y))
-        slope = float(x @ y / (x @ x))
         ends = (
             screening._over_units(x, y, units, 0.95),
-            screening._around_slope(slope, x, y, 3 * n_vaes - 4, 0.95),
+            screening._over_points(x, y, 3 * n_vaes - 4, 0.95),
         )
         held = [seen + (low < 0.3 < high) for seen, (low, high) in zip(held, ends, strict=True)]
     three_errors = 3 * (0.95 * 0.05 / count) ** 0.5
@@ -94,24 +97,24 @@ def test_autoencoders_and_not_points_are_the_unit(rng, n_vaes, as_points):
 
 def test_a_slope_without_degrees_of_freedom_has_no_interval():
     bare = regress([1.0, 2.0, 4.0], [1.0, 3.0, 5.0], ["a", "a", "b"])
-    assert bare.within_slope == 2 and np.isnan([bare.within_low, bare.within_high]).all()
+    assert bare["within_slope"] == 2 and np.isnan([bare["within_low"], bare["within_high"]]).all()
     exact = regress([1.0, 2.0, 4.0], [1.0, 2.0, 4.0], ["a"] * 3)
-    assert (exact.within_low, exact.within_high) == pytest.approx((1, 1))
+    assert (exact["within_low"], exact["within_high"]) == pytest.approx((1, 1))
 
 
 def test_regress_equals_scipy_and_statsmodels(rng):
     x, y, groups = points(rng)
     got = regress(x, y, groups)
     line = scipy.stats.linregress(x, y)
-    assert (got.n_points, got.n_groups) == (15, 3)
-    assert (got.slope, got.intercept) == pytest.approx((line.slope, line.intercept))
-    assert (got.pearson_r, got.r2) == pytest.approx((line.rvalue, line.rvalue**2))
+    assert (got["n_points"], got["n_groups"]) == (15, 3)
+    assert (got["slope"], got["intercept"]) == pytest.approx((line.slope, line.intercept))
+    assert (got["pearson_r"], got["r2"]) == pytest.approx((line.rvalue, line.rvalue**2))
     interval = scipy.stats.pearsonr(x, y).confidence_interval(0.95)
-    assert (got.r_low, got.r_high) == pytest.approx(tuple(interval))
+    assert (got["r_low"], got["r_high"]) == pytest.approx(tuple(interval))
     rank = scipy.stats.spearmanr(x, y)
-    assert (got.spearman_rho, got.spearman_p) == pytest.approx((rank.statistic, rank.pvalue))
+    assert (got["spearman_rho"], got["spearman_p"]) == pytest.approx((rank.statistic, rank.pvalue))
     fixed = smf.ols("y ~ x + C(g)", pd.DataFrame({"x": x, "y": y, "g": groups})).fit()
-    assert got.within_slope == pytest.approx(fixed.params["x"])
+    assert got["within_slope"] == pytest.approx(fixed.params["x"])
 
 
 def test_leave_one_group_out_equals_a_loop(rng):
@@ -125,22 +128,25 @@ def test_leave_one_group_out_equals_a_loop(rng):
         squared += list((centred - slope * (out.x - out.x.mean())) ** 2)
         nothing += list(centred**2)
     got = regress(x, y, groups)
-    assert got.left_out_rmse == pytest.approx(np.sqrt(np.mean(squared)))
-    assert got.no_difference_rmse == pytest.approx(np.sqrt(np.mean(nothing)))
-    assert got.left_out_rmse < got.no_difference_rmse
+    assert got["left_out_rmse"] == pytest.approx(np.sqrt(np.mean(squared)))
+    assert got["no_difference_rmse"] == pytest.approx(np.sqrt(np.mean(nothing)))
+    assert got["left_out_rmse"] < got["no_difference_rmse"]
 
 
 def test_difficulty_of_the_sets_alone_makes_a_high_r(rng):
     x, y, groups = points(rng, slope=0.0, noise=0.3)
     got = regress(x, y, groups)
-    assert got.pearson_r > 0.8 and abs(got.within_slope) < 0.2
-    assert got.left_out_rmse > 0.8 * got.no_difference_rmse
+    assert got["pearson_r"] > 0.8 and abs(got["within_slope"]) < 0.2
+    assert got["left_out_rmse"] > 0.8 * got["no_difference_rmse"]
 
 
 def test_one_point_a_group_has_no_slope_within():
     got = regress([1.0, 2.0, 4.0], [1.0, 3.0, 5.0], ["a", "b", "c"])
-    assert np.isnan([got.within_slope, got.left_out_rmse]).all() and got.no_difference_rmse == 0
-    assert np.isnan(regress([1.0, 2.0, 4.0], [1.0, 3.0, 5.0], ["a"] * 3).left_out_rmse)
+    assert (
+        np.isnan([got["within_slope"], got["left_out_rmse"]]).all()
+        and got["no_difference_rmse"] == 0
+    )
+    assert np.isnan(regress([1.0, 2.0, 4.0], [1.0, 3.0, 5.0], ["a"] * 3)["left_out_rmse"])
 
 
 @pytest.mark.parametrize("n, printed", [(4, "0.083"), (5, "0.017"), (6, "0.0028")])
@@ -190,7 +196,7 @@ def test_leaving_an_autoencoder_out_equals_a_fit_without_it():
         means = np.array([y[rest & (groups == g)].mean() for g in groups[~rest]])
         plain += list(y[~rest] - means)
     wanted = tuple(float(np.sqrt(np.mean(np.square(v)))) for v in (misses, plain))
-    assert screening.left_out_unit(x, y, list(groups), list(units)) == pytest.approx(wanted)
+    assert screening.leave_one_unit_out(x, y, list(groups), list(units)) == pytest.approx(wanted)
 
 
 def test_within_correlation_ignores_how_hard_a_set_is():
@@ -204,24 +210,19 @@ def test_within_correlation_ignores_how_hard_a_set_is():
     assert np.isnan(screening.within_correlation(shift, y, groups))
 
 
-def test_ceiling_and_rate_are_ranked_by_set_arm_and_floor():
-    keys = pd.MultiIndex.from_product([["knee"], ["a", "b", "c", "d"]], names=["dataset", "vae"])
-    ceilings = pd.Series([20.0, 21.0, 25.0, 30.0], keys)
-    rows = [("knee", "lr_pixels", owner, vae, rate) for owner, values in
-            {"a": (4.0, 3.0, 2.0, 1.0), "fixed": (1.0, 2.0, 4.0, 3.0), "b": (1.0,) * 4}.items()
-            for vae, rate in zip("abcd", values, strict=True)]  # fmt: skip
-    columns = ["dataset", "arm", "floor_of", "vae", "hallucination_rate"]
-    found = screening.ceiling_against_rate(pd.DataFrame(rows, columns=columns), ceilings)
-    assert found["rho"].tolist()[:2] == pytest.approx([-1, 0.8]) and np.isnan(found["rho"][2])
-    ends = found.loc[1, ["low", "high"]].tolist()  # tanh(1.0986 +- 1.96 sqrt(1.32))
-    assert ends == pytest.approx([-0.8188, 0.9975], abs=1e-4) and np.isnan(found["low"][0])
-    assert found["smallest_p"][0] == pytest.approx(2 / 24) and (found["n_vaes"] == 4).all()
-    rest = pd.DataFrame([row for row in rows if row[3] in "ab"], columns=columns)
-    few = screening.ceiling_against_rate(rest, ceilings)
-    assert few["rho"].isna().all() and (few["n_vaes"] == 2).all()
-    more = [("knee", "lr_latent", "fixed", vae, rate) for rate, vae in enumerate("abc")]
-    both = screening.ceiling_against_rate(pd.DataFrame(rows + more, columns=columns), ceilings)
-    assert both.groupby("arm")["n_vaes"].unique().map(list).to_dict() == {
-        "lr_latent": [3],
-        "lr_pixels": [4],
-    }
+def test_the_excess_error_holds_nothing_of_the_ceilings():
+    """Where SR adds the same error to every ceiling, PSNR follows the ceiling, the excess does not."""
+    lost = np.tile([1e-3, 2e-3, 4e-3, 8e-3], 2)
+    added = np.tile([3.1e-3, 3e-3, 3e-3, 3.1e-3], 2)
+    points = pd.DataFrame({"arm": "x", "dataset": [*"aaaabbbb"], "vae": [*"uvwz"] * 2})
+    points = points.assign(ceiling_db=-10 * np.log10(lost), excess_mse=added)
+    points["psnr_db"] = -10 * np.log10(lost + added)
+    table = screening.skill_table(points, ["ceiling_db"], ["psnr_db", "excess_mse"])
+    table = table.set_index("response")
+    assert table.loc["psnr_db", "within_r"] > 0.9
+    assert abs(table.loc["excess_mse", "within_r"]) < 0.05
+    assert table.loc["psnr_db", "skill_set_left_out"] > 0.9
+    assert table.loc["excess_mse", "skill_set_left_out"] == pytest.approx(0, abs=1e-9)
+    assert (table["n_points"] == 8).all() and (table["n_vaes_of_each_set"] == 4).all()
+    few = screening.skill_table(points[:2], ["ceiling_db"], ["psnr_db"])
+    assert few[["skill_set_left_out", "skill_vae_left_out"]].isna().all(axis=None)

@@ -1,30 +1,18 @@
-"""Autoencoders in closed form: principal components of patches, and super-resolution with them."""
+"""Autoencoders in closed form: principal components of patches, and what the LR image predicts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from latentsr import io as scores
-from latentsr.datasets.pixels import photographs
-from latentsr.metrics import image as metrics
 from latentsr.metrics.image import Floats
-from latentsr.plots.labels import in_words
-from latentsr.stats.lr_regression import Ridge, chosen, explained, windows
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-# (side of a patch, components): three patch sides, each with 1/32 to 3/8 numbers a pixel
-FAMILY = ((4, 1), (4, 3), (4, 6), (8, 2), (8, 4), (8, 12), (8, 24), (16, 8), (16, 16), (16, 48),
-          (16, 96))  # fmt: skip
-FITTED_ON = 20_000  # patches
+CONTEXT_PX = 3  # LR pixels around a place that the regression takes
+PENALTY = 1e-4  # of the mean variance of these pixels; small, so that what is there is found
 
 
 def patches(images: ArrayLike, side: int) -> Floats:
@@ -38,167 +26,123 @@ def patches(images: ArrayLike, side: int) -> Floats:
     return ordered.reshape(count, height // side, width // side, side**2)
 
 
-def joined(pieces: Floats) -> Floats:
-    """Undo `patches`."""
-    count, down, across, size = pieces.shape
-    side = round(size**0.5)
-    blocks = pieces.reshape(count, down, across, side, side).transpose(0, 1, 3, 2, 4)
-    return blocks.reshape(count, down * side, across * side)
-
-
-def drawn(
+def draw_patches(
     images: Sequence[NDArray[Any]], side: int, count: int, rng: np.random.Generator
 ) -> Floats:
     """Draw ``count`` patches ``(count, side * side)`` anywhere in images ``(H, W)``, by their area."""
     areas = np.array([image.size for image in images], float)
-    found = np.empty((count, side**2))
+    drawn = np.empty((count, side**2))
     for row, index in enumerate(rng.choice(len(images), count, p=areas / areas.sum())):
         image = images[index]
         top, left = (rng.integers(0, length - side + 1) for length in image.shape)
-        found[row] = image[top : top + side, left : left + side].ravel()
-    return found
+        drawn[row] = image[top : top + side, left : left + side].ravel()
+    return drawn
 
 
 @dataclass(frozen=True)
 class PatchPCA:
-    """An autoencoder of ``side`` x ``side`` patches: latents of ``components`` channels."""
+    """An autoencoder of square patches: the latent holds their first principal components."""
 
-    side: int
     mean: Floats  # (side * side,)
-    basis: Floats  # (side * side, components), orthonormal, most variance first
-    variances: Floats  # (side * side,) of all components, those dropped too
+    basis: Floats  # (C, side * side), orthonormal, most variance first
 
-    @staticmethod
-    def fit(training: Floats, components: int) -> PatchPCA:
-        r"""Take the first principal components of patches ``(n, side * side)``.
-
-        The mean squared error of a training patch, summed over its pixels, is the sum of the
-        variances dropped :math:`\sum_{k > C} \lambda_k` (Pearson 1901).
-
-        >>> training = np.array([[0.0, 0, 0, 0], [1, 1, 1, 1]])
-        >>> PatchPCA.fit(training, 1).variances.round(9).tolist()
-        [1.0, 0.0, 0.0, 0.0]
-        """
-        mean = training.mean(0)
-        centred = training - mean
-        values, vectors = np.linalg.eigh(centred.T @ centred / len(training))
-        basis = vectors[:, ::-1][:, :components]
-        side = round(training.shape[1] ** 0.5)
-        return PatchPCA(side, mean, basis, np.maximum(values[::-1], 0))
-
-    def truncated(self, components: int) -> PatchPCA:
-        """Return the one with fewer components: PCA nests."""
-        return PatchPCA(self.side, self.mean, self.basis[:, :components], self.variances)
+    @property
+    def side(self) -> int:
+        """Return the side of a patch, pixels."""
+        return round(len(self.mean) ** 0.5)
 
     def encode(self, images: ArrayLike) -> Floats:
-        """Return latents ``(N, H / side, W / side, components)``."""
-        return np.asarray((patches(images, self.side) - self.mean) @ self.basis)
+        """Return latents ``(N, H / side, W / side, C)`` of images ``(N, H, W)``."""
+        return np.asarray((patches(images, self.side) - self.mean) @ self.basis.T)
 
     def decode(self, latents: Floats) -> Floats:
         """Return images ``(N, H, W)`` in [0, 1]."""
-        return joined(np.asarray(latents @ self.basis.T + self.mean)).clip(0, 1)
+        count, down, across, _ = latents.shape
+        pieces = (latents @ self.basis + self.mean).clip(0, 1)
+        blocks = pieces.reshape(count, down, across, self.side, self.side)
+        return blocks.transpose(0, 1, 3, 2, 4).reshape(count, down * self.side, -1)
 
 
-def members(
-    images: Sequence[NDArray[Any]], rng: np.random.Generator, family: Sequence[tuple[int, int]]
+def fit_family(
+    images: Sequence[NDArray[Any]],
+    family: Sequence[tuple[int, int]],
+    rng: np.random.Generator,
+    count: int = 20_000,
 ) -> Iterator[PatchPCA]:
-    """Fit the autoencoders of a family on patches of these images."""
-    whole: dict[int, PatchPCA] = {}
+    """Fit a `PatchPCA` per (side, components) on ``count`` patches of these images (Pearson 1901)."""
+    from sklearn.decomposition import PCA
+
+    by_side: dict[int, Any] = {}
     for side, components in family:
-        if side not in whole:
-            whole[side] = PatchPCA.fit(drawn(images, side, FITTED_ON, rng), side**2)
-        yield whole[side].truncated(components)
+        if side not in by_side:
+            by_side[side] = PCA().fit(draw_patches(images, side, count, rng))
+        yield PatchPCA(by_side[side].mean_, by_side[side].components_[:components])
 
 
-def super_resolved(
-    vae: PatchPCA, hr: Floats, shown: Floats, shown_test: Floats
-) -> tuple[Floats, Floats]:
-    """Return test images ``(M, H, W)`` and the latents ``(M, h, w, C)`` that they decode from.
+def windows(lr: ArrayLike, side: int, context_px: int = CONTEXT_PX) -> Floats:
+    """Return the LR pixels around every place of a ``side`` x ``side`` grid.
 
-    Latents of ``hr`` are regressed on the LR images ``shown`` of the same subjects; then those of
-    ``shown_test`` are predicted.
+    LR images ``(N, h, h)``, h a multiple of ``side``; edges are repeated. A window is a place's
+    own h / side pixels and ``context_px`` more on every side: ``(N * side * side, window**2)``.
+
+    >>> windows(np.arange(4.0).reshape(1, 2, 2), 2, 0).ravel().tolist()
+    [0.0, 1.0, 2.0, 3.0]
     """
-    codes = vae.encode(hr)
-    grid, channels = codes.shape[1], codes.shape[-1]
-    fitted = Ridge.fit(windows(shown, grid), codes.reshape(-1, channels))
-    guess = fitted.predict(windows(shown_test, grid)).reshape(-1, grid, grid, channels)
-    return vae.decode(guess), guess
+    images = np.asarray(lr, np.float64)
+    if side < 1 or images.shape[1] != images.shape[2] or images.shape[1] % side:
+        raise ValueError(f"LR images {images.shape[1:]}: {side} places a side do not divide them")
+    step = images.shape[1] // side
+    wide = step + 2 * context_px
+    padded = np.pad(images, ((0, 0), (context_px, context_px), (context_px, context_px)), "edge")
+    every = np.lib.stride_tricks.sliding_window_view(padded, (wide, wide), (1, 2))
+    return every[:, ::step, ::step].reshape(-1, wide * wide)  # of (N, side, side, wide, wide)
 
 
-def score(data: Mapping[str, NDArray[Any]], vaes: Mapping[str, list[PatchPCA]]) -> pd.DataFrame:
-    """Score members on one prepared set, means over test subjects.
+def predict_latents(latents: ArrayLike, lr: ArrayLike, lr_test: ArrayLike) -> Floats:
+    r"""Predict latents ``(M, s, s, C)`` of test images by ridge regression from LR pixels.
 
-    ``vaes`` maps what patches were drawn from to members. Each is shown the LR image (arm
-    "lr_pixels"), and the LR image as its own encoder and decoder give it back ("lr_latent").
-    Columns arm, vae, patches, side_px, budget (log2 of numbers a pixel), ceiling_db, lr_copy_db
-    (the LR image's own copy), predictability (`lr_regression.explained`, mean over channels),
-    psnr_db, excess_mse (squared error beyond the ceiling's), limit_db (the regression of HR
-    pixels, no autoencoder) and n_subjects.
+    Fitted on latents ``(N, s, s, C)`` and LR images ``(N, h, h)``; the penalty is `PENALTY` x
+    the mean variance of the pixels in a window x their number (Hoerl and Kennard 1970).
     """
-    some, test = chosen(data["split"] == "train"), data["split"] == "test"
-    hr, lr, truth, lr_test = (
-        np.asarray(data[key][rows], np.float64) for rows in (some, test) for key in ("hr", "lr")
-    )
+    from sklearn.linear_model import Ridge
 
-    def mean(values: Floats) -> float:
-        return float(pd.Series(values).groupby(data["subject_id"][test]).mean().mean())
-
-    rows = []
-    pixels = PatchPCA(4, np.zeros(16), np.eye(16), np.zeros(16))  # all components: no autoencoder
-    shared = {"limit_db": mean(metrics.psnr_db(super_resolved(pixels, hr, lr, lr_test)[0], truth))}
-    shared["n_subjects"] = len(np.unique(data["subject_id"][test]))
-    for source, vae in ((source, vae) for source, found in vaes.items() for vae in found):
-        channels, codes = vae.basis.shape[1], vae.encode(truth)
-        kept, copies = vae.decode(codes), [vae.decode(vae.encode(small)) for small in (lr, lr_test)]
-        name = {"vae": f"{source} f{vae.side}c{channels}", "patches": source, "side_px": vae.side}
-        name["budget"] = np.log2(channels / vae.side**2)
-        name["ceiling_db"] = mean(metrics.psnr_db(kept, truth))
-        name["lr_copy_db"] = mean(metrics.psnr_db(copies[1], lr_test))
-        for arm, shown in (("lr_pixels", (lr, lr_test)), ("lr_latent", copies)):
-            made, guess = super_resolved(vae, hr, *shown)
-            told = explained(guess.reshape(-1, channels), codes.reshape(-1, channels))
-            excess = ((made - truth) ** 2).mean((1, 2)) - ((kept - truth) ** 2).mean((1, 2))
-            row = {"predictability": told.mean(), "psnr_db": mean(metrics.psnr_db(made, truth))}
-            rows.append({"arm": arm, **name, **row, "excess_mse": mean(excess), **shared})
-    return pd.DataFrame(rows)
+    z = np.asarray(latents, np.float64)
+    side, channels = z.shape[1], z.shape[-1]
+    x = windows(lr, side)
+    penalty = PENALTY * max(len(x) * float(x.var(0).mean()), 1e-12)
+    fitted = Ridge(penalty, solver="cholesky").fit(x, z.reshape(-1, channels))
+    return np.asarray(fitted.predict(windows(lr_test, side)).reshape(-1, side, side, channels))
 
 
-def of_run(results: Path, sets: Sequence[str], seed: int) -> pd.DataFrame:
-    """Score the family on every set of a run: patches of photographs, and of training images.
+def explained_variance(prediction: Floats, truth: Floats) -> float:
+    """Return R^2 of latents ``(..., C)``, mean over channels.
 
-    The training images are those of all sets together.
+    >>> explained_variance(np.array([[1.0], [1.0], [3.0]]), np.array([[0.0], [1.0], [2.0]]))
+    0.0
     """
-    data = {name: scores.read_arrays(results / "data" / name) for name in sets}
-    ours = [image for one in data.values() for image in one["hr"][one["split"] == "train"]]
-    rng = np.random.default_rng(seed)
-    sources = {"photographs": photographs(), "training images": ours}
-    vaes = {name: list(members(images, rng, FAMILY)) for name, images in sources.items()}
-    return pd.concat([score(data[name], vaes).assign(dataset=name) for name in sets])
+    guess, true = (z.reshape(-1, z.shape[-1]) for z in (prediction, truth))
+    spread = ((true - true.mean(0)) ** 2).sum(0)
+    return float((1 - ((guess - true) ** 2).sum(0) / np.where(spread > 0, spread, 1)).mean())
 
 
-def draw(points: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
-    """Draw SR against ceiling, a row an arm, a column a set, a mark a side of patches."""
-    from latentsr.plots import style as figures
+def subsample(is_training: ArrayLike, most: int = 64) -> NDArray[np.int64]:
+    """Return the rows of at most so many training images, evenly chosen."""
+    rows = np.flatnonzero(is_training)
+    return rows[np.unique(np.linspace(0, len(rows) - 1, most).round().astype(int))]
 
-    arms = list(dict.fromkeys(points["arm"]))
-    figure, axes = figures.panels(titles, 0.9 + 2.3 * len(arms), len(arms), sharex="col")
-    tones = dict(zip(dict.fromkeys(points["patches"]), figures.TONES[3:1:-1], strict=False))
-    for line, arm in zip(axes, arms, strict=True):
-        for axis, name in zip(line, titles, strict=True):
-            here = points[(points["arm"] == arm) & (points["dataset"] == name)]
-            ends = [here["ceiling_db"].min(), here["limit_db"].iloc[0]]
-            axis.plot(ends, ends, color="black", lw=0.8, ls=":", label="SR = ceiling")
-            axis.axhline(ends[1], color="black", lw=0.8, ls="--", label="regression of HR pixels")
-            for (source, side), part in here.groupby(["patches", "side_px"], sort=False):
-                tone, mark = tones[source], {4: "o", 8: "s", 16: "^"}[side]
-                label = f"{source}, patches of {side} px"
-                face = tone if source == "photographs" else "none"
-                axis.plot(part["ceiling_db"], part["psnr_db"], mark, color=tone, mfc=face,
-                          label=label)  # fmt: skip
-        line[0].set_ylabel(f"SR from {in_words(arm)}, dB")
-    for axis, name in zip(axes[0], titles, strict=True):
-        axis.set_title(titles[name])
-    for axis in axes[-1]:
-        axis.set_xlabel("ceiling, dB")
-    figures.legend_below(figure, axes[0, 0])
-    return figure
+
+def predictability(latents: ArrayLike, lr: ArrayLike, is_training: ArrayLike) -> float:
+    """Return R^2 of the latent predicted from the LR image, over test places and channels.
+
+    Latents ``(N, C, s, s)``, LR images ``(N, h, h)``. A grid finer than the LR image is folded
+    onto it first.
+    """
+    z, small, training = np.asarray(latents), np.asarray(lr), np.asarray(is_training, bool)
+    count, channels, side, _ = z.shape
+    fold = max(1, side // small.shape[-1])
+    side //= fold
+    z = z.reshape(count, channels, side, fold, side, fold)  # (N, C, s', r, s', r)
+    z = z.transpose(0, 2, 4, 1, 3, 5).reshape(count, side, side, channels * fold**2)
+    some = subsample(training)
+    prediction = predict_latents(z[some], small[some], small[~training])
+    return explained_variance(prediction, z[~training].astype(np.float64))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import permutations
 from math import atanh, nan, sqrt, tanh
 
@@ -16,30 +15,9 @@ from latentsr.metrics.image import Floats
 from latentsr.stats.intervals import measured
 
 
-@dataclass(frozen=True)
-class Regression:
-    """What `regress` measured; errors and intercept in units of the response."""
-
-    n_points: int
-    n_groups: int
-    n_vaes: float
-    pearson_r: float
-    r_low: float
-    r_high: float
-    r2: float
-    spearman_rho: float
-    rho_low: float
-    rho_high: float
-    spearman_p: float
-    smallest_spearman_p: float
-    slope: float
-    intercept: float
-    within_slope: float
-    within_low: float
-    within_high: float
-    left_out_rmse: float
-    no_difference_rmse: float
-    r_note: str = "points of one set or autoencoder are not independent: r's interval is too narrow"
+def _fisher(r: float, variance: float, confidence: float) -> tuple[float, float]:
+    half = scipy.stats.norm.ppf((1 + confidence) / 2) * sqrt(variance)
+    return tanh(atanh(r) - half), tanh(atanh(r) + half)
 
 
 def fisher_interval(r: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -53,10 +31,7 @@ def fisher_interval(r: float, n: int, confidence: float = 0.95) -> tuple[float, 
     """
     if n < 4:
         return nan, nan
-    if abs(r) >= 1:
-        return r, r
-    half = scipy.stats.norm.ppf((1 + confidence) / 2) / sqrt(n - 3)
-    return tanh(atanh(r) - half), tanh(atanh(r) + half)
+    return (r, r) if abs(r) >= 1 else _fisher(r, 1 / (n - 3), confidence)
 
 
 def spearman_interval(rho: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -72,14 +47,11 @@ def spearman_interval(rho: float, n: int, confidence: float = 0.95) -> tuple[flo
     """
     if n < 4 or abs(rho) > 1 - 1e-9:
         return nan, nan
-    half = scipy.stats.norm.ppf((1 + confidence) / 2) * sqrt((1 + rho**2 / 2) / (n - 3))
-    return tanh(atanh(rho) - half), tanh(atanh(rho) + half)
+    return _fisher(rho, (1 + rho**2 / 2) / (n - 3), confidence)
 
 
 def spearman(x: ArrayLike, y: ArrayLike) -> tuple[float, float, float]:
-    r"""Return rho, two-sided p and the smallest p attainable with these ranks (Spearman 1904).
-
-    .. math:: \rho = \mathrm{cov}(R_x, R_y) / (\mathrm{SD}(R_x) \, \mathrm{SD}(R_y))
+    """Return rho, two-sided p and the smallest p attainable with these ranks (Spearman 1904).
 
     Up to 8 points both p count all n! orders; beyond, p is the t approximation, the smallest nan.
 
@@ -90,10 +62,20 @@ def spearman(x: ArrayLike, y: ArrayLike) -> tuple[float, float, float]:
     rho = float(np.corrcoef(a, b)[0, 1])
     if len(a) > 8:
         return rho, float(scipy.stats.spearmanr(a, b).pvalue), nan
-    products = np.array(list(permutations(b - b.mean()))) @ (a - a.mean())
-    size, seen = np.abs(products), abs(np.dot(a - a.mean(), b - b.mean()))
-    p, smallest = (float(np.mean(size >= limit - 1e-9)) for limit in (seen, size.max()))
+    a, b = a - a.mean(), b - b.mean()
+    products = np.abs(np.array(list(permutations(b))) @ a)
+    p, smallest = (float(np.mean(products >= x - 1e-9)) for x in (abs(a @ b), products.max()))
     return rho, p, smallest
+
+
+def _centred(
+    values: Floats, groups: NDArray[np.str_], rows: NDArray[np.bool_] | None = None
+) -> Floats:
+    """Subtract from each value its group's mean, over ``rows`` alone where given."""
+    same = groups[:, None] == groups  # (n, n): points of the same group
+    if rows is not None:
+        same = same & rows
+    return values - same @ values / same.sum(axis=1)
 
 
 def _slope(x: Floats, y: Floats) -> float:
@@ -101,33 +83,27 @@ def _slope(x: Floats, y: Floats) -> float:
     return float(x @ y / (x @ x)) if np.abs(x).max(initial=0) > 1e-12 else nan
 
 
-def _around_slope(
-    slope: float, x: Floats, y: Floats, freedom: int, confidence: float
-) -> tuple[float, float]:
+def _over_points(x: Floats, y: Floats, freedom: int, confidence: float) -> tuple[float, float]:
     """Return Student's t interval of `_slope`; nan without degrees of freedom."""
+    slope = _slope(x, y)
     if freedom < 1 or slope != slope:
         return nan, nan
-    misses = y - slope * x
-    error = sqrt(float(misses @ misses) / freedom / float(x @ x))
-    half = float(scipy.stats.t.ppf((1 + confidence) / 2, freedom)) * error
-    return slope - half, slope + half
-
-
-def _everywhere(units: NDArray[np.str_], groups: NDArray[np.str_]) -> list[str]:
-    """Return the units that stand in every group."""
-    return [u for u in np.unique(units) if set(groups[units == u]) == set(groups)]
+    errors = y - slope * x
+    half = scipy.stats.t.ppf((1 + confidence) / 2, freedom) * sqrt(
+        float(errors @ errors) / freedom / float(x @ x)
+    )
+    return float(slope - half), float(slope + half)
 
 
 def _over_units(
     x: Floats, y: Floats, units: NDArray[np.str_], confidence: float
 ) -> tuple[float, float]:
     """Return Student's t interval of the slope through the units' means; nan below three units."""
-    names, place = np.unique(units, return_inverse=True)
-    mean_x, mean_y = (np.bincount(place, v) / np.bincount(place) for v in (x, y))
-    if len(names) < 3 or np.ptp(mean_x) < 1e-12:
+    means = pd.DataFrame({"x": x, "y": y}).groupby(units).mean()
+    if len(means) < 3 or np.ptp(means["x"]) < 1e-12:
         return nan, nan
-    fit = scipy.stats.linregress(mean_x, mean_y)
-    half = float(scipy.stats.t.ppf((1 + confidence) / 2, len(names) - 2)) * fit.stderr
+    fit = scipy.stats.linregress(means["x"], means["y"])
+    half = scipy.stats.t.ppf((1 + confidence) / 2, len(means) - 2) * fit.stderr
     return float(fit.slope - half), float(fit.slope + half)
 
 
@@ -137,68 +113,61 @@ def regress(
     groups: Sequence[str],
     confidence: float = 0.95,
     vaes: Sequence[str] | None = None,
-) -> Regression:
+) -> dict[str, float]:
     """Regress `response` on `predictor`, over all points and within groups (data sets).
 
-    Points ``(n,)``, one for each VAE x set. `within_slope` has an intercept a group (fixed effect;
-    Mundlak 1978). Its interval is over the `n_vaes` autoencoders that every group has: ``vaes``
-    names each point's, and the line goes through their means over groups (of differences from the
-    group's mean), with Student's t and n_vaes - 2 degrees of freedom, nan without any. Without
-    ``vaes`` points are taken for independent, with n - groups - 1 degrees of freedom, as they
-    always are for r and rho; where autoencoders have merits of their own that is too narrow.
+    Points ``(n,)``, one for each VAE x set. `within_slope` has an intercept per group (fixed
+    effect; Mundlak 1978). Its interval is over the `n_vaes` autoencoders that every group has:
+    ``vaes`` names each point's, and the line goes through their means over groups (of differences
+    from the group's mean), with Student's t and n_vaes - 2 degrees of freedom. Without ``vaes``
+    points are taken for independent, with n - groups - 1 degrees of freedom, as they always are
+    for r and rho; where autoencoders have merits of their own that is too narrow.
 
     Leave one group out (cross-validation, Stone 1974): the within-group slope of the other groups
     predicts the left-out group's differences from its own mean; `left_out_rmse` is the error over
     all points, `no_difference_rmse` that of predicting 0. nan where no other group holds two
-    predictors.
+    predictors. Errors and intercept are in units of the response.
 
     >>> fit = regress([1.0, 2.0, 5.0, 6.0], [1.0, 2.0, 1.0, 2.0], ["a", "a", "b", "b"])
-    >>> fit.within_slope, round(fit.slope, 4), fit.left_out_rmse, fit.no_difference_rmse
-    (1.0, 0.0588, 0.0, 0.5)
+    >>> [round(fit[key], 4) for key in ("within_slope", "slope", "left_out_rmse")]
+    [1.0, 0.0588, 0.0]
     """
     x, y, labels = measured(predictor), measured(response), np.asarray(groups)
     if not x.shape == y.shape == labels.shape or x.ndim != 1 or len(x) < 3:
         raise ValueError(f"regress: {x.shape} points; give 3 or more, each with response and group")
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         raise ValueError("regress: all predictors or all responses are equal; nothing to correlate")
-    r = float(np.corrcoef(x, y)[0, 1])
-    slope = _slope(x - x.mean(), y)
     if vaes is not None and len(vaes) != len(x):
         raise ValueError(
             f"regress: {len(vaes)} autoencoders for {len(x)} points; name each point's"
         )
-    common = [] if vaes is None else _everywhere(np.asarray(vaes), labels)
-    own = labels[:, None] == labels  # (n, n): points of the same group
-    own_x, own_y = (v - own @ v / own.sum(axis=1) for v in (x, y))
-    within, n_groups = _slope(own_x, own_y), len(np.unique(labels))
-    rho, p, smallest = spearman(x, y)
-    misses = np.empty_like(y)
-    for label in np.unique(labels):
-        out = labels == label
-        misses[out] = own_y[out] - _slope(own_x[~out], own_y[~out]) * own_x[out]
+    own_x, own_y, names = _centred(x, labels), _centred(y, labels), np.unique(labels)
+    errors = np.empty_like(y)
+    for name in names:
+        out = labels == name
+        errors[out] = own_y[out] - _slope(own_x[~out], own_y[~out]) * own_x[out]
+    n_vaes = nan
     if vaes is None:
-        ends = _around_slope(within, own_x, own_y, len(x) - n_groups - 1, confidence)
+        low, high = _over_points(own_x, own_y, len(x) - len(names) - 1, confidence)
     else:
-        of = np.isin(vaes, common)
-        ends = _over_units(own_x[of], own_y[of], np.asarray(vaes)[of], confidence)
-    return Regression(
-        len(x),
-        n_groups,
-        nan if vaes is None else len(common),
-        r,
-        *fisher_interval(r, len(x), confidence),
-        r**2,
-        rho,
-        *spearman_interval(rho, len(x), confidence),
-        p,
-        smallest,
-        slope,
-        float(y.mean() - slope * x.mean()),
-        within,
-        *ends,
-        float(np.sqrt(np.mean(misses**2))),
-        float(np.sqrt(np.mean(own_y**2))),
-    )
+        units = np.asarray(vaes)
+        common = [u for u in np.unique(units) if set(labels[units == u]) == set(names)]
+        rows, n_vaes = np.isin(units, common), len(common)
+        low, high = _over_units(own_x[rows], own_y[rows], units[rows], confidence)
+    r, slope = float(np.corrcoef(x, y)[0, 1]), _slope(x - x.mean(), y)
+    rho, p, smallest_p = spearman(x, y)
+    r_low, r_high = fisher_interval(r, len(x), confidence)
+    rho_low, rho_high = spearman_interval(rho, len(x), confidence)
+    return {
+        "n_points": len(x), "n_groups": len(names), "n_vaes": n_vaes,
+        "pearson_r": r, "r_low": r_low, "r_high": r_high, "r2": r**2,
+        "spearman_rho": rho, "rho_low": rho_low, "rho_high": rho_high,
+        "spearman_p": p, "smallest_spearman_p": smallest_p,
+        "slope": slope, "intercept": float(y.mean() - slope * x.mean()),
+        "within_slope": _slope(own_x, own_y), "within_low": low, "within_high": high,
+        "left_out_rmse": float(np.sqrt(np.mean(errors**2))),
+        "no_difference_rmse": float(np.sqrt(np.mean(own_y**2))),
+    }  # fmt: skip
 
 
 def within_correlation(predictor: ArrayLike, response: ArrayLike, groups: Sequence[str]) -> float:
@@ -207,14 +176,12 @@ def within_correlation(predictor: ArrayLike, response: ArrayLike, groups: Sequen
     >>> within_correlation([1.0, 2.0, 5.0, 6.0], [1.0, 2.0, 1.0, 2.0], ["a", "a", "b", "b"])
     1.0
     """
-    x, y = (measured(v) for v in (predictor, response))
-    own = np.asarray(groups)[:, None] == np.asarray(groups)
-    x, y = (v - own @ v / own.sum(axis=1) for v in (x, y))
-    size = sqrt(float(x @ x) * float(y @ y))
-    return float(x @ y) / size if np.abs(x).max(initial=0) > 1e-12 and size else nan
+    x, y = (_centred(measured(v), np.asarray(groups)) for v in (predictor, response))
+    norm = sqrt(float(x @ x) * float(y @ y))
+    return float(x @ y) / norm if np.abs(x).max(initial=0) > 1e-12 and norm else nan
 
 
-def left_out_unit(
+def leave_one_unit_out(
     predictor: ArrayLike, response: ArrayLike, groups: Sequence[str], units: Sequence[str]
 ) -> tuple[float, float]:
     """Predict each unit (an autoencoder) from the others; return two errors over all points.
@@ -224,39 +191,51 @@ def left_out_unit(
     others have no slope.
 
     >>> x, groups, units = [1.0, 2.0, 3.0], ["a"] * 3, ["u", "v", "w"]
-    >>> left_out_unit(x, [2.0, 4.0, 6.0], groups, units)
+    >>> leave_one_unit_out(x, [2.0, 4.0, 6.0], groups, units)
     (0.0, 2.449489742783178)
     """
-    x, y = (measured(v) for v in (predictor, response))
+    x, y = measured(predictor), measured(response)
     labels, names = np.asarray(groups), np.asarray(units)
-    misses, plain = np.full_like(y, nan), np.full_like(y, nan)
+    errors, null = np.empty_like(y), np.empty_like(y)
     for unit in np.unique(names):
-        rest = names != unit
-        own = (labels[:, None] == labels) & rest  # (n, n): the others of the same group
-        mean_x, mean_y = (own @ v / own.sum(axis=1) for v in (x, y))
-        slope = _slope((x - mean_x)[rest], (y - mean_y)[rest])
-        out = ~rest
-        plain[out] = y[out] - mean_y[out]
-        misses[out] = plain[out] - slope * (x[out] - mean_x[out])
-    return float(np.sqrt(np.mean(misses**2))), float(np.sqrt(np.mean(plain**2)))
+        out = names == unit
+        own_x, own_y = (_centred(v, labels, ~out) for v in (x, y))
+        null[out] = own_y[out]
+        errors[out] = own_y[out] - _slope(own_x[~out], own_y[~out]) * own_x[out]
+    return float(np.sqrt(np.mean(errors**2))), float(np.sqrt(np.mean(null**2)))
 
 
-def ceiling_against_rate(rates: pd.DataFrame, ceilings: pd.Series) -> pd.DataFrame:
-    """Rank-correlate ceiling and rate of added signal over autoencoders, by set, arm and floor.
+def skill_table(
+    points: pd.DataFrame, predictors: Sequence[str], responses: Sequence[str]
+) -> pd.DataFrame:
+    """Regress every response on every predictor within each arm; columns arm, dataset, vae, ...
 
-    ``rates`` has columns dataset, arm, floor_of, vae and hallucination_rate; ``ceilings`` is
-    indexed by dataset and vae. Columns n_vaes, those that the cell has rates of, `spearman`'s rho,
-    p and smallest_p, and low and high, `spearman_interval`; empty below three autoencoders or where
-    the rates are all alike.
+    ``within_r`` is Pearson's r within sets; the skills are 1 - (error / error of predicting no
+    difference)^2 for a set left out and for an autoencoder left out; nan where there are too few
+    points.
+
+    >>> rows = {"arm": ["x"] * 6, "dataset": [*"aaabbb"], "vae": [*"uvwuvw"]}
+    >>> rows |= {"one": [1.0, 2.0, 3.0, 5.0, 6.0, 7.0], "psnr_db": [1.0, 2.0, 3.0, 1.0, 2.0, 3.0]}
+    >>> skill_table(pd.DataFrame(rows), ["one"], ["psnr_db"]).iloc[0, 3:].tolist()
+    [6.0, 3.0, 3.0, 1.0, 1.0, 1.0]
     """
     rows = []
-    for (name, arm, owner), part in rates.groupby(["dataset", "arm", "floor_of"], sort=False):
-        y = part.set_index("vae")["hallucination_rate"]
-        row = {"dataset": name, "arm": arm, "floor_of": owner, "n_vaes": len(y)}
-        found: Sequence[float | None] = (None,) * 5
-        if len(y) >= 3 and y.nunique() > 1:
-            found = spearman([ceilings[str(name), str(vae)] for vae in y.index], y)
-            found = *found, *spearman_interval(found[0], len(y))
-        names = "rho", "p", "smallest_p", "low", "high"
-        rows.append({**row, **dict(zip(names, found, strict=True))})
+    for arm, part in points.groupby("arm", sort=False):
+        sets, vaes = list(part["dataset"]), list(part["vae"])
+        counts = {"n_points": len(part), "n_vaes": len(set(vaes))}
+        counts["n_vaes_of_each_set"] = part.groupby("dataset")["vae"].nunique().min()
+        for response in responses:
+            for predictor in predictors:
+                x, y = part[predictor], part[response]
+                row = {"arm": arm, "response": response, "predictor": predictor, **counts}
+                row["within_r"] = within_correlation(x, y, sets)
+                row |= {"skill_set_left_out": nan, "skill_vae_left_out": nan}
+                if len(x) >= 3 and np.ptp(x) > 0:
+                    fit = regress(x, y, sets)
+                    ratio = fit["left_out_rmse"] / fit["no_difference_rmse"]
+                    row["skill_set_left_out"] = 1 - ratio**2
+                    if len(set(vaes)) > 2:
+                        error, null = leave_one_unit_out(x, y, sets, vaes)
+                        row["skill_vae_left_out"] = 1 - (error / null) ** 2
+                rows.append(row)
     return pd.DataFrame(rows)
