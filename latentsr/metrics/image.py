@@ -86,6 +86,13 @@ def ms_ssim_weights(scales: int) -> Floats:
     return weights if scales == len(WANG_WEIGHTS) else weights / weights.sum()
 
 
+def _halved(x: Floats) -> Floats:
+    """Average 2 x 2 blocks of pixels; an odd last row or column is dropped."""
+    height, width = x.shape[-2] // 2, x.shape[-1] // 2
+    even = x[..., : 2 * height, : 2 * width]
+    return np.asarray(even.reshape(*x.shape[:-2], height, 2, width, 2).mean(axis=(-3, -1)))
+
+
 def _structure(a: Floats, b: Floats, window_px: int, sigma_px: float, data_range: float) -> Floats:
     """Return the mean contrast-structure term and the mean SSIM, stacked ``(2, ...)``."""
     half = window_px // 2
@@ -122,19 +129,10 @@ def ms_ssim(
 
     with :math:`c_j` the mean contrast-structure term at scale j and :math:`s_M` the mean SSIM at the
     coarsest (negative means count as 0), w the `ms_ssim_weights`, K1 = 0.01 and K2 = 0.03. The next
-    scale averages 2x2 blocks (an odd last row or column is dropped).
+    scale averages 2x2 blocks (an odd last row or column is dropped). ``(..., H, W)`` in units of
+    `data_range` in, ``(...)`` out, 0 to 1. ``scales`` and the window's odd side ``window_px`` are by
+    default `ms_ssim_setting` of the image; ``sigma_px`` is the window's SD.
 
-    Parameters
-    ----------
-    image, reference : array_like
-        ``(..., H, W)``, in units of `data_range`; the result is ``(...)`` float64, 0 to 1.
-    scales, window_px : int, optional
-        Number of scales and odd side of the window; by default `ms_ssim_setting` of the image.
-    sigma_px : float
-        SD of the window.
-
-    Notes
-    -----
     Equals torchmetrics 1.9: contrast terms over whole windows only, the coarsest SSIM over all
     pixels with mirrored borders. torchmetrics derives a Gaussian window's size from sigma (11 for
     1.5) and ignores its `kernel_size`; here `window_px` is the window that is used.
@@ -145,9 +143,10 @@ def ms_ssim(
     """
     a, b = as_pair(image, reference)
     side = min(a.shape[-2:])
-    default_scales, default_window = ms_ssim_setting(side)
-    scales = default_scales if scales is None else scales
-    window_px = default_window if window_px is None else window_px
+    if scales is None:
+        scales = ms_ssim_setting(side)[0]
+    if window_px is None:
+        window_px = ms_ssim_setting(side)[1]
     weights = ms_ssim_weights(scales)
     if window_px < 1 or window_px % 2 == 0:
         raise ValueError(f"window_px: {window_px}, but it must be odd and positive")
@@ -160,11 +159,7 @@ def ms_ssim(
     for scale, weight in enumerate(weights):
         terms = _structure(a, b, window_px, sigma_px, data_range)
         score = score * np.maximum(terms[int(scale == scales - 1)], 0) ** weight
-        height, width = a.shape[-2] // 2, a.shape[-1] // 2
-        blocks = (*a.shape[:-2], height, 2, width, 2)
-        a, b = (
-            x[..., : 2 * height, : 2 * width].reshape(blocks).mean(axis=(-3, -1)) for x in (a, b)
-        )
+        a, b = _halved(a), _halved(b)
     return score
 
 
@@ -174,12 +169,9 @@ def gmsd(image: ArrayLike, reference: ArrayLike) -> Floats:
     .. math:: \mathrm{SD}\left[\frac{2 g_a g_b + c}{g_a^2 + g_b^2 + c}\right]
 
     with g the magnitude of the Prewitt gradient of the image after averaging 2 x 2 pixels and
-    taking every second, and c = 170 / 255^2. ``(..., H, W)`` in [0, 1]; the result is ``(...)``,
-    0 for identical images, and grows with what the eye calls distortion.
-
-    References
-    ----------
-    Xue, Zhang, Mou & Bovik, Gradient magnitude similarity deviation, IEEE TIP 23 (2014).
+    taking every second, and c = 170 / 255^2 (Xue, Zhang, Mou & Bovik, IEEE TIP 23, 2014).
+    ``(..., H, W)`` in [0, 1]; the result is ``(...)``, 0 for identical images, and grows with what
+    the eye calls distortion.
 
     >>> ramp = np.linspace(0, 1, 32 * 32).reshape(32, 32)
     >>> float(gmsd(ramp, ramp)), bool(gmsd(ramp, ramp**2) > 0)
