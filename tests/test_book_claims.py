@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from latentsr.companion.book import front, pages
+from latentsr.companion.book import pages
 from latentsr.companion.claims import ledger as claims
-from latentsr.companion.claims import page as claims_page
+from latentsr.companion.claims import page
 
 
 def test_the_ledger_shows_the_lr_conditions_side_by_side(tmp_path):
@@ -25,7 +25,7 @@ def test_the_ledger_shows_the_lr_conditions_side_by_side(tmp_path):
     ledger["because"] = ["", "-0.2 over 60 subjects", "", "", ""]
     ledger["interval"] = ["", "", "", "", claims.TOST]
     ledger.to_csv(path, index=False)
-    text = claims_page.sections(path)
+    text = page.sections(path)
     assert "*An arm is scored by what its own autoencoder keeps." in text  # of C1, once
     assert text.count("Row by row: {doc}`notebooks/10_claims`") == 1
     assert (
@@ -53,38 +53,23 @@ def test_tables_of_differences_have_both_protocols_and_what_is_shared(workspace)
     assert r"| brain | +2.00 \[+1.50, +2.50\] | -0.25 | +0.38 | 7 exams |" in text
 
 
-def test_the_claims_in_short_take_the_released_part_where_there_is_one(tmp_path):
+def test_the_claims_in_short_have_a_column_a_protocol(tmp_path):
     columns = ["claim", "part", "dataset", "lr_condition", "paper", "measured", "verdict"]
     rows = [
-        ("C1", "PSNR gap", "knee", "lr_latent", 2.91, 0.5, "same direction"),
-        ("C1", "PSNR gap", "knee", "lr_pixels", 2.91, -9.0, "opposite"),
+        ("C1", "difference", "knee", "lr_latent", 2.91, 0.5, "same direction"),
+        ("C1", "difference", "knee", "lr_pixels", 2.91, -9.0, "opposite"),
         ("C1", "the same, released", "knee", "released", 2.91, 1.5, "same direction"),
-        ("C1", "the same, trained for longer", "knee", "longer", 2.91, 7.5, "inconclusive"),
-        ("C3", "half one", "knee", "lr_latent", nan, 0.5, "same direction"),
+        ("C1", "the same, longer", "knee", "longer", 2.91, 7.5, "inconclusive"),
         ("C3", "half one", "knee", "lr_pixels", nan, 0.75, "same direction"),
-        ("C3", "half two", "knee", "lr_latent", nan, 0.5, "opposite"),
         ("C3", "half two", "knee", "lr_pixels", nan, 0.5, "opposite"),
-        ("C3", "half one, released", "knee", "released", nan, 0.25, "same direction"),
-        ("C3", "half two, released", "knee", "released", nan, 0.5, "inconclusive"),
-        ("C2", "pooled d", "knee", "lr_latent", 1.86, 0.25, "not tested (why)"),
-        ("C2", "pooled d", "knee", "lr_pixels", 1.86, -9.5, "not tested (other)"),
-        ("C4", "change", "knee", "lr_latent", 0.0, nan, "not tested (why)"),
-        ("R2", "geometry", "knee", "lr_latent", 1.91, 0.5, "same direction"),
-        ("R2", "geometry", "knee", "lr_pixels", 1.91, -1.5, "opposite"),
-        ("R2", "geometry, released protocol", "knee", "released", 1.91, nan, "not tested (why)"),
-        ("R3", "ceiling", "knee", "all", 2.76, 4.25, "opposite"),
-        ("R4", "domain", "knee", "lr_pixels", 0.95, 0.125, "inconclusive"),
+        ("C4", "change", "knee", "released", 0.0, nan, "not tested (why)"),
+        ("R3", "reconstruction", "knee", "all", 2.76, 4.25, "opposite"),
     ]
-    ledger = pd.DataFrame(rows, columns=columns)
-    ledger["margin"] = ledger["claim"].map({"C4": 0.15})
-    ledger.to_csv(tmp_path / "x.csv", index=False)
-    text = front.claims_in_short(tmp_path / "x.csv")
-    told = "| 2.91 | 1.50 | -9.00 | released: same direction; controlled: opposite |"
-    assert "| [C1](#claim-c1) Swapping" in text and told in text
-    assert r"| 1.86 | 0.25\* | -9.50 | not tested |" in text
-    assert "| within ±0.15 | – | – |" in text
-    assert r"| 1.91 | 0.50\* | -1.50 |" in text, "R2 was not run under released"
-    assert "| 2.76 | 4.25† | 4.25† | opposite |" in text
-    assert "| 0.95 | – | 0.12 | controlled: inconclusive |" in text  # R4: no released arm
-    assert "| – | 0.25 | 0.75 | released: inconclusive; controlled: opposite ‡ |" in text
-    assert "7.50" not in text, "the longer arm stands in for no other"
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "x.csv", index=False)
+    text = page.in_short(tmp_path / "x.csv")
+    assert "| [C1](#claim-c1) Swapping" in text
+    told = "| 2.91 | 1.50: same direction 1 | -9.00: opposite 1 | 7.50: inconclusive 1 | – |"
+    assert told in text
+    assert "| – | – | 0.75: same direction 1, opposite 1 | – | – |" in text
+    assert "| within ±0.15 | not tested | – | – | – |" in text
+    assert "| 2.76 | – | – | – | 4.25: opposite 1 |" in text

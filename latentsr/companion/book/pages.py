@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from latentsr.autoencoders import registry
-from latentsr.companion.book import counts, front, provenance
+from latentsr.companion.book import counts, provenance
 from latentsr.companion.book.markdown import markdown_table
 from latentsr.companion.claims import page as claims_page
 from latentsr.companion.pipeline import notebook
@@ -254,7 +254,7 @@ def write(roots: Sequence[Path], settings: Mapping[str, Any], sets: Sets, folder
         "paper": f"[The paper on arXiv]({PAPER})\n",
         "sets": sets_table(sets),
         "answer": pair + answer_table(results, sets),
-        "claims_short": front.claims_in_short(ledger),
+        "claims_short": claims_page.in_short(ledger),
         "claims_table": download + standing + claims_page.sections(ledger),
         "gaps": pair + differences_table(results, sets),
         "limits": limits_table(results),

@@ -1,4 +1,4 @@
-"""The page of claims: a section a claim, written from the ledger of a run."""
+"""The claims in short and the page of claims, written from the ledger of a run."""
 
 from __future__ import annotations
 
@@ -7,13 +7,65 @@ from typing import Any
 
 import pandas as pd
 
-from latentsr.companion.book import front
 from latentsr.companion.book.markdown import escaped, markdown_table
 from latentsr.companion.claims import ledger
 from latentsr.companion.pipeline import notebook
 from latentsr.plots.labels import CONDITION_LABELS
 
 KEYS = ["part", "dataset", "subjects", "paper"]
+IN_SHORT = {  # arms of the ledger, each a column of the table in short
+    "released": "as released",
+    "lr_pixels": "controlled",
+    "longer": "controlled, longer",
+    "all": "not by protocol",
+}
+
+
+def anchor(claim: str) -> str:
+    """Name the place of a claim on the page of claims.
+
+    >>> anchor("C5b")
+    'claim-c5b'
+    """
+    return f"claim-{claim.lower()}"
+
+
+def _in_short(rows: pd.DataFrame) -> str:
+    """Write what the first part of a claim measured, set by set, and the verdicts of all parts.
+
+    >>> rows = pd.DataFrame({"part": ["a", "a", "b"], "measured": [1.0, 2.5, 3.0]})
+    >>> _in_short(rows.assign(verdict=["opposite", "opposite", "not tested (why)"]))
+    '1.00 / 2.50: opposite 2, not tested 1'
+    """
+    if rows.empty:
+        return "–"
+    first = rows.loc[rows["part"] == rows["part"].iloc[0], "measured"].dropna()
+    values = " / ".join(f"{value:.2f}" for value in first)
+    counts = rows["verdict"].str.split(" (", regex=False).str[0].value_counts(sort=False)
+    words = ", ".join(f"{word} {n}" for word, n in counts.items())
+    return f"{values}: {words}" if values else ", ".join(map(str, counts.index))
+
+
+def in_short(path: Path) -> str:
+    """Write a row a claim: the paper's values and what was measured, a column a protocol."""
+    table, titles = pd.read_csv(path), {part.id: part.claim for part in ledger.ledger()}
+    lines = []
+    for name, rows in table.groupby("claim", sort=False):
+        first = rows[rows["part"] == rows["part"].iloc[0]].drop_duplicates("dataset")
+        papers = [ledger.paper_figure(str(name), value) for value in first["paper"]]
+        line = {"claim": f"{name}: {titles[str(name)]}"}
+        line["paper"] = " / ".join(dict.fromkeys(filter(None, papers))) or "–"
+        for arm, title in IN_SHORT.items():
+            line[title] = _in_short(rows[rows["lr_condition"] == arm])
+        lines.append(line)
+    text = markdown_table(pd.DataFrame(lines))
+    for name in table["claim"].unique():  # a link to the section of each
+        text = text.replace(f"| {escaped(f'{name}: ')}", f"| [{name}](#{anchor(name)}) ", 1)
+    order = " / ".join(dict.fromkeys(table["dataset"][table["dataset"] != "all"]))
+    return (
+        f"````{{div}} wide-table\n{text}````\n\nValues of the first part of each claim, in the "
+        f"order {order}; verdicts of all its parts. A dash: the claim has no such part.\n"
+    )
 
 
 def _figure_and_verdict(row: Any) -> str:
@@ -77,7 +129,7 @@ def _measured_in(claim: str) -> str:
     stems = {int(stem[:2]): stem for stem in notebook.STEMS}
     links = [f"[chapter {n}](notebooks/{stems[n]}.ipynb)" for n in parts[0].chapters]
     if any("ablations.run" in part.absent for part in parts):
-        links.append("[What hours of training say](measured.md)")
+        links.append("[Beyond the default run](measured.md)")
     return f" See {', '.join(links)}." if links else ""
 
 
@@ -87,7 +139,7 @@ def sections(path: Path) -> str:
     text = ""
     for name, rows in pd.read_csv(path).groupby("claim", sort=False):
         part = first_parts[str(name)]
-        text += f"({part.id.lower()})=\n({front.anchor(part.id)})=\n\n## {part.id}: "
+        text += f"({part.id.lower()})=\n({anchor(part.id)})=\n\n## {part.id}: "
         text += f"{escaped(part.title)}\n\n**{escaped(part.claim)}**{_measured_in(part.id)}\n\n"
         text += f"{escaped(part.note)}\n\n" if part.note else ""
         text += _claim(rows)
