@@ -14,9 +14,8 @@ from latentsr.datasets.pixels import Array, middle_half_slices
 from latentsr.datasets.records import Adapter, CheckRow, Record, broken, paths_below, seeded_split
 
 KINDS = ("t1n", "t1c", "t2w", "t2f", "seg")
-SCAN = re.compile(
-    rf"(BraTS-GLI-(\d{{5}})-\d{{3}})(-({'|'.join(KINDS)})\.nii(\.gz)?)?"
-)  # a volume, or the folder of a scan
+# a volume, or the folder of a scan
+SCAN = re.compile(rf"(BraTS-GLI-(\d{{5}})-\d{{3}})(-({'|'.join(KINDS)})\.nii(\.gz)?)?")
 SCANS, DEPTH = 1251, 155
 
 
@@ -31,61 +30,42 @@ class Scan:
     fault: str = ""
 
 
-def _volume(folder: Path, stem: str) -> Path | None:
-    """Find a volume; some copies of BraTS hold a folder ``X.nii`` with the one file in it."""
-    for path in (folder / f"{stem}.nii.gz", folder / f"{stem}.nii"):
-        if path.is_dir():
-            inside = [p for p in sorted(path.iterdir()) if p.is_file() and ".nii" in p.name]
-            if len(inside) != 1:
-                raise ValueError(f"{path}: {len(inside)} NIfTI files in this folder; one is needed")
-            return inside[0]
-        if path.is_file():
-            return path
-    return None
-
-
 def find_scans(root: Path) -> list[Scan]:
     """Find every scan at any depth, in the order of their names; what lacks a volume is at fault.
 
     A scan without segmentation is at fault where others have one: its empty mask would say that
     there is no tumour.
     """
-    folders: dict[tuple[str, str], Path] = {}  # (scan, patient): folder of its T2w, or of any other
-    t2w: dict[str, Path] = {}
+    scans: dict[str, Scan] = {}
     for path in sorted(paths_below(root)):
-        above = SCAN.fullmatch(path.parent.name)
-        match = SCAN.fullmatch(path.name)
+        match, above = SCAN.fullmatch(path.name), SCAN.fullmatch(path.parent.name)
         if not match or (above and above[4]):  # inside a folder X.nii
             continue
         name, patient, kind = match.group(1, 2, 4)
-        if kind == "t2w":
-            if name in t2w:
-                raise ValueError(f"{path}: scan {name} is there twice, also as {t2w[name]}")
-            t2w[name] = path
-        if kind == "t2w" or name not in t2w:
-            folders[name, patient] = path.parent if kind else path
-    if not t2w:
+        folder = path.parent if kind else path
+        scan = scans.setdefault(name, Scan(name, patient, folder / f"{name}-t2w.nii.gz"))
+        if kind == "t2w" and kind in scan.volumes:
+            there = scan.volumes[kind]
+            raise ValueError(f"{path}: scan {name} is there twice, also as {there}")
+        if kind:
+            inside = [path]
+            if path.is_dir():  # some copies of BraTS hold a folder X.nii with the one file in it
+                inside = [p for p in sorted(path.iterdir()) if p.is_file() and ".nii" in p.name]
+            if len(inside) != 1:
+                many = f"{len(inside)} NIfTI files in this folder"
+                scan.fault = f"{path}: {many}; one is needed"
+            scan.volumes[kind] = inside[0] if inside else path
+    if not any("t2w" in scan.volumes for scan in scans.values()):
         raise ValueError(f"{root}: no BraTS-GLI-XXXXX-YYY-t2w.nii.gz in it, at any depth")
-    scans = [_scan(name, patient, folders[name, patient]) for name, patient in sorted(folders)]
-    if any("seg" in scan.volumes for scan in scans):
-        for scan in scans:
-            if "seg" not in scan.volumes and not scan.fault:
-                scan.fault = "no segmentation beside it, though other scans have one; get it again"
-    return scans
-
-
-def _scan(name: str, patient: str, folder: Path) -> Scan:
-    scan = Scan(name, patient, folder / f"{name}-t2w.nii.gz")
-    try:
-        paths = {kind: _volume(folder, f"{name}-{kind}") for kind in KINDS}
-        scan.volumes = {kind: path for kind, path in paths.items() if path}
-        scan.t2w = scan.volumes["t2w"]
-    except ValueError as error:
-        scan.fault = str(error)
-    except KeyError:
-        missing = f"not there, though scan {name} has a folder or other volumes"
-        scan.fault = f"{missing}; get it again"
-    return scan
+    masked = any("seg" in scan.volumes for scan in scans.values())
+    for scan in scans.values():
+        scan.t2w = scan.volumes.get("t2w", scan.t2w)
+        if "t2w" not in scan.volumes:
+            missing = f"not there, though scan {scan.name} has a folder or other volumes"
+            scan.fault = f"{missing}; get it again"
+        elif masked and "seg" not in scan.volumes and not scan.fault:
+            scan.fault = "no segmentation beside it, though other scans have one; get it again"
+    return [scans[name] for name in sorted(scans)]
 
 
 @lru_cache(maxsize=2)  # image and mask: the slices of a volume are read one after another
@@ -111,20 +91,16 @@ def _read_mask(path: Path, index: int) -> Array:
     return _read_slice(path, index) > 0
 
 
-def _pixel_mm(path: Path) -> tuple[float, float] | None:
-    """Read the pixel size (rows, columns) of an axial slice as it is stored; None where unknown."""
-    try:
-        across, down, *_ = nifti(path).header.get_zooms()
-    except Exception:  # noqa: BLE001 - who reads the voxels says what is wrong with the file
-        return None
-    return float(down), float(across)
-
-
 def _slices(scan: Scan, split: str, count: int) -> list[Record]:
     """List ``count`` slices of the middle half of a scan; one record for a scan at fault."""
     if scan.fault:
         return [broken(scan.name, scan.patient, split, scan.t2w, scan.fault)]
-    seg, mm = scan.volumes.get("seg"), _pixel_mm(scan.t2w)
+    seg = scan.volumes.get("seg")
+    try:
+        across, down, *_ = map(float, nifti(scan.t2w).header.get_zooms())
+        pixel_mm = (down, across)
+    except Exception:  # noqa: BLE001 - who reads the voxels says what is wrong with the file
+        pixel_mm = None
     return [
         Record(
             image_id=f"{scan.name}_z{z:03d}",
@@ -134,7 +110,7 @@ def _slices(scan: Scan, split: str, count: int) -> list[Record]:
             read=partial(_read_slice, scan.t2w, z),
             mask=partial(_read_mask, seg, z) if seg else None,
             mask_path=seg,
-            pixel_mm=mm,
+            pixel_mm=pixel_mm,
             volume=partial(_read_volume, scan.t2w),
             mask_volume=partial(_read_volume, seg) if seg else None,
         )

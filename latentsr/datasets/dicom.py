@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -55,18 +54,16 @@ def grey_values(path: Path, window: bool) -> Array:
     return 1 - values if dark else values
 
 
-@dataclass(frozen=True)
-class Slice:
+class Slice(NamedTuple):
     """What the header of a DICOM file says."""
 
     path: Path
-    uid: str
+    group: tuple[Hashable, ...]  # what files of one series share
     patient: str
     position_mm: float | None  # along the normal of the slice
     number: float
     shape: tuple[int, ...]
     pixel_mm: tuple[float, ...] | None
-    alone: bool  # several frames, or a projection: not a slice of a series
 
 
 def header(path: Path) -> Slice | None:
@@ -83,16 +80,17 @@ def header(path: Path) -> Slice | None:
         position = round(float(normal @ np.array(where, float)), 3)
     frames = int(data.get("NumberOfFrames") or 1)
     spacing = data.get("PixelSpacing")
-    between = (math.nan,) * (frames > 1)
+    mm = tuple(float(value) for value in spacing) if spacing else None
+    alone = frames > 1 or data.get("Modality") in PROJECTIONS
+    patient, uid = str(data.get("PatientID", "")), str(data.get("SeriesInstanceUID", ""))
     return Slice(
-        path=path,
-        uid=str(data.get("SeriesInstanceUID", "")),
-        patient=str(data.get("PatientID", "")),
+        path,
+        group=(patient, uid or path.parent, path if alone else None),
+        patient=patient,
         position_mm=position,
         number=float(data.get("InstanceNumber") or 0),
         shape=(frames,) * (frames > 1) + (int(data.Rows), int(data.Columns)),
-        pixel_mm=(*between, *(float(mm) for mm in spacing)) if spacing else None,
-        alone=frames > 1 or data.get("Modality") in PROJECTIONS,
+        pixel_mm=(math.nan, *mm) if mm and frames > 1 else mm,
     )
 
 
@@ -112,10 +110,8 @@ def series(
         except Exception as error:  # noqa: BLE001 - pydicom raises many kinds
             problems[path] = one_line(error)
             continue
-        if one is not None:
-            alone = path if one.alone else None
-            key = (one.patient, one.uid or path.parent, key_of(path), alone)
-            groups.setdefault(key, []).append(one)
+        if one:
+            groups.setdefault((*one.group, key_of(path)), []).append(one)
     whole = []
     for group in groups.values():
         ordered = sorted(group, key=lambda one: (one.position_mm or 0, one.number, one.path))
@@ -123,8 +119,7 @@ def series(
         places = [one.position_mm for one in ordered if one.position_mm is not None]
         odd = [one for one in ordered if one.shape != first.shape]
         if odd:
-            message = f"slice of shape {odd[0].shape} in a series of {first.shape}"
-            problems[odd[0].path] = message
+            problems[odd[0].path] = f"slice of shape {odd[0].shape} in a series of {first.shape}"
         elif len(set(places)) < len(places):
             problems[first.path] = (
                 f"a series of {len(ordered)} slices at {len(set(places))} positions (echoes, "

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from latentsr.datasets import dicom, pixels
 from latentsr.datasets.pixels import Array, one_line
@@ -76,8 +76,9 @@ def kind(path: Path) -> str | None:
     if head.startswith(b"\x93NUMPY"):
         return "npy"
     if head.startswith(b"PK\x03\x04"):
-        arrays = path.suffix.lower() == ".npz" or _holds_arrays(path)
-        return "npz" if arrays else None
+        names = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
+        arrays = bool(names) and all(name.endswith(".npy") for name in names)
+        return "npz" if arrays or path.suffix.lower() == ".npz" else None
     if head.startswith(b"\x1f\x8b"):
         try:
             with _unpacked(path) as unpacked:
@@ -89,14 +90,6 @@ def kind(path: Path) -> str | None:
     bare = head[:4] in (b"\x08\x00\x05\x00", b"\x08\x00\x00\x00")  # without preamble
     named = path.suffix.lower() == ".dcm" and len(head) > 132
     return "dicom" if head[128:132] == b"DICM" or bare or named else None
-
-
-def _holds_arrays(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-    return bool(names) and all(name.endswith(".npy") for name in names)
 
 
 @dataclass(frozen=True)
@@ -201,14 +194,10 @@ def _percentiles(stack: Stack, _modified_ns: tuple[int, ...]) -> tuple[float, fl
 
 def _pages(path: Path) -> Array:
     with Image.open(path) as image:
-        frames = getattr(image, "n_frames", 1)
-        pages = []
-        for frame in range(frames):
-            image.seek(frame)
-            pages.append(pixels.grey(image))
+        pages = [pixels.grey(page) for page in ImageSequence.Iterator(image)]
     if len({(page.shape, str(page.dtype)) for page in pages}) > 1:
-        raise ValueError(f"{frames} pages of different sizes or types; all must be alike")
-    return pages[0] if frames == 1 else np.stack(pages)
+        raise ValueError(f"{len(pages)} pages of different sizes or types; all must be alike")
+    return pages[0] if len(pages) == 1 else np.stack(pages)
 
 
 def _array(path: Path, kind: str) -> Array:
@@ -231,13 +220,7 @@ def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def opened(path: Path, kind: str) -> Stack:
-    """Read what the header of a picture, an array or a NIfTI file says; voxels stay where they are.
-
-    Raises
-    ------
-    ValueError, OSError
-        Whatever is wrong with it, without its name.
-    """
+    """Read what the header of a picture, an array or a NIfTI file says; voxels stay where they are."""
     if kind == "picture":
         with Image.open(path) as picture:
             frames = getattr(picture, "n_frames", 1)
@@ -294,13 +277,10 @@ def find(
         dicom.library()  # one line where it is missing, not one a file
         whole, bad = dicom.series(slices, key_of)
         problems |= bad
-        stacks += [_of_series(group) for group in whole]
+        for group in whole:
+            shape, mm = group[0].shape, group[0].pixel_mm
+            if len(group) > 1:
+                shape, mm = (len(group), *shape), mm and (math.nan, *mm)
+            files = tuple(one.path for one in group)
+            stacks.append(Stack("dicom", files, shape, mm, group[0].patient))
     return stacks, problems
-
-
-def _of_series(group: list[dicom.Slice]) -> Stack:
-    files, first = tuple(one.path for one in group), group[0]
-    if len(files) == 1:
-        return Stack("dicom", files, first.shape, first.pixel_mm, first.patient)
-    mm = first.pixel_mm and (math.nan, *first.pixel_mm)
-    return Stack("dicom", files, (len(files), *first.shape), mm, first.patient)

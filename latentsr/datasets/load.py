@@ -266,25 +266,18 @@ def load_set(
             settle(*arrays.values())
     if len(kept) < len(records):
         _refuse(list_problems(name, entry, kept)[:1], f"; here {LESS}")
-        for key, array in arrays.items():
-            arrays[key] = _first_rows(array, folder / f"{key}.npy" if folder else None, len(kept))
+        for key, longer in list(arrays.items()):
+            if folder:  # the longer array keeps its file while it is open
+                (folder / f"{key}.npy").unlink()
+            allocate(key, (len(kept), *longer.shape[1:]), longer.dtype)
+            for start in range(0, len(kept), SETTLE):
+                arrays[key][start : start + SETTLE] = longer[: len(kept)][start : start + SETTLE]
+                settle(arrays[key], longer)
     for key in ("image_id", "subject_id", "split"):
         values = np.array([getattr(record, key) for record in kept])
         allocate(key, values.shape, values.dtype)
         arrays[key][:] = values
     return arrays
-
-
-def _first_rows(array: Array, path: Path | None, rows: int) -> Array:
-    """Keep the first rows of an array, on disk where it lies there."""
-    if path is None:
-        return array[:rows]
-    short = new_array(part := path.with_suffix(".part"), (rows, *array.shape[1:]), array.dtype)
-    for start in range(0, rows, SETTLE):
-        short[start : start + SETTLE] = array[start : min(start + SETTLE, rows)]
-        settle(short, array)
-    part.replace(path)
-    return short
 
 
 def _noise_free(path: Path, hr_px: int) -> Array:
