@@ -15,11 +15,9 @@ Images = NDArray[np.float32]
 
 
 def _resize(images: Images, side_px: tuple[int, int], operator: str) -> Images:
-    resized = [
-        # Pillow takes (width, height); mode "F" computes in float and antialiases when shrinking
-        Image.fromarray(np.asarray(image, np.float32)).resize(side_px[::-1], PILLOW[operator])
-        for image in images
-    ]
+    # Pillow takes (width, height); mode "F" computes in float and antialiases when shrinking
+    floats = (Image.fromarray(np.asarray(image, np.float32)) for image in images)
+    resized = [image.resize(side_px[::-1], PILLOW[operator]) for image in floats]
     return np.stack([np.asarray(image, np.float32) for image in resized])  # (N, h, w)
 
 
@@ -97,27 +95,26 @@ def check_pairs(
     again = degrade(hr, lr.shape[1:], operator).reshape(len(hr), -1).astype(np.float64)
     flat = lr.reshape(len(lr), -1).astype(np.float64)  # (N, h * w)
     largest = np.abs(again - flat).max(1)
-    apart = (again**2).sum(1)[:, None] + (flat**2).sum(1)[None, :] - 2 * again @ flat.T  # (N, N)
+    distance = (again**2).sum(1)[:, None] + (flat**2).sum(1)[None, :] - 2 * again @ flat.T  # (N, N)
     for row, name in enumerate(image_ids):
+        nearest = image_ids[int(distance[row].argmin())]
         if largest[row] > tolerance:
-            nearest = image_ids[int(apart[row].argmin())]
             raise ValueError(
                 f"{name}: its LR image is not its HR image made small by {operator} (largest "
                 f"difference {largest[row]:.3g}; the nearest LR image is that of {nearest})"
             )
-        if apart[row].min() < apart[row, row] - 1e-9 * max(1.0, apart[row, row]):
-            nearest = image_ids[int(apart[row].argmin())]
+        if distance[row].min() < distance[row, row] - 1e-9 * max(1.0, distance[row, row]):
             raise ValueError(f"{name}: the LR image of {nearest} is nearer to it than its own")
 
 
-def found_again(images: Images, lr: Images, operator: str) -> NDArray[np.bool_]:
+def nearest_is_own(images: Images, lr: Images, operator: str) -> NDArray[np.bool_]:
     """Return which images ``(N, H, W)``, made small, correlate most with their own LR image.
 
     ``lr`` (N, h, w). Pearson's r over pixels against every LR image of the stack. A poor image may
     fail by being poor, so this warns of mixed-up names; it proves nothing.
 
     >>> hr = np.random.default_rng(0).random((3, 8, 8), np.float32)
-    >>> found_again(hr[[0, 2, 1]], degrade(hr, 4), "bicubic").tolist()
+    >>> nearest_is_own(hr[[0, 2, 1]], degrade(hr, 4), "bicubic").tolist()
     [True, False, False]
     """
     small = degrade(images, lr.shape[1:], operator)

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import nibabel
 import numpy as np
 from PIL import Image
 from test_files import dicom
@@ -28,11 +27,6 @@ def _non_finite(root):
     png(root / "9.tif", image)
 
 
-def _frames(root):
-    pages = [Image.fromarray(IMAGE), Image.fromarray(IMAGE.T.copy())]
-    pages[0].save(root / "9.tif", save_all=True, append_images=pages[1:])
-
-
 def _modes(root):
     pages = [Image.fromarray(IMAGE), Image.fromarray(IMAGE.astype(np.uint16) * 200)]
     pages[0].save(root / "9.tif", save_all=True, append_images=pages[1:])
@@ -42,12 +36,6 @@ def _infinite(root):
     volume = VOLUME.copy()
     volume[1, 2, 3] = np.inf
     np.save(root / "9.npy", volume)
-
-
-def _truncated_nifti(root):
-    path = root / "9.nii.gz"
-    nibabel.save(nibabel.Nifti1Image(VOLUME, np.eye(4)), path)
-    path.write_bytes(path.read_bytes()[:2000])
 
 
 def _forbidden(root, monkeypatch):
@@ -62,17 +50,10 @@ def _forbidden(root, monkeypatch):
     monkeypatch.setattr(Path, "open", open_)
 
 
-def _uneven_series(root):
-    for name, shape in (("a", (20, 24)), ("b", (20, 30))):
-        pixels = np.random.default_rng(1).integers(0, 99, shape)
-        dicom(root / f"{name}.dcm", pixels, SeriesInstanceUID="1.2")
-
-
 BAD = {
     "missing folder": (lambda root: root.rename(root.parent / "away"), "is not there"),
     "empty folder": (lambda root: [p.unlink() for p in root.iterdir()], "no image in it"),
     "truncated": (_truncate, r"3\.png: cannot be read \(OSError"),
-    "not an image": (lambda root: (root / "3.png").write_text("x"), r"3\.png: cannot be read"),
     "small": (lambda root: png(root / "9.png", IMAGE[:9]), r"9\.png: 9 x 24 pixels; at least 16"),
     "duplicate ids": (lambda root: png(root / "3.tif"), "image id 3 is there twice"),
     "listed twice": (
@@ -90,18 +71,9 @@ BAD = {
         lambda root: (png(root / "../x.png"), write_manifest(root, ("../x.png", "a"))),
         r"line 2: file '\.\./x\.png' lies outside",
     ),
-    "absolute": (lambda root: write_manifest(root, ("/etc/x.png", "a")), "lies outside"),
     "no subject column": (
         lambda root: write_manifest(root, ("0.png",), header=("file",)),
         "no column subject; columns found: file",
-    ),
-    "unclosed quote": (
-        lambda root: (root / "manifest.csv").write_text('file,subject\n"0.png,a\n1.png,b\n'),
-        r"manifest\.csv: cannot be read as a table",
-    ),
-    "empty subject": (
-        lambda root: write_manifest(root, ("0.png",)),
-        "line 2: no subject for '0.png'",
     ),
     "wrong split": (
         lambda root: write_manifest(
@@ -127,68 +99,18 @@ BAD = {
         lambda root: png(root / "9.png", np.dstack([IMAGE, IMAGE, IMAGE // 2])),
         r"9\.png: colour or transparent pixels \(mode RGB\); grey is needed",
     ),
-    "pages of two sizes": (_frames, r"9\.tif: 2 pages of different sizes"),
     "pages of two types": (_modes, r"9\.tif: 2 pages of different sizes or types"),
     "infinite voxels": (_infinite, r"9\.npy: 1 pixels are not finite"),
     "zero bytes": (lambda root: (root / "9.png").write_bytes(b""), r"9\.png: cannot be read"),
-    "zero bytes, DICOM": (lambda root: (root / "9.dcm").write_bytes(b""), r"9\.dcm: cannot be"),
-    "text called DICOM": (
-        lambda root: (root / "9.dcm").write_text("patient\n" * 99),
-        r"9\.dcm: (a DICOM file without|cannot be read)",
-    ),
-    "truncated gzip": (_truncated_nifti, r"9\.nii\.gz: cannot be read"),
-    "nan voxels": (
-        lambda root: np.save(root / "9.npy", np.where(VOLUME == VOLUME[1].max(), np.nan, VOLUME)),
-        r"9\.npy: \d+ pixels are not finite",
-    ),
-    "constant volume": (
-        lambda root: np.save(root / "9.npy", np.full((4, 20, 24), 700.0)),
-        r"9\.npy: percentile: both limits are 700",
-    ),
     "negative floats": (
         lambda root: png(root / "9.tif", IMAGE.astype(np.float32) - 300),
         r"9\.tif: float pixels from -300",
-    ),
-    "transparent": (
-        lambda root: png(root / "9.png", np.dstack([IMAGE, IMAGE, IMAGE, IMAGE])),
-        r"9\.png: colour or transparent pixels \(mode RGBA\)",
-    ),
-    "palette in colour": (
-        lambda root: (
-            Image.fromarray(np.dstack([IMAGE, IMAGE // 2, IMAGE])).quantize(9).save(root / "9.png")
-        ),
-        r"9\.png: colour or transparent pixels \(mode P\)",
-    ),
-    "print colours": (
-        lambda root: (
-            Image.fromarray(np.dstack([IMAGE, IMAGE // 2, IMAGE]))
-            .convert("CMYK")
-            .save(root / "9.jpg")
-        ),
-        r"9\.jpg: colour or transparent pixels \(mode CMYK\)",
     ),
     "32 bits": (
         lambda root: png(root / "9.tif", IMAGE.astype(np.int32) * 300000),
         r"9\.tif: 32-bit integer pixels",
     ),
-    "empty volume": (
-        lambda root: np.save(root / "9.npy", np.zeros((0, 20, 24))),
-        r"9\.npy: array of shape \(0, 20, 24\); two or three axes, none empty",
-    ),
-    "four axes": (
-        lambda root: np.save(root / "9.npy", np.zeros((2, 3, 20, 24))),
-        r"9\.npy: array of shape \(2, 3, 20, 24\)",
-    ),
-    "pickled array": (
-        lambda root: np.save(root / "9.npy", np.array([{}, 1], object)),
-        r"9\.npy: .*Python objects",
-    ),
-    "two arrays": (
-        lambda root: np.savez(root / "9.npz", a=VOLUME, b=VOLUME),
-        r"9\.npz: 2 arrays in it \(a, b\); one is needed",
-    ),
     "not permitted": (_forbidden, r"3\.png: cannot be read \(PermissionError"),
-    "series of two sizes": (_uneven_series, r"b\.dcm: slice of shape \(20, 30\) in a series of"),
     "colour DICOM": (
         lambda root: dicom(
             root / "9.dcm", IMAGE, SamplesPerPixel=3, PhotometricInterpretation="RGB"
@@ -199,23 +121,18 @@ BAD = {
 
 FINE = {  # odd, and read as documented
     "wrong extension": lambda root: Image.fromarray(FRESH).save(root / "9.dat", "PNG"),
-    "jpeg called png": lambda root: Image.fromarray(FRESH).save(root / "9.png", "JPEG"),
     "one bit": lambda root: Image.fromarray(FRESH > 100).save(root / "9.png"),
-    "palette in grey": lambda root: Image.fromarray(FRESH).convert("P").save(root / "9.png"),
     "grey saved as colour": lambda root: png(root / "9.png", np.dstack([FRESH] * 3)),
     "grey with full alpha": lambda root: Image.fromarray(FRESH).convert("LA").save(root / "9.png"),
     "floats in range": lambda root: png(root / "9.tif", (FRESH / 255).astype(np.float32)),
     "negative voxels": lambda root: np.save(root / "9.npy", VOLUME[:1] - 1000),
-    "a single slice": lambda root: np.save(root / "9.npy", VOLUME[:1]),
     "unicode and spaces": lambda root: png(root / "ein Bild – 画像.png", FRESH),
     "a constant picture": lambda root: png(root / "9.png", np.full((20, 24), 7, np.uint8)),
-    "capital letters": lambda root: png(root / "9.PNG", FRESH),
     "deep": lambda root: png(root / "a/b c/d/9.png", FRESH),
 }
 PASSED_OVER = {
     "a text": lambda root: (root / "README").write_text("about the images"),
     "hidden files": lambda root: (root / ".9.png").write_text("x"),
-    "hidden folders": lambda root: png(root / ".ipynb_checkpoints/0-checkpoint.png", FRESH),
     "a loop of links": lambda root: (root / "loop").symlink_to(root),
     "a link to nowhere": lambda root: (root / "9.png").symlink_to(root / "gone"),
 }

@@ -52,9 +52,7 @@ SKIPPED = [
     "brats: a scan without segmentation",
     "brats: a scan without T2w",
     "brats: truncated gzip",
-    "brats: truncated segmentation",
     "brats: a mask of another shape",
-    "mimic: truncated",
     "mimic: colour",
 ]
 

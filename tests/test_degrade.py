@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentsr.degrade import OPERATORS, check_pairs, degrade, found_again, upsample
+from latentsr.degrade import OPERATORS, check_pairs, degrade, nearest_is_own, upsample
 
 PILLOW = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
 
@@ -120,12 +120,12 @@ def test_pairs_that_were_mixed_up_are_caught(operator):
         check_pairs(hr, degrade(hr, 6, "gaussian"), ids, operator)
 
 
-def test_mixed_up_images_are_not_found_again():
+def test_mixed_up_images_are_not_nearest_is_own():
     hr = np.random.default_rng(0).random((6, 32, 32), np.float32)
     lr = degrade(hr, 8, "bicubic")
     noisy = (0.6 * hr + 0.1).astype(np.float32)  # another brightness and contrast
-    assert found_again(noisy, lr, "bicubic").all()
+    assert nearest_is_own(noisy, lr, "bicubic").all()
     mixed = noisy[[0, 1, 3, 2, 4, 5]]
-    assert found_again(mixed, lr, "bicubic").tolist() == [True] * 2 + [False] * 2 + [True] * 2
+    assert nearest_is_own(mixed, lr, "bicubic").tolist() == [True] * 2 + [False] * 2 + [True] * 2
     flat = np.full_like(hr, 0.5)
-    assert found_again(flat, lr, "bicubic").sum() <= 1
+    assert nearest_is_own(flat, lr, "bicubic").sum() <= 1

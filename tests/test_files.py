@@ -1,6 +1,9 @@
+import gzip
 import io
 import os
+import re
 import sys
+import zipfile
 from pathlib import Path
 
 import nibabel
@@ -22,11 +25,6 @@ def one(path):
     (stack,), problems = files.find([path])
     assert not problems
     return stack
-
-
-def values(stack):
-    """The numbers of a stack before any scaling."""
-    return stack.volume()
 
 
 def dicom(path, pixels, syntax="ExplicitVRLittleEndian", **tags):
@@ -128,7 +126,7 @@ def test_dicom_of_either_byte_order(tmp_path, syntax):
     path = dicom(tmp_path / "a", pixels, syntax, PatientID="p1", PixelSpacing=[0.5, 0.7])
     stack = one(path)
     assert stack.kind == "dicom" and stack.subject == "p1" and stack.pixel_mm == (0.5, 0.7)
-    np.testing.assert_array_equal(values(stack), pixels)
+    np.testing.assert_array_equal(stack.volume(), pixels)
     with pytest.raises(ValueError, match="'range' is not for DICOM"):
         stack.read(None, "range")
 
@@ -152,9 +150,7 @@ def compressed(path, content, syntax, bits=8, **tags):
     ("syntax", "bits", "form", "options"),
     [
         ("JPEGBaseline8Bit", 8, "JPEG", {"quality": 90}),
-        ("JPEG2000Lossless", 8, "JPEG2000", {"irreversible": False, "no_jp2": True}),
         ("JPEG2000Lossless", 16, "JPEG2000", {"irreversible": False, "no_jp2": True}),
-        ("JPEG2000", 8, "JPEG2000", {"irreversible": True, "no_jp2": True}),
     ],
 )
 def test_compressed_dicom(tmp_path, syntax, bits, form, options):
@@ -162,7 +158,7 @@ def test_compressed_dicom(tmp_path, syntax, bits, form, options):
     pixels = smooth.astype(np.uint8) if bits == 8 else smooth.astype(np.uint16) * 200
     Image.fromarray(pixels).save(buffer := io.BytesIO(), form, **options)
     path = compressed(tmp_path / "a", buffer.getvalue(), getattr(pydicom.uid, syntax), bits)
-    found = values(one(path))
+    found = one(path).volume()
     np.testing.assert_array_equal(found, np.asarray(Image.open(buffer)))  # Pillow's own decoding
     assert np.abs(found - pixels).max() <= (0 if "Lossless" in syntax else 12)
 
@@ -182,7 +178,7 @@ def test_a_compression_without_a_decoder_names_the_package(tmp_path, monkeypatch
         monkeypatch.setattr(pydicom.pixels.get_decoder(uid), "_available", {})
     path = compressed(tmp_path / "a.dcm", bytes(16), uid)
     with pytest.raises(ValueError, match=message) as caught:
-        values(one(path))
+        one(path).volume()
     assert "\n" not in str(caught.value)
 
 
@@ -206,7 +202,7 @@ def test_without_pydicom_the_extra_is_named_in_one_line(tmp_path, monkeypatch):
 def test_slope_window_and_monochrome1(tmp_path):
     pixels = np.arange(480).reshape(20, 24)
     tags = {"RescaleSlope": 2, "RescaleIntercept": -100}
-    found = values(one(dicom(tmp_path / "a.dcm", pixels, **tags)))
+    found = one(dicom(tmp_path / "a.dcm", pixels, **tags)).volume()
     np.testing.assert_array_equal(found, 2 * pixels - 100)
     tags |= {"WindowCenter": [200, 40], "WindowWidth": [101, 80]}
     windowed = one(dicom(tmp_path / "b.dcm", pixels, **tags)).read(None, "window")
@@ -238,23 +234,52 @@ def test_a_series_is_in_the_order_of_its_slices(tmp_path):
     assert not problems and [len(stack.paths) for stack in stacks] == [4, 1]
     whole = stacks[0]
     assert whole.shape == (4, 20, 24) and whole.spacing((0, 1)) == (0.5, 0.7)
-    assert values(whole)[:, 0, 0].tolist() == [0, 100, 200, 300]
+    assert whole.volume()[:, 0, 0].tolist() == [0, 100, 200, 300]
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("a.png", b"", "no kind of image that is known"),
-        ("a.nii.gz", b"\x1f\x8b\x08broken", "cannot be read"),
-        ("a.npy", b"\x93NUMPY\x01\x00", "cannot be read|header|EOF"),
-        ("a.npz", b"PK\x03\x04 broken", "a damaged zip archive"),
-        ("a.dcm", b"x" * 400, "cannot be read"),
-    ],
-)
-def test_a_broken_file_is_one_line(tmp_path, name, content, message):
-    import re
+def _write(path, content):
+    if callable(content):
+        content(path)
+    else:
+        path.write_bytes(content)
 
-    (tmp_path / name).write_bytes(content)
+
+def _nifti(voxels):
+    return lambda path: nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), path)
+
+
+def _pair(path):
+    nibabel.save(nibabel.Nifti1Pair(np.zeros((6, 7, 8)), np.eye(4)), path.with_suffix(".img"))
+
+
+PROBLEMS = {  # a name, what is in it, and the one line that says what is wrong
+    "nothing": ("a.png", b"", "no kind of image that is known"),
+    "broken gzip": ("a.nii.gz", b"\x1f\x8b\x08broken", "cannot be read"),
+    "half a header": ("a.npy", b"\x93NUMPY\x01\x00", "cannot be read|header|EOF"),
+    "broken zip": ("a.npz", b"PK\x03\x04 broken", "a damaged zip archive"),
+    "no DICOM": ("a.dcm", b"x" * 400, "cannot be read"),
+    "one axis": ("a.npy", lambda path: np.save(path, np.zeros(3)), "two or three axes, none empty"),
+    "four axes": ("a.nii", _nifti(np.zeros((6, 7, 8, 2))), r"array of shape \(6, 7, 8, 2\)"),
+    "empty": ("a.npy", lambda path: np.save(path, np.zeros((0, 9, 9))), "axes, none empty, are"),
+    "complex": (
+        "a.npy",
+        lambda path: np.save(path, np.zeros((3, 9, 9), complex)),
+        "numbers of type complex128; integers or floats are needed",
+    ),
+    "objects": ("a.npy", lambda path: np.save(path, np.array([{}], object)), "Python objects"),
+    "two arrays": (
+        "a.npz",
+        lambda path: np.savez(path, x=np.zeros((3, 3)), y=np.zeros((3, 3))),
+        r"2 arrays in it \(x, y\); one is needed",
+    ),
+    "a pair": ("a.hdr", _pair, "voxels lie in another file"),
+}
+
+
+@pytest.mark.parametrize("case", PROBLEMS)
+def test_what_cannot_be_opened_is_one_line(tmp_path, case):
+    name, content, message = PROBLEMS[case]
+    _write(tmp_path / name, content)
     stacks, problems = files.find([tmp_path / name])
     assert not stacks and "\n" not in problems[tmp_path / name]
     assert re.search(message, problems[tmp_path / name])
@@ -292,8 +317,8 @@ def test_several_slices_at_one_place_and_single_projections(tmp_path):
     place = {"ImagePositionPatient": [0, 0, 0], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
     dicom(tmp_path / "echo/x.dcm", pixels, SeriesInstanceUID="1", **place)
     counts, problems = stacks_of(tmp_path / "echo")
-    (told,) = problems.values()
-    assert not counts and "a series of 4 slices at 3 positions" in told
+    (line,) = problems.values()
+    assert not counts and "a series of 4 slices at 3 positions" in line
     for view in range(4):  # a mammography: four pictures, one series
         tags = {"SeriesInstanceUID": "2", "Modality": "MG", **place}
         dicom(tmp_path / f"mg/{view}.dcm", pixels + view, **tags)
@@ -308,7 +333,7 @@ def test_dicom_without_preamble(tmp_path):
     data.file_meta = pydicom.dataset.FileMetaDataset()
     data.save_as(bare, implicit_vr=True, little_endian=True, enforce_file_format=False)
     assert bare.read_bytes()[:4] != b"DICM"
-    np.testing.assert_array_equal(values(one(bare)), pixels)
+    np.testing.assert_array_equal(one(bare).volume(), pixels)
 
 
 def test_frames_of_one_dicom_file(tmp_path):
@@ -325,14 +350,12 @@ def test_frames_of_one_dicom_file(tmp_path):
 @pytest.mark.parametrize("name", ["scan", "scan.dat", "scan.nii", "scan.nii.gz"])
 @pytest.mark.parametrize("packed", [True, False])
 def test_nifti_is_told_by_its_content(tmp_path, name, packed):
-    import gzip
-
     volume = rng.normal(size=(6, 7, 8)).astype(np.float32)
     content = nibabel.Nifti1Image(volume, np.eye(4)).to_bytes()
     (tmp_path / name).write_bytes(gzip.compress(content) if packed else content)
     stack = one(tmp_path / name)
     assert stack.shape == (6, 7, 8)
-    np.testing.assert_array_equal(values(stack), volume)
+    np.testing.assert_array_equal(stack.volume(), volume)
 
 
 def test_odd_nifti(tmp_path):
@@ -342,65 +365,34 @@ def test_odd_nifti(tmp_path):
     nibabel.save(nibabel.Nifti1Image(volume[:, :, 0, 0], np.eye(4)), tmp_path / "b.nii")
     flat = one(tmp_path / "b.nii")
     np.testing.assert_array_equal(flat.read(None, "range"), volume[::-1, ::-1, 0, 0].T)
-    nibabel.save(nibabel.Nifti1Image(np.zeros((6, 7, 8, 2)), np.eye(4)), tmp_path / "c.nii")
-    _, problems = files.find([tmp_path / "c.nii"])
-    assert "array of shape (6, 7, 8, 2)" in problems[tmp_path / "c.nii"]
-    nibabel.save(nibabel.Nifti1Pair(volume[..., 0], np.eye(4)), tmp_path / "d.img")
-    _, problems = files.find([tmp_path / "d.hdr"])
-    assert "voxels lie in another file" in problems[tmp_path / "d.hdr"]
 
 
-def test_numbers_that_are_no_grey_values(tmp_path):
-    np.save(tmp_path / "a.npy", np.zeros((3, 20, 24), complex))
-    _, problems = files.find([tmp_path / "a.npy"])
-    assert "numbers of type complex128; integers or floats" in problems[tmp_path / "a.npy"]
+def test_values_that_cannot_be_scaled(tmp_path):
     big = rng.integers(0, 65535, (3, 20, 24)).astype(">u2")
-    np.save(tmp_path / "b.npy", big)
-    np.testing.assert_array_equal(one(tmp_path / "b.npy").read((0, 1), "auto"), big[1])
+    np.save(tmp_path / "a.npy", big)
+    np.testing.assert_array_equal(one(tmp_path / "a.npy").read((0, 1), "auto"), big[1])
     infinite = rng.normal(size=(3, 20, 24))
     infinite[1, 2, 3] = np.inf
-    np.save(tmp_path / "c.npy", infinite)
-    with pytest.raises(ValueError, match="1 pixels are not finite"):
-        one(tmp_path / "c.npy").read((0, 1), "auto")
-
-
-def test_archives_and_media_lists_are_passed_over(tmp_path):
-    import zipfile
-
-    with zipfile.ZipFile(tmp_path / "labels.xlsx", "w") as archive:
-        archive.writestr("[Content_Types].xml", "x")
-    assert stacks_of(tmp_path) == ([], {})
-    _, problems = stacks_of(tmp_path, named=True)
-    assert "no kind of image" in problems[tmp_path / "labels.xlsx"]
+    np.save(tmp_path / "b.npy", infinite)
+    np.save(tmp_path / "c.npy", np.full((3, 20, 24), 700.0))
+    for name, how, message in (
+        ("b", "auto", "1 pixels are not finite"),
+        ("c", "auto", "percentile: both limits are 700"),
+        ("c", "window", "'window' is for DICOM files"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            one(tmp_path / f"{name}.npy").read((0, 1), how)
 
 
 def test_other_files_are_passed_over(tmp_path):
     (tmp_path / "README.txt").write_text("about these images")
     (tmp_path / "Thumbs.db").write_bytes(bytes(500))
+    with zipfile.ZipFile(tmp_path / "labels.xlsx", "w") as archive:
+        archive.writestr("[Content_Types].xml", "x")
     png(tmp_path / "a.png")
-    stacks, problems = files.find(sorted(tmp_path.iterdir()))
-    assert [stack.paths[0].name for stack in stacks] == ["a.png"] and not problems
-
-
-@pytest.mark.parametrize("shape", [(3,), (2, 3, 4, 5), (0, 20, 24)])
-def test_arrays_that_are_no_images(tmp_path, shape):
-    np.save(tmp_path / "a.npy", np.zeros(shape))
-    _, problems = files.find([tmp_path / "a.npy"])
-    assert "two or three axes, none empty, are needed" in problems[tmp_path / "a.npy"]
-
-
-def test_two_arrays_in_one_file(tmp_path):
-    np.savez(tmp_path / "a.npz", x=np.zeros((3, 3)), y=np.zeros((3, 3)))
-    _, problems = files.find([tmp_path / "a.npz"])
-    assert problems[tmp_path / "a.npz"] == "2 arrays in it (x, y); one is needed"
-
-
-def test_constant_pixels_and_a_wrong_rule(tmp_path):
-    np.save(tmp_path / "a.npy", np.full((3, 20, 24), 700.0))
-    with pytest.raises(ValueError, match="percentile: both limits are 700"):
-        one(tmp_path / "a.npy").read((0, 1), "auto")
-    with pytest.raises(ValueError, match="'window' is for DICOM files"):
-        one(tmp_path / "a.npy").read((0, 1), "window")
+    assert stacks_of(tmp_path) == ([1], {})
+    _, problems = stacks_of(tmp_path, named=True)  # somebody listed them
+    assert "no kind of image" in problems[tmp_path / "labels.xlsx"]
 
 
 @pytest.mark.skipif(not REAL, reason="LATENTSR_REAL_IMAGES is not set")

@@ -8,6 +8,7 @@ from latentsr.datasets import middle_half_slices, prepare_mask, prepare_pixels
 def test_middle_half_is_the_papers_twenty_of_155():
     slices = middle_half_slices(155, 20)
     assert (slices[0], slices[-1], len(set(slices.tolist()))) == (39, 115, 20)
+    assert middle_half_slices(155, 1).tolist() == [77]
 
 
 def test_integers_are_scaled_by_the_range_of_their_type():
@@ -77,7 +78,3 @@ def test_an_oblong_image_can_be_padded():
     assert not found[:9].any() and not found[21:].any()
     with pytest.raises(ValueError, match="12 x 31 pixels; at least 32"):
         prepare_pixels(image, "folder", 32, "pad")
-
-
-def test_one_slice_is_the_middle_one():
-    assert middle_half_slices(155, 1).tolist() == [77]
