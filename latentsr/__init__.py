@@ -26,13 +26,13 @@ _HOME = {  # by module: what is reached through the top
     "diffusion.networks": ("Denoiser",),
     "diffusion.samplers": ("ddim", "with_scheduler"),
     "experiments.protocol": ("RELEASED", "CONTROLLED"),
-    "metrics.frequency": ("radial_spectrum",),
+    "metrics.frequency": ("decompose", "radial_spectrum"),
     "metrics.image": ("psnr_db", "ms_ssim", "gmsd"),
-    "metrics.hallucination": ("noise_floor", "cohen_h"),
+    "metrics.hallucination": ("noise_floor",),
     "metrics.lesions": ("Lesion",),
-    "metrics.wavelets": ("decompose",),
     "stats.intervals": ("mean_interval", "t_interval"),
     "stats.paired": ("cohen_d_z", "equivalence_p", "holm", "paired_summary", "wilcoxon"),
+    "stats.paired_intervals": ("cohen_h",),
     "stats.screening": ("spearman",),
 }
 _PACKAGES = (

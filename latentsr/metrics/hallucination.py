@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from latentsr.metrics.image import Floats, as_pair
+from latentsr.metrics.image import as_pair
 
 Name = TypeVar("Name")
 
@@ -52,16 +52,6 @@ def rates(
             columns[f"{name}_rate"] = mask.sum(axis=(-2, -1)) / pixels
             columns[f"{name}_magnitude"] = np.where(mask, signed, 0).sum(axis=(-2, -1)) / pixels
     return pd.DataFrame(columns)
-
-
-def rate_map(image: ArrayLike, reference: ArrayLike, threshold: float) -> Floats:
-    """Return in which share of images ``(N, H, W)`` a pixel was added or lost, ``(2, H, W)``.
-
-    >>> rate_map(np.array([[[0.5, 0.0]], [[0.0, 0.0]]]), np.array([[[0.0, 0.5]]] * 2), 0.1).tolist()
-    [[[0.5, 0.0]], [[0.0, 1.0]]]
-    """
-    a, b = as_pair(image, reference)
-    return np.stack([(a - b > threshold).mean(0), (b - a > threshold).mean(0)])
 
 
 def lexicographic_misalignment(names: Sequence[Name]) -> tuple[list[Name], float]:
