@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from latentsr import plots
 from latentsr.companion.book import build as book
 from latentsr.companion.book import pages
 from latentsr.companion.pipeline import notebook, params, stage
-from latentsr.plots import style as figures
 
 REPOSITORY = Path(__file__).parents[1]
 BOOK = REPOSITORY / "book"
@@ -81,11 +81,12 @@ def fabricate(results: Path, settings: dict, sets: list[str]) -> None:
     (results / "notebooks" / "background").mkdir()
     for stem in notebook.LESSONS:
         (results / "notebooks" / f"{stem}.ipynb").write_text(lesson(stem))
-    figures.style()
-    image = figures.words(figures.NOT_SHOWN)
+    plots.set_style()
+    behind = pd.DataFrame({"dataset": sets, "n_subjects": 7, "n_images": 9})
     for name in ("04_arms", "L4_bands", *pages.FRONT_FIGURES):
-        figures.save(image, results, name, "Every arm.")
-    figures.save(image, results / "arms" / sets[0] / "natural-f8c4", "03_curve", "A loss.")
+        plots.save(plots.words(plots.NOT_SHOWN), results, name, "Every arm.", behind)
+    folder = results / "arms" / sets[0] / "natural-f8c4"
+    plots.save(plots.words(plots.NOT_SHOWN), folder, "03_curve", "A loss.", behind)
     conditions = settings["train_arm"].lr_conditions
     gaps = [
         {"dataset": name, "lr_condition": kind, "measure": "psnr_db", "mean_difference": 1.25}

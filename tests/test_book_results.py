@@ -4,12 +4,11 @@ import json
 import re
 from pathlib import Path
 
-import pandas as pd
 import pytest
-from made_book import COUNTS, IDS, REPOSITORY
+from made_book import COUNTS, IDS
 
 from latentsr.companion.book import build as book
-from latentsr.companion.book import counts, pages, provenance
+from latentsr.companion.book import pages, provenance
 
 
 @pytest.mark.parametrize("may_be_shown", [True, False])
@@ -44,33 +43,28 @@ def test_figures_stand_in_the_order_of_the_sets(workspace, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "counted"),
+    ("records", "caption"),
     [
-        ("04_arms", " Test images: knee phantoms: 7 exams, 7 images; mine phantoms: 9 images, "
-         "subjects shared with training."),
-        ("03_curve_knee_natural-f8c4", " Training images: knee phantoms: 5 exams, 8 images."),
-        ("04_filmstrip_knee", " Test images: knee phantoms: one of 7."),
-        ("06_errors", " Test images: knee phantoms: one of 7; mine phantoms: one of 9."),
-        ("07_steps", " Test images: knee phantoms: 7 exams, 7 images."),
-        ("L4_bands", ""),
+        (
+            [
+                {"dataset": "knee", "n_subjects": 5, "n_images": 8},
+                {"dataset": "mine", "n_images": 9},
+            ],
+            "Test images: knee phantoms: 5 exams, 8 images; mine phantoms: 9 images, subjects "
+            "shared with training.",
+        ),
+        (
+            [{"dataset": "knee", "split": "train", "n_subjects": 5, "n_images": 8}],
+            "Train images: knee phantoms: 5 exams, 8 images.",
+        ),
+        ([], ""),
     ],
-)  # fmt: skip
-def test_a_caption_counts_subjects_and_images(name, counted, tmp_path, monkeypatch):
-    monkeypatch.chdir(REPOSITORY)
-    listed = provenance.stages("smoke")
-    monkeypatch.chdir(tmp_path)
-    facts = {**IDS, **COUNTS, "n_train_subjects": 5, "n_train_images": 8}
-    sets = {"knee": facts, "mine": {**facts, "n_test_images": 9, "split_by": "image"}}
-    source = Path(f"results/smoke/arms/mine/natural-f8c4/figures/03/{name}.svg")
-    source.parent.mkdir(parents=True)
-    for suffix in (".svg", ".png", ".csv", ".txt"):
-        source.with_suffix(suffix).write_text("What is seen.\n")
-    (folder := tmp_path / "generated").mkdir()
-    root = tmp_path / "results/smoke/arms/mine/natural-f8c4"
-    (caption,) = pages.captions([root], sets).values()
-    text = pages._figure(source, folder, listed, caption)
-    assert f"\nWhat is seen.{counted} {{download}}" in text
-    assert ":alt: What is seen.\n" in text
+)
+def test_a_caption_counts_the_subjects_and_images_that_the_figure_has(records, caption, tmp_path):
+    sets = {"knee": {**IDS, **COUNTS}, "mine": {**IDS, **COUNTS, "split_by": "image"}}
+    (tmp_path / "04_arms.json").write_text(json.dumps(records))
+    assert pages.caption(tmp_path / "04_arms.svg", sets) == caption
+    assert pages.caption(tmp_path / "no_record.svg", sets) == ""
 
 
 def test_a_chapters_figure_keeps_its_words():
@@ -96,18 +90,6 @@ def test_below_a_chapters_figure_stand_the_counts_of_that_figure():
     made = json.loads(book.titled(text, "", "04_vae_swap", captions))
     assert made["cells"][2]["source"].endswith(" · Test images: 7.")
     assert made["cells"][4]["source"].endswith(" · Test images: one of 7.")
-
-
-def test_a_chapter_on_few_subjects_counts_those(tmp_path):
-    (tmp_path / "tables").mkdir()
-    used = pd.DataFrame({"dataset": ["knee", "knee"], "n_subjects": 8, "n_images": [8, 8]})
-    used.to_csv(tmp_path / "tables" / "11_marks.csv", index=False)
-    sets = {"knee": {"is_phantom": True, "n_test_images": 60, "n_test_subjects": 60}}
-    sets["knee"]["subject_word"] = "exam"
-    assert counts.of_chapter("06", tmp_path, sets) == sets
-    few = counts.of_chapter("11", tmp_path, sets)
-    told = "Test images: knee phantoms: 8 exams, 8 images."
-    assert counts.behind("11_transfer", few) == told
 
 
 def test_a_caption_follows_its_figure_and_not_a_table_of_the_same_cell():

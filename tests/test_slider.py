@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from latentsr import degrade
+from latentsr import degrade, plots
 from latentsr.companion.book import slider
-from latentsr.plots import style as figures
 
 MAIN = ["natural-f8c4", "phantom-f4c3"]
 
@@ -81,4 +80,4 @@ def test_of_a_closed_set_nothing_is_written(results, tmp_path):
     (out := tmp_path / "out").mkdir()
     slider.write(results, {"knee": facts}, MAIN, out)
     assert [path.name for path in out.iterdir()] == ["slider.md"]
-    assert (out / "slider.md").read_text() == f"{figures.NOT_SHOWN}\n"
+    assert (out / "slider.md").read_text() == f"{plots.NOT_SHOWN}\n"

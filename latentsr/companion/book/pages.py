@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 
 from latentsr.autoencoders import registry
-from latentsr.companion.book import counts, provenance
+from latentsr.companion.book import provenance
 from latentsr.companion.book.markdown import markdown_table
 from latentsr.companion.claims import page as claims_page
 from latentsr.companion.pipeline import notebook
-from latentsr.plots import style
+from latentsr.plots.labels import set_counts, shared_subjects
 from latentsr.stats.attribution import ASTRAY, with_interval
 
 SHOWN_ROWS, SHOWN_COLUMNS = 40, 14  # a larger table is offered as a file only
@@ -40,14 +40,27 @@ def files_anchor(stem: str) -> str:
     return f"files-{Path(stem).name[:2].lower()}"
 
 
+def caption(figure: Path, sets: Sets) -> str:
+    """Return how many subjects and images are behind a figure, from the record beside it.
+
+    A set's split, where the record has none, is its test images.
+    """
+    record = figure.with_suffix(".json")
+    texts: dict[str, list[str]] = {}
+    for row in json.loads(record.read_text()) if record.exists() else ():
+        if row["dataset"] in sets:
+            counts = {
+                f"n_test_{key.removeprefix('n_')}": v for key, v in row.items() if "n_" in key
+            }
+            words = set_counts(row["dataset"], {**sets[row["dataset"]], **counts})
+            texts.setdefault(row.get("split", "test").capitalize(), []).append(words)
+    return " ".join(f"{split} images: {'; '.join(text)}." for split, text in texts.items())
+
+
 def captions(roots: Sequence[Path], sets: Sets) -> dict[str, str]:
-    """Return how many subjects and images are behind each figure, by its alternative text."""
-    found = {}
-    for root in roots:
-        for path in root.glob("figures/*/*.txt"):
-            used = counts.of_chapter(path.parent.name, roots[0], sets)
-            found[path.read_text().strip()] = counts.behind(path.stem, used)
-    return found
+    """Return the `caption` of every figure by its alternative text."""
+    texts = [path for root in roots for path in root.glob("figures/*/*.txt")]
+    return {path.read_text().strip(): caption(path, sets) for path in texts}
 
 
 def _figure(source: Path, folder: Path, listed: Sequence[provenance.Stage], caption: str,
@@ -84,7 +97,7 @@ def _table(source: Path, folder: Path, may_be_shown: bool, warning: str) -> str:
 def results_page(roots: Sequence[Path], folder: Path, sets: Sets) -> str:
     """Write the page of all figures, tables and metrics, chapter by chapter."""
     may_be_shown = all(facts["may_be_shown"] for facts in sets.values())
-    shared = ", ".join(style.shared(sets))
+    shared = ", ".join(shared_subjects(sets))
     warning = f"; test and training share subjects in {shared}" if shared else ""
     listed, words = provenance.stages(roots[0].name), captions(roots, sets)
 
@@ -126,7 +139,7 @@ def answer_table(results: Path, sets: Sets) -> str:
     order = list(dict.fromkeys(table["arm"]))
     wide = table.pivot(index="dataset", columns="arm", values="text").reindex(list(sets))[order]
     wide["test subjects"] = [f"{s['n_test_subjects']} {s['subject_word']}s" for s in sets.values()]
-    wide.index = pd.Index([style.shared(sets).get(name, name) for name in sets], name="set")
+    wide.index = pd.Index([shared_subjects(sets).get(name, name) for name in sets], name="set")
     return markdown_table(wide.fillna("–").reset_index())
 
 
@@ -141,7 +154,7 @@ def differences_table(results: Path, sets: Sets) -> str:
     order = [list(dict.fromkeys(table[key])) for key in ("dataset", "lr_condition")]
     wide = table.pivot(index="dataset", columns="lr_condition", values="text")
     return markdown_table(
-        wide.loc[order[0], order[1]].rename(index=style.shared(sets)).reset_index()
+        wide.loc[order[0], order[1]].rename(index=shared_subjects(sets)).reset_index()
     )
 
 

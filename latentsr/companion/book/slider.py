@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from latentsr import degrade
 from latentsr import io as scores
 from latentsr.autoencoders import registry
-from latentsr.plots import style as figures
+from latentsr.plots import NOT_SHOWN
+from latentsr.plots.labels import set_label
 
 PROTOCOLS = {"released": "as released", "lr_pixels": "controlled"}
 CHOICE = "The first test image of the set, chosen before anybody saw a result"
@@ -67,7 +68,7 @@ def _set(
     for stem, title, image in images(results, name, main_vaes):
         grey = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)  # (H, W)
         Image.fromarray(grey).save(folder / (file := f"compare_{name}_{stem}.png"))
-        words = f"{figures.kind(name, fact)}: {title}"
+        words = f"{set_label(name, fact)}: {title}"
         kinds = "compare-image compare-beside" if stem in BESIDE else "compare-image"
         shown.append(f"````{{div}} {kinds}\n![{words}](generated/{file})\n\n{title}\n````\n")
     return f"`````{{div}} compare\n{''.join(shown)}`````\n"
@@ -85,10 +86,10 @@ def write(
     them on top of each other, and those of `BESIDE` stay beside the two.
     """
     tabs = [
-        f"``````{{tab-item}} {figures.kind(name, fact)}\n"
+        f"``````{{tab-item}} {set_label(name, fact)}\n"
         f"{_set(results, name, fact, main_vaes, folder)}``````\n"
         for name, fact in sets.items()
         if fact["may_be_shown"]
     ]
     text = f"```````{{tab-set}}\n{''.join(tabs)}```````\n\n{CHOICE}; figures are its PSNR.\n"
-    (folder / "slider.md").write_text(text if tabs else f"{figures.NOT_SHOWN}\n")
+    (folder / "slider.md").write_text(text if tabs else f"{NOT_SHOWN}\n")
