@@ -47,13 +47,11 @@ def check_modules(stage, paths, graph):
     direct = set.union(*map(modules_of, paths)) & graph.modules
     reached = direct.union(*map(graph.find_upstream_modules, direct))
     files = {name.replace(".", "/") for name in reached - {"latentsr", "latentsr.companion"}}
+    files |= {f"{name}/__init__" for name in files if Path(name).is_dir()}
     listed = [dep.removesuffix(".py") for dep in stage["deps"] if dep.startswith("latentsr/")]
-    packages = {name for name in files if Path(name).is_dir()}
-    assert not [
-        name
-        for name in files - packages
-        if not any(f"{name}/".startswith(f"{dep}/") for dep in listed)
-    ]
+    modules = {name for name in files if Path(f"{name}.py").is_file() and "__init__" not in name}
+    covered = {m for m in modules if any(f"{m}/".startswith(f"{dep}/") for dep in listed)}
+    assert modules == covered
     code = [dep for dep in listed if dep != "latentsr/weights"]
     idle = [dep for dep in code if not any(f"{name}/".startswith(f"{dep}/") for name in files)]
     assert idle == []
