@@ -66,35 +66,28 @@ def read_evidence(paths: Iterable[Path]) -> pd.DataFrame:
 
 
 def summary(evidence: pd.DataFrame) -> pd.DataFrame:
-    """Return what a chapter found as a small table: estimate, interval and a word.
+    """Return a chapter's evidence as a small table, with a word on where the interval lies.
 
-    The word says where the whole interval lies: of zero, or of the margin where there is one.
+    Above or below zero, or the margin of a row that has one, or within that margin.
 
     >>> import pandas as pd
-    >>> keys = dict.fromkeys(KEYS, "x")
-    >>> row = keys | dict.fromkeys(NUMBERS, 0.0) | {"estimate": 1.0, "low": 0.5, "high": 1.5}
-    >>> summary(pd.DataFrame([row, row | {"margin": 2.0}]))["verdict"].tolist()
-    ['above zero', 'within the margin']
+    >>> row = dict.fromkeys(KEYS, "") | {"estimate": 1.0, "low": 0.5, "high": 1.5, "n_subjects": 8}
+    >>> summary(pd.DataFrame([row, row]).assign(margin=[0, 2]))["verdict"].tolist()
+    ['above', 'within the margin']
     """
     import numpy as np
 
     from latentsr.plots.labels import worded
 
-    table = evidence[evidence["wavelet"] == ""] if (evidence["wavelet"] == "").any() else evidence
-    margin = table["margin"].fillna(0)
-    held = margin > 0
-    verdict = np.select(
-        [
-            table["low"].isna(),
-            held & (table["low"] > -margin) & (table["high"] < margin),
-            table["low"] > margin,
-            table["high"] < -margin,
-        ],
-        ["no interval", "within the margin", "above", "below"],
-        "inconclusive",
-    )
-    beyond = np.where(held, " the margin", " zero")
-    words = np.where(np.isin(verdict, ["above", "below"]), np.char.add(verdict, beyond), verdict)
-    keys = [key for key in KEYS if (table[key] != "").any() and key != "wavelet"]
-    ends = ["estimate", "low", "high", "n_subjects"]
-    return worded(table.assign(verdict=words).set_index(keys)[[*ends, "verdict"]].round(3))
+    table = evidence[evidence["wavelet"] == ""]
+    low, high, margin = table["low"], table["high"], table["margin"].fillna(0)
+    places = {
+        "no interval": low.isna(),
+        "above": low > margin,
+        "below": high < -margin,
+        "within the margin": (low > -margin) & (high < margin),
+    }
+    verdict = np.select(list(places.values()), list(places), "inconclusive")
+    keys = [key for key in KEYS if (table[key] != "").any()] or KEYS[:1]
+    columns = [*keys, "estimate", "low", "high", "n_subjects"]
+    return worded(table[columns].assign(verdict=verdict).set_index(keys).round(3))

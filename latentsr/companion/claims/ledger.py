@@ -115,9 +115,8 @@ def sd_interval(sd: float, n: int, confidence: float = 0.95) -> tuple[float, flo
     """
     from scipy.stats import chi2
 
-    tail = (1 - confidence) / 2
-    low, high = (sd * ((n - 1) / chi2.ppf(q, n - 1)) ** 0.5 for q in (1 - tail, tail))
-    return float(low), float(high)
+    most, least = chi2.interval(confidence, n - 1)[::-1]
+    return float(sd * ((n - 1) / most) ** 0.5), float(sd * ((n - 1) / least) ** 0.5)
 
 
 def direction(part: Part, figure: float, row: Row) -> str:
@@ -201,8 +200,6 @@ def completed(part: Part, row: Row, has_released: bool) -> dict[str, Any]:
     """
     full = dict(row)
     needed = NEEDED.get(part.rule, "estimate")
-    if not isnan(part.tolerance):
-        full["margin"] = part.tolerance
     if isnan(row["estimate"]):
         lost = has_released and part.absent.startswith(NOT_RELEASED)
         if not row["reason"] and (lost or not part.absent):
@@ -212,6 +209,7 @@ def completed(part: Part, row: Row, has_released: bool) -> dict[str, Any]:
         raise ValueError(f"without {needed}")
     if part.rule == "spread":
         full["low"], full["high"] = sd_interval(row["estimate"], int(row["n_seeds"]))
+        full["margin"] = part.tolerance
     for end in ("low", "high"):
         full[f"sign_{end}"] = full[end] if isnan(row[f"sign_{end}"]) else row[f"sign_{end}"]
     return full
@@ -270,15 +268,11 @@ def table(results: Path, reproduced_half_width: float) -> pd.DataFrame:
     ValueError
         When a chapter that the ledger draws on has not been run, or its file is broken.
     """
-    paths = [results / "evidence" / f"{chapter}.csv" for chapter in CHAPTERS]
     facts = [results / "data" / "sets.json", results / "metrics" / "04.json"]
-    for path in (*facts, *paths):
-        if not path.exists():
-            raise ValueError(f"{path}: not there; run `make repro PROFILE={results.name}` first")
     try:
         sets, study = (json.loads(path.read_text()) for path in facts)
-        evidence = read_evidence(paths)
-    except ValueError as error:
+        evidence = read_evidence(results / "evidence" / f"{name}.csv" for name in CHAPTERS)
+    except (OSError, ValueError) as error:
         again = f"run `make repro PROFILE={results.name}` again"
         raise ValueError(f"{results}: evidence that cannot be read ({error}); {again}") from None
     return pd.DataFrame(rows(evidence, sets, study, reproduced_half_width), columns=COLUMNS)
@@ -321,13 +315,12 @@ def _estimate(row: Row, form: str = "+.3g") -> str:
 
 
 def _grounds(part: Part, word: str, row: Row) -> str:
-    """Fill the template of a part's rule."""
+    """Fill the template of a part's rule with the row's numbers."""
     levels = "" if isnan(row["first"]) else f"{row['second']:.4g} against {row['first']:.4g}, "
     over = "" if isnan(row["n_subjects"]) else f" over {row['n_subjects']:.0f} subjects"
     over = over if isnan(row["n_seeds"]) else f" over {row['n_seeds']:.0f} training seeds"
     sign = _interval(row["sign_low"], row["sign_high"])
-    ends = sorted((abs(row["sign_low"]), abs(row["sign_high"])))
-    far, least = (end / row["margin"] for end in reversed(ends))
+    ends = [abs(row[end]) / row["margin"] for end in ("sign_low", "sign_high")]
     if part.rule == "difference":
         named = "" if row["sign_low"] == row["low"] else " with a mean difference in"
         text = f"{levels}{row['estimate']:+.3g}{named}{sign}{over}"
@@ -336,22 +329,20 @@ def _grounds(part: Part, word: str, row: Row) -> str:
                 f"; its own interval{_interval(row['low'], row['high'])} holds 0: that is wide for "
                 "the spread that d divides by, which so few subjects tell badly"
             )
-        if word == "inconclusive" and not isnan(row["detectable_db"]):
-            text += (
-                f", who would show a difference of {row['detectable_db']:.2g} dB in 80% of cases"
-            )
-        return text
+        shows = f", who would show a difference of {row['detectable_db']:.2g} dB in 80% of cases"
+        return text + shows * (word == "inconclusive" and not isnan(row["detectable_db"]))
     if part.rule == "equivalence":
         steps = row["num_inference_steps"]
         text = f"{levels}{_estimate(row)} {part.interval}".rstrip() + over
         text += "" if isnan(steps) else f" at T = {steps:.0f}"
-        side = f"at least {least:.2g}" if word == "opposite" else f"its far end {far:.2g}"
+        side = f"its far end {max(ends):.2g}"
+        side = f"at least {min(ends):.2g}" if word == "opposite" else side
         return f"{text}, {side} times the margin of ±{row['margin']:g}"
     if part.rule == "spread":
-        side, times = ("lower", least) if word == "opposite" else ("upper", far)
+        side, times = ("lower", min(ends)) if word == "opposite" else ("upper", max(ends))
+        free = f", which leave {row['n_seeds'] - 1:.0f} degrees of freedom; its {side} end is "
         return (
-            f"{_estimate(row, '.2g')}{over}, which leave {row['n_seeds'] - 1:.0f} degrees of freedom; "
-            f"its {side} end is {times:.2g} times the bound of {row['margin']:g}"
+            f"{_estimate(row, '.2g')}{over}{free}{times:.2g} times the bound of {row['margin']:g}"
         )
     if part.rule == "significance":
         if word != "not attainable":
@@ -360,11 +351,10 @@ def _grounds(part: Part, word: str, row: Row) -> str:
         best = f"{row['n_subjects']:.0f} subjects give p = {row['smallest_p']:.2g} at best"
         return f"{best}, all of one sign; it takes {needed}"
     if part.rule == "independence":
-        count = f"over {row['n_vaes']:.0f} autoencoders"
-        text = f"rho = {_estimate(row, '+.2g')} {count}, p = {row['p']:.2g}"
+        text = f"rho = {_estimate(row, '+.2g')} over {row['n_vaes']:.0f} autoencoders"
         needed = next(n for n in range(2, 20) if 2 / factorial(n) < part.threshold)
         best = f", {row['smallest_p']:.2g} at best; it takes {needed} autoencoders"
-        return text + best * (word == "not attainable")
+        return f"{text}, p = {row['p']:.2g}{best * (word == 'not attainable')}"
     within = _interval(row["within_low"], row["within_high"], "+.2g")
     few = f"fewer than {part.min_points} points confirm nothing; "
     return (
