@@ -255,9 +255,9 @@ def rows(
             yield head | {"interval": ""}
             continue
         turned = others.get(tuple(row[key] for key in KEYS[:-1]), evidence[:0])
-        told = {key: full[key] for key in COLUMNS if key in full and key not in head}
-        told |= {"measured": full["estimate"], "interval": interval_words(part, full)}
-        yield head | told | {"because": because(part, word, full, turned.to_dict("records"))}
+        numbers = {key: full[key] for key in COLUMNS if key in full and key not in head}
+        numbers |= {"measured": full["estimate"], "interval": interval_words(part, full)}
+        yield head | numbers | {"because": because(part, word, full, turned.to_dict("records"))}
 
 
 def table(results: Path, reproduced_half_width: float) -> pd.DataFrame:
