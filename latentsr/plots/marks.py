@@ -265,6 +265,7 @@ def intervals(
     place = [places[pair] for pair in zip(groups, table[category], strict=True)]
     table = table.assign(_place=np.array(place, float) + shift.to_numpy(float))
     each = 0.09 + 0.13 * len(sides) if len(sides) > 1 else 0.24
+    each = max(each, 0.1 + 0.14 * max(text.count("\n") + 1 for text in texts))
     shared = {"sharey": "row", "height_inch": 2.4}
     if not is_upright:
         beside = 0.2 + 0.065 * max(len(one) for text in texts for one in text.split("\n"))
@@ -327,6 +328,7 @@ def violins(
         part = table[table[col] == title] if col else table
         shared = {"order": list(names), "hue_order": sides, "palette": palette, "ax": axis}
         look = {"inner": None, "linewidth": 0, "saturation": 1, "alpha": 0.5, "legend": False}
+        look |= {"cut": 0, "density_norm": "width"}
         seaborn.violinplot(part, x=category, y=value, hue=color, **shared, **look)
         for place, key in enumerate(names):
             wide = part[part[category] == key].pivot(index=unit, columns=color, values=value)
