@@ -2,14 +2,12 @@
 
 import matplotlib
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from latentsr.plots import charts, forests, signal_maps
+from latentsr.plots import charts, forests
 from latentsr.plots import style as figures
-from latentsr.stats import agreement
 
 matplotlib.use("agg")
 TITLES = {"knee": "knee phantoms"}
@@ -33,18 +31,6 @@ def test_marks_tell_effects_and_conditions_apart():
     for looks in (charts.EFFECTS, charts.CONDITIONS):
         assert len({mark for mark, _ in looks.values()}) == len(looks)
     assert set(figures.CONDITION_LABELS) == set(charts.CONDITIONS)
-
-
-def test_a_gap_is_black():
-    rows = {"measure": ["a", "b"], "dataset": "knee", "arm": "released", "mean_difference": 1.0}
-    table = pd.DataFrame({**rows, "low": 0.5, "high": 1.5})
-    figure = charts.gap_forest(table, ["a", "b"], 0.1, TITLES)
-    assert {to_hex(line.get_color()) for axis in figure.axes for line in axis.lines} == {BLACK}
-    labels = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
-    assert labels == [TITLES["knee"], "as released"]  # a heading, and its arm in words
-    long = charts.gap_forest(table, ["a", "b"], 0.1, {"knee": "knee\n(7 images)"})
-    labels = [tick.get_text() for tick in long.axes[0].get_yticklabels()]
-    assert labels == ["knee", "(7 images)", "as released"]
 
 
 def test_effects_are_black_with_a_face_each():
@@ -123,56 +109,6 @@ def test_the_signal_is_drawn_for_every_walk():
             rows = along[(along["T"] == total) & (along["walk"] == walk)]
             assert line.get_xdata().tolist() == list(range(1, total + 1))
             assert line.get_ydata().tolist() == rows["signal_share"].tolist()
-
-
-def test_floors_of_no_single_arm_have_tones_of_their_own():
-    tones = {tone for _, tone in signal_maps.FLOORS.values()}
-    taken = {*charts.PARTS.values(), charts.GAP, BLACK, *figures.COLOURS.values()}
-    assert len(tones) == len(signal_maps.FLOORS) and not tones & taken
-    rows = {"dataset": "knee", "arm": "released", "difference": 0.1, "low": 0.0, "high": 0.2}
-    owners = ["own", "phantom-f4c3", "fixed"]
-    table = pd.DataFrame([{**rows, "floor_of": o, "pairing": "id"} for o in owners])
-    figure = signal_maps.pairing(table, owners, ["released"], {"knee": 0.9}, 0.02, TITLES)
-    seen = {line.get_color() for line in figure.axes[0].lines if line.get_marker() in "oDs"}
-    assert seen == {*tones, figures.colour("phantom-f4c3")}
-
-
-def test_sloping_limits_are_drawn_where_the_bias_slopes():
-    hr = np.linspace(0.2, 0.8, 12)
-    wobble = 0.01 * np.array([1, -1, -1, 1] * 3)
-    for slope, lines in ((0.3, 3), (0.0, 0)):
-        sr = hr * (1 + slope) + wobble
-        found = vars(agreement.limits(sr - hr)) | vars(agreement.sloping_limits(sr, hr))
-        keys = {"dataset": "knee", "arm": "lr_pixels", "vae": "phantom-f4c3"}
-        means = pd.DataFrame({"sr": sr, "hr": hr}).assign(**keys)
-        table = pd.DataFrame([keys | found]).set_index(list(keys))
-        axis = charts.agreement(means, table, ["lr_pixels"], TITLES).axes[0]
-        drawn = [line for line in axis.lines if line.get_linewidth() == 2]
-        assert len(drawn) == lines
-        for line, key in zip(drawn, ("lower", "upper"), strict=False):
-            assert line.get_ydata()[1] == found[f"{key}_at_most"]
-
-
-def test_errors_have_a_scale_a_set_and_a_bar_that_ends_at_its_largest():
-    true = np.full((20, 20), 0.5)
-    rows = {"knee": (0.1, -0.4), "chest": (0.02, 0.05)}
-    images = {name: {"HR": true, "a": true + a, "b": true + b} for name, (a, b) in rows.items()}
-    axes = signal_maps.errors(images).axes
-    for number, off in enumerate(rows.values()):
-        most = max(map(abs, off))
-        bare, *below = axes[6 * number + 3 : 6 * number + 6]  # under HR, and under two arms
-        for axis, value in zip(below, off, strict=True):
-            assert axis.images[0].get_clim() == (0, pytest.approx(most))
-            assert np.allclose(axis.images[0].get_array(), abs(value))
-        (bar,) = bare.child_axes
-        assert bar.get_ylim() == (0, pytest.approx(most))
-        assert "grey values" in bar.get_ylabel()
-
-
-def test_added_signal_is_painted_yellow_and_lost_signal_magenta():
-    true = np.array([[0.5, 0.5, 0.5]])
-    seen = signal_maps.painted(np.array([[0.8, 0.6, 0.2]]), true, floor=0.2)
-    assert seen[0].tolist() == [list(signal_maps.ADDED), [0.5] * 3, list(signal_maps.LOST)]
 
 
 def test_points_of_short_curves_carry_their_number_of_calls():

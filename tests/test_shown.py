@@ -13,7 +13,7 @@ from latentsr.companion.pipeline import data, notebook, scratch
 from latentsr.plots import style as figures
 
 NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
-DRAWS = re.compile(r"image_grid\(|signal_maps\.(?:masks|rate_maps|errors)\(|imshow\(")
+DRAWS = re.compile(r"image_grid\(|plots\.(?:images|error_images)\(|imshow\(")
 
 
 @pytest.fixture

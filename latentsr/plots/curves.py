@@ -20,37 +20,6 @@ SHORT = {"first": "first entries"}
 FEW_POINTS = 6  # of a curve, to be named one by one
 
 
-def band_detail(table: pd.DataFrame, bands: Sequence[str], titles: Mapping[str, str]) -> Figure:
-    """Draw energy ratio and coherence (rows) of wavelet bands, a column a set.
-
-    ``table`` has columns dataset, arm, vae, band, energy_ratio and coherence; the last arm is
-    hollow, others are filled and dotted.
-    """
-    figure, axes = figures.panels(titles, 5.2, 2, sharex=True, sharey="row")
-    last = list(dict.fromkeys(table["arm"]))[-1]
-    for column, name in zip(axes.T, titles, strict=True):
-        rows = table[table["dataset"] == name]
-        for (vae, arm), part in rows.groupby(["vae", "arm"], sort=False):
-            if vae == "bicubic" and arm != last:  # the same in every arm
-                continue
-            tone, fill = figures.colour(str(vae)), vae == "bicubic" or arm != last
-            label = str(vae) if vae == "bicubic" else f"{vae}, {in_words(arm)}"
-            style: dict[str, Any] = {"color": tone, "mfc": tone if fill else "white"}
-            style |= {"ls": "-" if arm == last else ":", "marker": "o", "ms": 5, "label": label}
-            for axis, measure in zip(column, ("energy_ratio", "coherence"), strict=True):
-                axis.plot(
-                    range(len(bands)), part.set_index("band")[measure].reindex(list(bands)), **style
-                )
-        for axis in column:
-            axis.axhline(1, color="black", lw=0.8)
-        column[0].set_title(titles[name])
-        column[1].set_xticks(range(len(bands)), bands, rotation=90)
-    axes[0, 0].set_ylabel("energy ratio")
-    axes[1, 0].set_ylabel("coherence")
-    figures.legend_below(figure, axes[0, 0])
-    return figure
-
-
 def perception_distortion(walks: pd.DataFrame, title: str) -> Figure:
     """Draw PSNR and GMSD along the number of network calls, and one against the other.
 

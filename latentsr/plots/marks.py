@@ -327,7 +327,13 @@ def violins(
     for axis, title in zip(axes[0], titles, strict=True):
         part = table[table[col] == title] if col else table
         shared = {"order": list(names), "hue_order": sides, "palette": palette, "ax": axis}
-        look = {"inner": None, "linewidth": 0, "saturation": 1, "alpha": 0.5, "legend": False}
+        look: dict[str, Any] = {
+            "inner": None,
+            "linewidth": 0,
+            "saturation": 1,
+            "alpha": 0.5,
+            "legend": False,
+        }
         look |= {"cut": 0, "density_norm": "width"}
         seaborn.violinplot(part, x=category, y=value, hue=color, **shared, **look)
         for place, key in enumerate(names):
