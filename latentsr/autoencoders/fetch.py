@@ -19,6 +19,7 @@ WEIGHTS = Path(__file__).parents[1] / "weights"
 LOCK = Path("vaes.lock")
 RECORDED = "recorded when it was first seen, not verified"
 OWN = "a file of one's own"
+NOW_LOCKED = f"its sha256 is now in {LOCK} ({RECORDED})"
 Download = Callable[[Path], object]
 Opens = Callable[[str, Path], object]
 
@@ -89,13 +90,7 @@ def locked(name: str) -> str | None:
 
 
 def weights_file(path: Path) -> Path:
-    """Return the file with the weights: the path itself, or the one in a diffusers folder.
-
-    Raises
-    ------
-    ValueError
-        For a folder without one.
-    """
+    """Return the file with the weights: the path itself, or the one that a diffusers folder needs."""
     if not path.is_dir():
         return path
     files = [path / WEIGHTS_FILE, path / "diffusion_pytorch_model.bin"]
@@ -122,13 +117,7 @@ def digest(path: Path) -> str:
 
 
 def check(name: str, path: Path) -> None:
-    """Compare a file with its known digest, where there is one.
-
-    Raises
-    ------
-    ValueError
-        Where they differ.
-    """
+    """Raise a one-line ValueError where a file differs from its known digest, if there is one."""
     expected = locked(name)
     if expected and (actual := digest(path)) != expected:
         row = f"remove the row of {name} from" if name in _lock_rows() else "give it a row in"
@@ -205,12 +194,7 @@ def obtain(name: str, path: Path, download: Download, opens: Opens) -> str:
     """Put a file in its place once it has its known digest, or opens; return what was done.
 
     ``opens(name, path)`` raises where a file that has no digest yet is not what it should be: a
-    page that asks for a login must not become the digest of all later ones.
-
-    Raises
-    ------
-    ValueError
-        One line.
+    page that asks for a login must not become the digest of all later ones. Errors are one line.
     """
     if path.exists():
         _accept(name, path, opens)
@@ -228,9 +212,7 @@ def obtain(name: str, path: Path, download: Download, opens: Opens) -> str:
     known = locked(name) is not None
     _accept(name, fresh, opens)
     fresh.replace(path)
-    return f"{name}: at {path}, " + (
-        "verified" if known else f"its sha256 is now in {LOCK} ({RECORDED})"
-    )
+    return f"{name}: at {path}, {'verified' if known else NOW_LOCKED}"
 
 
 def _accept(name: str, path: Path, opens: Opens) -> None:
@@ -243,12 +225,7 @@ def _accept(name: str, path: Path, opens: Opens) -> None:
 def fetch(name: str, opens: Opens) -> str:
     """Fetch a published autoencoder, or a diffusers folder of the hub; return what was done.
 
-    ``opens`` is `latentsr.autoencoders.load.read_model`.
-
-    Raises
-    ------
-    ValueError
-        For a name that means neither, or as `obtain` does.
+    ``opens`` is `latentsr.autoencoders.load.read_model`; errors are one line, as of `obtain`.
     """
     if row := PUBLISHED.get(name):
         download: Download = partial(from_hub, row.repo, row.file, row.revision)
@@ -277,7 +254,7 @@ def note(name: str, opens: Opens) -> str | None:
     path, before = weights_path(name), locked(name)
     if name in PUBLISHED or HUB.fullmatch(name):
         _accept(name, path, opens)
-        return None if before else f"{name}: its sha256 is now in {LOCK} ({RECORDED})"
+        return None if before else f"{name}: {NOW_LOCKED}"
     if name not in SHIPPED:
         record(name, path, OWN)
         if before and locked(name) != before:
