@@ -63,11 +63,11 @@ def test_mimic_keeps_frontal_views_of_the_official_split(tmp_path, packed):
     ]
     mimic_of(tmp_path, rows, packed)
     (tmp_path / "files/p11/p11000005/s50000001/d6.jpg").unlink()  # people hold a part of the set
-    found = [
+    got = [
         (r.image_id, r.subject_id, r.split)
         for r in mimic_cxr.records(tmp_path, split_by="subject", test_fraction=0.1, seed=0)
     ]
-    assert found == [
+    assert got == [
         ("d1", "10000001", "train"),
         ("d2", "10000001", "train"),
         ("d5", "11000004", "test"),
@@ -140,8 +140,8 @@ def test_layouts_are_recognised(tmp_path):
     brats_scan(tmp_path / "b/deep", 1, twice_nested=True)
     mimic_of(tmp_path / "c", [("d1", "10000001", "PA", "train")])
     folder_of(tmp_path / "d")
-    found = [recognise(tmp_path / name) for name in "abcd"]
-    assert found == [
+    got = [recognise(tmp_path / name) for name in "abcd"]
+    assert got == [
         ("mrnet", tmp_path / "a/MRNet-v1.0"),
         ("brats", tmp_path / "b"),
         ("mimic_cxr", tmp_path / "c"),
@@ -158,12 +158,12 @@ def test_a_part_of_a_known_set_is_no_plain_folder(tmp_path):
         table.unlink()
     scan = brats_scan(tmp_path / "c", 1)
     next(scan.glob("*-t2w.nii.gz")).unlink()
-    for name, told in (
+    for name, part in (
         ("a", "MRNet, but train/"),
         ("b", "MIMIC-CXR-JPG, but"),
         ("c", "BraTS, but"),
     ):
-        with pytest.raises(ValueError, match=f"{name}: looks like a part of {told}.*manifest.csv"):
+        with pytest.raises(ValueError, match=f"{name}: looks like a part of {part}.*manifest.csv"):
             recognise(tmp_path / name)
         (tmp_path / name / "manifest.csv").write_text("file,subject\n")
         assert recognise(tmp_path / name) == ("folder", tmp_path / name)

@@ -1,4 +1,4 @@
-"""Input that is broken, and input that is only odd: one line that names it, or read as told."""
+"""Input that is broken, and input that is only odd: one line that names it, or read as lines."""
 
 import re
 from dataclasses import replace
@@ -61,10 +61,10 @@ SKIPPED = [
 def test_one_bad_file_can_be_skipped_and_is_listed(tmp_path, case, monkeypatch):
     layout, spoil, message = CASES[case]
     entry = replace(_spoilt(spoil, layout, tmp_path, monkeypatch), on_error="skip")
-    told = []
-    arrays = load_set("x", entry, tmp_path, HOW, left_out=told)
+    lines = []
+    arrays = load_set("x", entry, tmp_path, HOW, left_out=lines)
     assert len(arrays["hr"]) > 6
-    assert told and all(re.search(message, line) for line in told)
+    assert lines and all(re.search(message, line) for line in lines)
 
 
 @pytest.mark.parametrize("case", [*FINE, *PASSED_OVER])

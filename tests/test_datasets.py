@@ -67,9 +67,9 @@ def test_a_bad_file_among_many_can_be_skipped(tmp_path):
     (root / "3.png").write_text("x")
     png(root / "5.png", IMAGE[:9])
     entry = SetEntry("folder", "set", "folder", on_error="skip")
-    told = []
-    stored = load_set("x", entry, tmp_path, HOW, folder=tmp_path / "kept", left_out=told)
-    assert len(told) == 2 and "3.png: cannot be read" in told[0] + told[1]
+    lines = []
+    stored = load_set("x", entry, tmp_path, HOW, folder=tmp_path / "kept", left_out=lines)
+    assert len(lines) == 2 and "3.png: cannot be read" in lines[0] + lines[1]
     assert stored["hr"].shape == (10, 16, 16) and stored["lr"].shape == (10, 4, 4)
     assert not {"3", "5"} & set(stored["image_id"].tolist())
     again = read_arrays(tmp_path / "kept")
@@ -89,11 +89,11 @@ def test_a_skipped_file_makes_room_for_the_next(tmp_path):
         (root / f"{i:02d}.part").rename(root / f"{i:02d}.png")
     write_manifest(root, *rows, header=("file", "subject", "split"))
     (root / "01.png").write_text("x")
-    entry, told = SetEntry("folder", "set", "folder", on_error="skip"), []
+    entry, lines = SetEntry("folder", "set", "folder", on_error="skip"), []
     how = replace(HOW, train_images=4, test_images=4)
-    arrays = load_set("x", entry, tmp_path, how, left_out=told)
+    arrays = load_set("x", entry, tmp_path, how, left_out=lines)
     assert arrays["image_id"].tolist() == ["08", "09", "10", "11", "00", "02", "03", "04"]
-    assert len(told) == 1 and "01.png: cannot be read" in told[0]
+    assert len(lines) == 1 and "01.png: cannot be read" in lines[0]
 
 
 def test_an_image_of_the_other_split_is_dropped_and_told(tmp_path):
@@ -102,10 +102,10 @@ def test_an_image_of_the_other_split_is_dropped_and_told(tmp_path):
     write_manifest(root, *rows, header=("file", "subject", "split"))
     png(root / "7.png", IMAGE // 2)
     png(root / "2.png", IMAGE // 2)
-    told = []
-    arrays = load_set("x", FOLDER, tmp_path, HOW, left_out=told)
+    lines = []
+    arrays = load_set("x", FOLDER, tmp_path, HOW, left_out=lines)
     assert "2" not in arrays["image_id"] and "7" in arrays["image_id"]
-    (line,) = told
+    (line,) = lines
     assert line == "set x: 2: left out of test, the same pixels as 7 in train"
 
 

@@ -48,8 +48,8 @@ def test_one_side_keeps_the_shape():
 
 
 def test_unknown_operator():
-    told = r"^operator: 'nearest'; allowed are bicubic, lanczos, gaussian, kspace$"
-    with pytest.raises(ValueError, match=told):
+    message = r"^operator: 'nearest'; allowed are bicubic, lanczos, gaussian, kspace$"
+    with pytest.raises(ValueError, match=message):
         degrade(_images(1, 8, 8), 2, "nearest")
     with pytest.raises(ValueError, match=r"^method: 'kspace'; allowed are bicubic, lanczos$"):
         upsample(_images(1, 8, 8), 16, "kspace")

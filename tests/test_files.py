@@ -158,9 +158,9 @@ def test_compressed_dicom(tmp_path, syntax, bits, form, options):
     pixels = smooth.astype(np.uint8) if bits == 8 else smooth.astype(np.uint16) * 200
     Image.fromarray(pixels).save(buffer := io.BytesIO(), form, **options)
     path = compressed(tmp_path / "a", buffer.getvalue(), getattr(pydicom.uid, syntax), bits)
-    found = one(path).volume()
-    np.testing.assert_array_equal(found, np.asarray(Image.open(buffer)))  # Pillow's own decoding
-    assert np.abs(found - pixels).max() <= (0 if "Lossless" in syntax else 12)
+    got = one(path).volume()
+    np.testing.assert_array_equal(got, np.asarray(Image.open(buffer)))  # Pillow's own decoding
+    assert np.abs(got - pixels).max() <= (0 if "Lossless" in syntax else 12)
 
 
 @pytest.mark.parametrize(
@@ -202,8 +202,8 @@ def test_without_pydicom_the_extra_is_named_in_one_line(tmp_path, monkeypatch):
 def test_slope_window_and_monochrome1(tmp_path):
     pixels = np.arange(480).reshape(20, 24)
     tags = {"RescaleSlope": 2, "RescaleIntercept": -100}
-    found = one(dicom(tmp_path / "a.dcm", pixels, **tags)).volume()
-    np.testing.assert_array_equal(found, 2 * pixels - 100)
+    got = one(dicom(tmp_path / "a.dcm", pixels, **tags)).volume()
+    np.testing.assert_array_equal(got, 2 * pixels - 100)
     tags |= {"WindowCenter": [200, 40], "WindowWidth": [101, 80]}
     windowed = one(dicom(tmp_path / "b.dcm", pixels, **tags)).read(None, "window")
     wanted = np.clip((2 * pixels - 100 - 199.5) / 100 + 0.5, 0, 1)
@@ -400,17 +400,17 @@ def test_the_big_endian_series_equals_its_pictures():
     import csv
 
     root = Path(REAL)
-    files = sorted((root / "volumes").glob("*/*.dcm"))
-    (stack,), problems = files.find(files)
-    assert not problems and len(stack.paths) == len(files) == 24
+    slices = sorted((root / "volumes").glob("*/*.dcm"))
+    (stack,), problems = files.find(slices)
+    assert not problems and len(stack.paths) == len(slices) == 24
     names = [path.name for path in stack.paths]
     rows = list(csv.DictReader((root / "knee" / "manifest.csv").open()))
     compared = 0
     for row in rows:
         if (name := Path(row["source"]).name) in names:
             picture = np.asarray(Image.open(root / "knee" / row["file"]), float)
-            found = np.round(255 * stack.read((0, names.index(name)), "percentile"))
-            assert np.abs(found - picture).max() <= 1, row["file"]
+            got = np.round(255 * stack.read((0, names.index(name)), "percentile"))
+            assert np.abs(got - picture).max() <= 1, row["file"]
             compared += 1
     assert compared >= 5
 

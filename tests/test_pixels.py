@@ -21,9 +21,9 @@ def test_integers_are_scaled_by_the_range_of_their_type():
 def test_crop_is_central_and_resize_is_lanczos():
     image = np.random.default_rng(1).random((37, 31)).astype(np.float32)
     expected = Image.fromarray(image[3:34]).resize((16, 16), Image.Resampling.LANCZOS)
-    found = prepare_pixels(image, "chest", 16)
-    np.testing.assert_array_equal(found, np.clip(np.asarray(expected), 0, 1))
-    assert found.dtype == np.float32
+    got = prepare_pixels(image, "chest", 16)
+    np.testing.assert_array_equal(got, np.clip(np.asarray(expected), 0, 1))
+    assert got.dtype == np.float32
 
 
 def test_a_brain_slice_is_scaled_by_its_own_limits():
@@ -73,8 +73,8 @@ def test_a_blank_brain_slice_and_an_unknown_anatomy_are_refused():
 
 def test_an_oblong_image_can_be_padded():
     image = np.random.default_rng(1).random((12, 31)).astype(np.float32)
-    found = prepare_pixels(image, "folder", 31, "pad")
-    np.testing.assert_allclose(found[9:21], image, atol=1e-6)
-    assert not found[:9].any() and not found[21:].any()
+    got = prepare_pixels(image, "folder", 31, "pad")
+    np.testing.assert_allclose(got[9:21], image, atol=1e-6)
+    assert not got[:9].any() and not got[21:].any()
     with pytest.raises(ValueError, match="12 x 31 pixels; at least 32"):
         prepare_pixels(image, "folder", 32, "pad")
