@@ -4,15 +4,15 @@ python benchmarks/denoiser_training.py   (after `make repro`; about 20 minutes o
 """
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
 from latentsr.companion.pipeline import params
-from latentsr.experiments import run as experiment
-from latentsr.experiments.arms import Study
-from latentsr.experiments.run import Spec
+from latentsr.experiments import run
+from latentsr.experiments.arms import read_prepared
+from latentsr.experiments.run import ArmConfig, TrainConfig
 from latentsr.metrics import image as metrics
 
 VAES = ("natural-f8c4", "phantom-f4c3")
@@ -42,21 +42,21 @@ TRIED = [  # widths, batch, steps, peak rate
 def main() -> None:
     torch.set_num_threads(1)
     block = params.read(Path("profiles/mini.yaml"))["train_arm"]
-    studies = {name: Study(Path("results/mini"), name, 8) for name in ("knee", "chest")}
+    studies = {name: read_prepared(Path("results/mini"), name, 8) for name in ("knee", "chest")}
     heads = [f"{name} {vae}" for name in studies for vae in VAES]
     print("| widths | batch | steps | peak rate | seconds | " + " | ".join(heads) + " |")
     print("| :-- |" + " --: |" * (4 + len(heads)))
     for widths, batch, steps, rate in TRIED:
         changed = {"unet_channels": widths, "batch": batch, "steps": steps}
         changed["max_learning_rate"] = rate
-        base = replace(experiment.base_of(asdict(block) | changed, None), save_every_s=1e9)
+        base = TrainConfig.from_params(asdict(block) | changed)
         cells, seconds = [], 0.0
         for study in studies.values():
             for vae in VAES:
                 started = time.monotonic()
-                done = experiment.trained(study, Spec(vae), base)
+                done = run.train_or_load(study, ArmConfig(vae), base)
                 seconds += (time.monotonic() - started) / len(heads)
-                made = done.arm.sample(done.net, experiment.walk_of(Spec(vae), base), 42, 30)
+                made = done.arm.sample(done.net, base.sampler_of(ArmConfig(vae)), 42, 30)
                 cells.append(f"{metrics.psnr_db(made, done.arm.test['hr'][:30]).mean():.2f}")
         row = [", ".join(map(str, widths)), batch, steps, rate, f"{seconds:.0f}", *cells]
         print("| " + " | ".join(map(str, row)) + " |", flush=True)

@@ -28,10 +28,9 @@ from latentsr.autoencoders import latents
 from latentsr.autoencoders.load import load_autoencoder
 from latentsr.companion.pipeline import params
 from latentsr.datasets import middle_half_slices, prepare_pixels
-from latentsr.experiments import apart_plans, plans
-from latentsr.experiments import run as experiment
-from latentsr.experiments.arms import Study
-from latentsr.experiments.run import Spec
+from latentsr.experiments import plans, run
+from latentsr.experiments.arms import read_prepared
+from latentsr.experiments.run import ArmConfig, TrainConfig
 from latentsr.metrics import image as metrics
 from latentsr.stats import attribution
 from latentsr.stats import paired as paired_tests
@@ -101,16 +100,16 @@ def encode(job):
 def arms(regime):
     """Return the arms of a regime by name: what is shown, and the target behind the bar."""
     share, steps, batch, width = REGIMES[regime]
-    found = {f"lr_pixels|{vae}": Spec(vae) for vae in MAIN}
+    found = {f"lr_pixels|{vae}": ArmConfig(vae) for vae in MAIN}
     found |= {
-        "|".join(reversed(name.split("|"))): spec
-        for name, spec in apart_plans.targets_and_conditions(MAIN, 42).items()
+        f"{condition}|{vae}": config
+        for (vae, condition), config in plans.targets_and_conditions(MAIN, 42).items()
     }
     if regime == next(iter(REGIMES)):
         for vae in MAIN:
             found[f"released|{vae}"] = plans.released(vae, 10, 42)
-            found[f"2x super-resolution|{vae}"] = Spec(vae, lr_side=2.0)
-        found |= {f"lr_pixels|{vae}": Spec(vae) for vae in VAES}
+            found[f"2x super-resolution|{vae}"] = ArmConfig(vae, lr_side=2.0)
+        found |= {f"lr_pixels|{vae}": ArmConfig(vae) for vae in VAES}
     if regime == list(REGIMES)[-1]:
         found = {name: spec for name, spec in found.items() if "latent of" not in name}
     changed = {"images": share, "steps": steps, "batch": batch, "width": width}
@@ -121,10 +120,12 @@ def one_arm(job):
     """Train and score one arm; a process keeps its studies."""
     folder, device, anatomy, regime, name, spec, block = job
     torch.set_num_threads(1)
-    study = Study(Path(folder), anatomy, 8, device)
-    base = replace(experiment.base_of(block, None), save_every_s=1e9)
+    study = read_prepared(Path(folder), anatomy, 8, device)
+    base = TrainConfig.from_params(block)
     started = time.monotonic()
-    table, _, losses = experiment.score(study, spec, base)
+    trained = run.train_or_load(study, spec, base)
+    table, _ = run.score(study, spec, base, trained)
+    losses = trained.losses
     tail = [np.median(losses[k : k + 50]) for k in range(0, len(losses), 50)]
     arm, _, role = name.partition("|")
     told = {"set": anatomy, "regime": regime, "shown": arm, "role": role}
@@ -134,7 +135,7 @@ def one_arm(job):
 
 
 def _ceiling(study, vae):
-    return metrics.psnr_db(study.own_decode(vae), study.test["hr"])
+    return metrics.psnr_db(study.reconstruction(vae), study.test["hr"])
 
 
 def measure(out, minutes, workers, device, regimes, sets, shorter, images):

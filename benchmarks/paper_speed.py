@@ -11,12 +11,8 @@ from pathlib import Path
 import torch
 
 from latentsr.companion.pipeline import params
-from latentsr.diffusion import device
-from latentsr.diffusion import networks as denoisers
-from latentsr.diffusion import process as diffusion
-from latentsr.diffusion import samplers as sampling
-from latentsr.diffusion import train as training
-from latentsr.experiments.run import base_of
+from latentsr.diffusion import networks, process, samplers, train
+from latentsr.experiments.run import TrainConfig
 
 
 def timed(run, on):
@@ -29,43 +25,43 @@ def timed(run, on):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", default=device.default())
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--steps", type=int, default=100)
     given = parser.parse_args()
     on = given.device
     block = params.read(Path("profiles/paper.yaml"))["train_arm"]
-    base = base_of(asdict(block), None)
-    times = sampling.timesteps("spaced", block.sampling_steps, 999)
+    base = TrainConfig.from_params(asdict(block))
+    times = samplers.timesteps("spaced", block.sampling_steps, 999)
     print("| arm | parameters, million | ms a training step | hours a training |", end="")
     print(" s for 50 calls on 64 images | peak memory, GB |\n| :-- |" + " --: |" * 5)
-    for name, channels, seen, side in (
+    for name, channels, condition_channels, side in (
         ("common grid, f8, 4 + 4 channels", 4, 4, 32),
         ("common grid, f4, 12 + 16 channels", 12, 16, 32),
         ("own grid, f4, 3 + 3 channels", 3, 3, 64),
     ):
-        net = denoisers.build(channels, seen, base.network, 0)
+        net = networks.build(channels, condition_channels, base.network, 0)
         random = torch.Generator().manual_seed(0)
         target = torch.randn(64, channels, side, side, generator=random)
-        shown = torch.randn(64, seen, side, side, generator=random)
+        condition = torch.randn(64, condition_channels, side, side, generator=random)
 
-        def train(steps, net=net, target=target, shown=shown):
+        def train_for(steps, net=net, target=target, condition=condition):
             made = asdict(base.settings) | {"steps": steps, "ema_decay": block.ema_decay}
-            training.train(net, target, shown, training.Settings(**made), device=on)
+            train.train(net, target, condition, train.Settings(**made), device=on)
 
-        train(5)
-        half, whole = (timed(lambda k=k: train(k), on) for k in (given.steps // 2, given.steps))
+        train_for(5)
+        half, whole = (timed(lambda k=k: train_for(k), on) for k in (given.steps // 2, given.steps))
         step = (whole - half) / (given.steps - given.steps // 2)
 
-        def sample(net=net, target=target, shown=shown):
-            shares = diffusion.signal_shares("cosine")
+        def sample(net=net, target=target, condition=condition):
+            alphas = process.alphas_cumprod("cosine")
             with torch.no_grad():
-                sampling.ddim(net, target.to(on), shown.to(on), times, shares)
+                samplers.ddim(net, target.to(on), condition.to(on), times, alphas)
 
         sample()
         seconds = timed(sample, on)
         memory = torch.cuda.max_memory_allocated() / 1e9 if on == "cuda" else float("nan")
         print(
-            f"| {name} | {denoisers.parameters(net) / 1e6:.1f} | {1000 * step:.1f} | "
+            f"| {name} | {networks.parameters(net) / 1e6:.1f} | {1000 * step:.1f} | "
             f"{step * block.steps / 3600:.2f} | {seconds:.1f} | {memory:.1f} |",
             flush=True,
         )

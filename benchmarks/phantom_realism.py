@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from latentsr.datasets.pixels import prepare_pixels, read_image
 from latentsr.degrade import degrade, upsample
-from latentsr.experiments import baselines as regression
+from latentsr.experiments import baselines
 from latentsr.metrics.image import psnr_db
 
 Images = NDArray[np.float32]
@@ -83,8 +83,8 @@ def cnn_gain_db(train: Images, test: Images) -> float:
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    net = regression.train(low_resolution(train), train, device=device)
-    refined = regression.super_resolve(net, low_resolution(test), SIZE_PX)
+    net = baselines.train_regression(low_resolution(train), train, device=device)
+    refined = baselines.regress(net, low_resolution(test), SIZE_PX)
     return mean_psnr_db(test, refined) - mean_psnr_db(test, bicubic(test))
 
 

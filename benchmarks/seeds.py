@@ -25,9 +25,9 @@ from longer import MAIN, SETS, encode, write_set
 
 from latentsr import io as scores
 from latentsr.companion.pipeline import params
-from latentsr.experiments import apart_plans
-from latentsr.experiments import run as experiment
-from latentsr.experiments.arms import Study
+from latentsr.experiments import plans, run
+from latentsr.experiments.arms import read_prepared
+from latentsr.experiments.run import TrainConfig
 from latentsr.plots import forests
 from latentsr.plots import style as figures
 from latentsr.stats import stability
@@ -46,16 +46,14 @@ WALKED = (1, 50, 1000)  # network calls of the schedules
 
 def trainings(vae, seed, calls):
     """Return the arms of one autoencoder and seed by what they are trained as."""
-    arms = apart_plans.ablations(vae, SEEN, calls, seed)
-    walks = apart_plans.walks([vae], SEEN, calls, seed)
-    chosen = {name.partition("|")[0]: spec for name, spec in walks.items()}
-    for name, spec in chosen.items():
-        is_reference = spec == arms["reference"]
-        if not is_reference and spec.num_steps in (*WALKED, calls):
-            arms[name] = spec
+    arms = plans.ablations(vae, SEEN, calls, seed)
+    for row in plans.schedules([vae], SEEN, calls, seed):
+        is_reference = row.config == arms["reference"]
+        if not is_reference and row.config.num_inference_steps in (*WALKED, calls):
+            arms[row.arm] = row.config
     found = {}
     for name, spec in arms.items():
-        found.setdefault(spec.training, {})[name] = spec
+        found.setdefault(spec.for_training, {})[name] = spec
     return sorted(found.values(), key=len, reverse=True)  # the longest first
 
 
@@ -63,11 +61,12 @@ def one_training(job):
     """Train one arm and score it, sampled in every way; a process keeps nothing."""
     folder, device, anatomy, vae, seed, arms, block = job
     torch.set_num_threads(1)
-    study = Study(Path(folder), anatomy, 8, device)
+    study = read_prepared(Path(folder), anatomy, 8, device)
     finished = Path(folder) / "finished" / f"{anatomy}-{vae}-{seed}"
-    base = replace(experiment.base_of(block, None, finished), save_every_s=1e9)
+    base = replace(TrainConfig.from_params(block), cache_dir=finished)
     started = time.monotonic()
-    table = experiment.run(study, {("ablations", name): spec for name, spec in arms.items()}, base)
+    rows = [plans.PlanRow("ablations", name, config) for name, config in arms.items()]
+    table = run.run(study, rows, base)
     kept = ["image_id", "subject_id", "arm", "T", "psnr_db"]
     told = {"set": anatomy, "role": vae, "seed": seed, "seconds": time.monotonic() - started}
     return table[kept].assign(**told)
@@ -147,7 +146,7 @@ def drawn(found, titles):
     """Draw the changes of every set, those of other trainings, samplers and schedules apart."""
     found = found.dropna(subset="change")
     arms = list(dict.fromkeys(found["arm"]))
-    ablations = [arm for arm in apart_plans.ablations(MAIN[0], SEEN, 10, 42) if arm in arms]
+    ablations = [arm for arm in plans.ablations(MAIN[0], SEEN, 10, 42) if arm in arms]
     trained = [arm for arm in ablations if arm not in stability.SAMPLED_ONLY]
     groups = {
         "Trained anew": trained,

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentsr.experiments import apart_plans
+from latentsr.experiments import plans
 from latentsr.plots import apart_shown, forests
 from latentsr.plots import style as figures
 from latentsr.stats import apart, attribution, stability
@@ -24,23 +24,23 @@ FACT = {"is_phantom": True, "n_test_subjects": 8, "subject_word": "patient", "sp
 
 
 def synthetic(moves):
-    """Scores of every arm of `apart_plans.whole`: 20 dB, more by what ``moves`` says of an arm.
+    """Scores of every arm of `plans.full_plan`: 20 dB, more by what ``moves`` says of an arm.
 
     Against the own decode 30 dB, more by twice as much.
     """
-    plan = apart_plans.whole(MAIN, CORNERS, "knee", "lr_latent", 10, 10, 42)
+    plan = plans.full_plan(MAIN, CORNERS, "knee", "lr_latent", 10, 10, 42)
     rng, tables = np.random.default_rng(0), []
     subjects = [f"s{k}" for k in range(8)]
     difficulty = rng.normal(0, 2, 8)
-    for (analysis, name), spec in plan.items():
-        arm, _, role = name.partition("|")
+    for row in plan:
+        analysis, arm, role, spec = row.analysis, row.arm, row.role, row.config
         moved, noise = moves(analysis, arm, role, spec), rng.normal(0, 0.01, 8)
         table = pd.DataFrame({"image_id": subjects, "subject_id": subjects})
         table["psnr_db"] = 20 + difficulty + moved + noise
         table["psnr_own_decode_db"] = 30 + difficulty + 2 * moved + noise
-        named = {"analysis": analysis, "arm": arm, "role": role, "vae": spec.vae, "gmsd": 0.1}
+        named = {**row.columns(), "vae": spec.vae, "gmsd": 0.1, "seed": spec.seed}
         named |= {"condition_vae": spec.condition_vae or spec.vae, "steps": spec.steps}
-        named |= {"T": spec.num_steps, **spec.switches.columns()}
+        named |= {"T": spec.num_inference_steps, **spec.protocol.columns()}
         tables.append(table.assign(**named))
     return pd.concat(tables, ignore_index=True)
 
@@ -51,8 +51,8 @@ def moves(analysis, arm, role, spec):
         return 2.0 / spec.steps * ("phantom" in (spec.condition_vae or spec.vae))
     if analysis == "retrained" and arm.startswith("target v"):
         return -3.0
-    if analysis == "walks" and spec.switches.walk == "first":
-        return (1.0 - 0.01 * spec.num_steps) * second
+    if analysis == "walks" and spec.protocol.timestep_spacing == "first":
+        return (1.0 - 0.01 * spec.num_inference_steps) * second
     if analysis.startswith("levers"):
         return {"autoencoder: phantom-f4c3": 1.0, "calls: 1": -3.0}.get(arm, 0.0)
     if analysis == "corners":  # domain 1 at f8 and 4 at f4, geometry 2 for natural ones
@@ -88,7 +88,8 @@ def test_taken_apart_gives_every_analysis_its_table(scored, parts):
 
 
 def test_every_rung_is_scored_against_the_own_decode_too(parts):
-    table, plan = parts["switches"], apart_plans.switches(MAIN[0], 42, 10)
+    table = parts["switches"]
+    plan = [row.arm for row in plans.switches(MAIN[0], 42, 10)]
     for measure, level, gap in (("psnr_db", 20, 1), ("psnr_own_decode_db", 30, 2)):
         rows = table[table.measure == measure]
         assert rows["arm"].tolist() == list(plan)
@@ -106,7 +107,7 @@ def test_ablations_have_levels_beside_their_change(parts):
     table = parts["ablations"].set_index("arm")
     mean, names = (
         "reference, mean of 3 seeds",
-        list(apart_plans.ablations(MAIN[0], "lr_latent", 10, 42)),
+        list(plans.ablations(MAIN[0], "lr_latent", 10, 42)),
     )
     assert table.index.tolist() == [names[0], mean, *names[1:]]
     level = table.loc["reference", "first"]

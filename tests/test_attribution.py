@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentsr.experiments import apart_plans
+from latentsr.experiments import plans
 from latentsr.stats import attribution, stability
 
 MAIN = ("natural-f8c4", "phantom-f4c3")
@@ -206,8 +206,10 @@ def test_seeds_that_would_settle_a_change():
 
 
 def test_ablations_that_only_sample_are_known_by_name():
-    plan = apart_plans.ablations("natural-f8c4", "lr_latent", 10, 42)
+    plan = plans.ablations("natural-f8c4", "lr_latent", 10, 42)
     same = [
-        n for n, s in plan.items() if n != "reference" and s.training == plan["reference"].training
+        n
+        for n, s in plan.items()
+        if n != "reference" and s.for_training == plan["reference"].for_training
     ]
     assert tuple(same) == stability.SAMPLED_ONLY

@@ -95,10 +95,16 @@ def test_a_forest_has_headings_and_a_line_from_each_groups_first():
 
 
 def test_the_signal_is_drawn_for_every_walk():
-    from latentsr.diffusion import samplers as sampling
     from latentsr.plots import curves
 
-    along = sampling.signal_along(["spaced", "first"], [2, 5])
+    along = pd.DataFrame(
+        [
+            {"walk": walk, "T": total, "call": call, "signal_share": call / total}
+            for walk in ("spaced", "first")
+            for total in (2, 5)
+            for call in range(1, total + 1)
+        ]
+    )
     axes = curves.signal(along).axes
     assert [axis.title.get_text() or axis.get_title(loc="left") for axis in axes] == [
         "T = 2",

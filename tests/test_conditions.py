@@ -49,9 +49,9 @@ def test_what_a_condition_keeps_of_the_lr_image():
     lr = (lr[:, 0] + 0.02 * torch.randn(12, 32, 32, generator=generator)).clamp(0, 1)
     training = torch.arange(12) < 8
     pixels = conditions.on_grid("lr_pixels", lr[:, None], 16)
-    lossless = conditions.recovered_psnr_db(pixels, lr, training)
-    less = conditions.recovered_psnr_db(blurred(lr), lr, training)
-    nothing = conditions.recovered_psnr_db(torch.zeros(12, 1, 16, 16), lr, training)
+    lossless = conditions.linear_probe_psnr_db(pixels, lr, training)
+    less = conditions.linear_probe_psnr_db(blurred(lr), lr, training)
+    nothing = conditions.linear_probe_psnr_db(torch.zeros(12, 1, 16, 16), lr, training)
     assert lossless.shape == (4,) and lossless.min() > 45
     assert (lossless > less + 5).all() and (less > nothing + 3).all()
     guess = lr[training].reshape(8, 16, 2, 16, 2).mean((0, 1, 3))[None]  # the constant alone
@@ -59,4 +59,4 @@ def test_what_a_condition_keeps_of_the_lr_image():
     by_hand = -10 * torch.log10(((guess - lr[~training]) ** 2).mean((1, 2)))
     torch.testing.assert_close(torch.tensor(nothing).float(), by_hand, atol=1e-3, rtol=0)
     fine = functional.interpolate(lr[:, None], 64, mode="nearest")
-    assert conditions.recovered_psnr_db(fine, lr, training).min() > 45
+    assert conditions.linear_probe_psnr_db(fine, lr, training).min() > 45

@@ -2,13 +2,12 @@
 
 import numpy as np
 import torch
-from test_experiment import BASE, MAIN, results, study  # noqa: F401 - fixtures
+from test_arms import BASE, MAIN, results, study  # noqa: F401 - fixtures
 
 from latentsr.companion.pipeline import notebook
-from latentsr.diffusion import process as diffusion
-from latentsr.diffusion import samplers as sampling
-from latentsr.experiments import run as experiment
-from latentsr.experiments.run import Spec
+from latentsr.diffusion import process, samplers
+from latentsr.experiments import run
+from latentsr.experiments.run import ArmConfig
 from latentsr.metrics import image as metrics
 from latentsr.plots import filmstrip
 from latentsr.plots import style as figures
@@ -17,31 +16,33 @@ FACTS = {"mine": {"may_be_shown": False}, "knee": {"may_be_shown": True, "is_pha
 
 
 def test_frames_are_the_steps_of_the_walk_that_makes_the_image(study):  # noqa: F811
-    spec = Spec("phantom-f4c3")
-    done, walk = experiment.trained(study, spec, BASE), experiment.walk_of(spec, BASE)
+    spec = ArmConfig("phantom-f4c3")
+    done, walk = run.train_or_load(study, spec, BASE), BASE.sampler_of(spec)
     seen = filmstrip.frames(done.arm, done.net, walk, spec.seed)
-    assert [t for t, *_ in seen] == sampling.timesteps("spaced", BASE.sampling_steps)
-    noise = sampling.initial_noise(study.test["image_id"][:1], seen[0][1].shape[1:], spec.seed)
+    assert [t for t, *_ in seen] == samplers.timesteps("spaced", BASE.sampling_steps)
+    noise = samplers.initial_noise(study.test["image_id"][:1], seen[0][1].shape[1:], spec.seed)
     torch.testing.assert_close(seen[0][1], noise)
-    a = diffusion.signal_shares()
+    a = process.alphas_cumprod()
     for (t, z, x0), (following, after, _) in zip(seen, seen[1:], strict=False):
         eps = (z - a[t].sqrt() * x0) / (1 - a[t]).sqrt()
         expected = a[following].sqrt() * x0 + (1 - a[following]).sqrt() * eps
         torch.testing.assert_close(after, expected, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(seen[-1][2], done.arm.draw(done.net, walk, spec.seed, images=1))
+    torch.testing.assert_close(
+        seen[-1][2], done.arm.sample_latents(done.net, walk, spec.seed, images=1)
+    )
 
 
 def test_the_figure_ends_where_the_arm_does(study, results, monkeypatch):  # noqa: F811
     ends = []
     for vae in MAIN:
-        spec = Spec(vae)
-        done = experiment.trained(study, spec, BASE)
-        (folder := results / "arms" / "knee" / vae).mkdir(parents=True, exist_ok=True)
+        spec = ArmConfig(vae)
+        done = run.train_or_load(study, spec, BASE)
+        (folder := results / "weights" / "knee" / vae).mkdir(parents=True, exist_ok=True)
         done.save(folder / "denoiser_lr_pixels.safetensors")
-        made = done.arm.sample(done.net, experiment.walk_of(spec, BASE), spec.seed, images=1)
+        made = done.arm.sample(done.net, BASE.sampler_of(spec), spec.seed, images=1)
         ends.append(f"{metrics.psnr_db(made, study.test['hr'][:1])[0]:.1f} dB")
     known = {"main_vaes": MAIN, "lr_conditions": ["lr_latent", "lr_pixels"], "grid_factor": 8}
-    known |= {"sampling_steps": BASE.sampling_steps, "seed": Spec(MAIN[0]).seed}
+    known |= {"sampling_steps": BASE.sampling_steps, "seed": ArmConfig(MAIN[0]).seed}
     monkeypatch.setattr(notebook, "study", lambda inputs: known)
     figures.style()
     name, figure, alt = filmstrip.of_run(results, FACTS)

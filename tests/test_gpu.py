@@ -10,18 +10,13 @@ from latentsr import degrade, phantoms
 from latentsr.autoencoders.load import load_autoencoder
 from latentsr.companion import authors as released
 from latentsr.datasets import prepare_pixels
-from latentsr.diffusion import device
-from latentsr.diffusion import networks as denoisers
-from latentsr.diffusion import process as diffusion
-from latentsr.diffusion import samplers as sampling
-from latentsr.diffusion import train as training
-from latentsr.experiments import adapt as adaptation
-from latentsr.experiments import baselines as regression
+from latentsr.diffusion import networks, process, samplers, train
+from latentsr.experiments import baselines
 from latentsr.metrics import frequency
 from latentsr.metrics import image as metrics
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-SETTINGS = training.Settings(40, 4, 3e-3, 1e-2, 1.0, 42)
+SETTINGS = train.Settings(40, 4, 3e-3, 1e-2, 1.0, 42)
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +27,6 @@ def images():
 
 def psnr_between(a, b):
     return float(metrics.psnr_db(np.asarray(a), np.asarray(b)).min())
-
-
-def test_a_gpu_is_the_default():
-    assert device.default() == "cuda"
 
 
 @pytest.mark.parametrize("name", ["natural-f8c4", "phantom-f4c3"])
@@ -66,8 +57,8 @@ def trained(images):
     target = vae.encode(torch.from_numpy(images[:, None])).cpu()
     target = (target - target.mean((0, 2, 3), keepdim=True)) / target.std((0, 2, 3), keepdim=True)
     lr = torch.from_numpy(degrade.degrade(images, 16))[:, None]
-    net = denoisers.build(4, 1, denoisers.Network((32, 32, 32)), 0)
-    losses = training.train(net, target, lr, SETTINGS, device="cuda")
+    net = networks.build(4, 1, networks.Network((32, 32, 32)), 0)
+    losses = train.train(net, target, lr, SETTINGS, device="cuda")
     return net, target, lr, losses
 
 
@@ -78,9 +69,9 @@ def test_the_first_loss_is_the_cpu_s(trained):
     rows = torch.randint(len(target), (SETTINGS.batch,), generator=order)
     times = torch.randint(1000, (SETTINGS.batch,), generator=order)
     noise = torch.randn(target[rows].shape, generator=noises)
-    shares = diffusion.signal_shares("cosine")
-    noisy = diffusion.noised(target[rows], noise, times, shares, "x0")
-    net = denoisers.build(4, 1, denoisers.Network((32, 32, 32)), 0)
+    shares = process.alphas_cumprod("cosine")
+    noisy = process.add_noise(target[rows], noise, times, shares, "x0")
+    net = networks.build(4, 1, networks.Network((32, 32, 32)), 0)
     with torch.no_grad():
         wanted = (net(noisy, lr[rows], times) - target[rows]).abs().mean()
     assert losses[0] == pytest.approx(float(wanted), rel=1e-4)
@@ -95,21 +86,26 @@ def test_a_stopped_training_goes_on(trained, tmp_path):
         if next(calls) == 21:
             raise KeyboardInterrupt
 
-    def train(progress):
-        net = denoisers.build(4, 1, denoisers.Network((32, 32, 32)), 0)
-        given = {"device": "cuda", "keep": tmp_path, "save_every_s": 0.0, "progress": progress}
-        return training.train(net, target, lr, SETTINGS, **given)
+    def train_on(progress):
+        net = networks.build(4, 1, networks.Network((32, 32, 32)), 0)
+        given = {
+            "device": "cuda",
+            "checkpoint_dir": tmp_path,
+            "save_every_s": 0.0,
+            "progress": progress,
+        }
+        return train.train(net, target, lr, SETTINGS, **given)
 
     with pytest.raises(KeyboardInterrupt):
-        train(stop)
+        train_on(stop)
     assert list(tmp_path.glob("*.pt"))
-    np.testing.assert_allclose(train(None), losses, rtol=0.05)
+    np.testing.assert_allclose(train_on(lambda: None), losses, rtol=0.05)
     assert not list(tmp_path.glob("*.pt"))
 
 
 def test_samples_hang_on_batch_and_device_by_rounding_alone(trained):
     net, target, lr, _ = trained
-    shares, times = diffusion.signal_shares("cosine"), sampling.timesteps("spaced", 10, 999)
+    shares, times = process.alphas_cumprod("cosine"), samplers.timesteps("spaced", 10, 999)
     drawn = [torch.Generator().manual_seed(k) for k in range(9)]
     noise = torch.stack([torch.randn(target.shape[1:], generator=one) for one in drawn])
 
@@ -117,10 +113,10 @@ def test_samples_hang_on_batch_and_device_by_rounding_alone(trained):
         net.to(on)
 
         def walk(z, seen, _):
-            return sampling.ddim(net, z, seen, times, shares)
+            return samplers.ddim(net, z, seen, times, shares)
 
         with torch.no_grad():
-            return sampling.in_batches(walk, noise[rows], lr[rows], batch=size, device=on)
+            return samplers.in_batches(walk, noise[rows], lr[rows], batch=size, device=on)
 
     every = list(range(9))
     whole = run(every, "cuda", 9)
@@ -159,10 +155,10 @@ def test_the_released_sampler_is_that_of_the_cpu(tmp_path):
 
 def test_regression_and_adaptation_run_on_it(images):
     lr = degrade.degrade(images, 32)
-    net = regression.train(lr, images, steps=30, batch=4, device="cuda")
-    assert regression.super_resolve(net, lr, 128).shape == images.shape
+    net = baselines.train_regression(lr, images, steps=30, batch=4, device="cuda")
+    assert baselines.regress(net, lr, 128).shape == images.shape
     vae = load_autoencoder("natural-f4c3", "cuda")
-    for how in adaptation.HOW:
-        made = adaptation.adapt(vae, images, how, seed=0, steps=3, batch=2)
+    for how in baselines.ADAPTATIONS:
+        made = baselines.adapt(vae, images, how, seed=0, steps=3, batch=2)
         x = torch.from_numpy(images[:1, None])
         assert torch.isfinite(made.decode(made.encode(x))).all()

@@ -1,100 +1,123 @@
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
 
 from latentsr.companion.pipeline.params import FURTHER_SEEDS, MAIN_ARMS
-from latentsr.diffusion import process as diffusion
-from latentsr.experiments import apart_plans, plans
-from latentsr.experiments.protocol import CONTROLLED, VALUES
-from latentsr.experiments.run import Spec
-from latentsr.stats import apart
+from latentsr.diffusion import process
+from latentsr.experiments import plans, protocol
+from latentsr.experiments.protocol import CONTROLLED, RELEASED, VALUES, Protocol
+from latentsr.experiments.run import ArmConfig
 
 MAIN = ["natural-f8c4", "phantom-f4c3"]
-KINDS = ["lr_latent", "upsampled_latent", "lr_pixels"]
+CELLS = ["natural-f8c4", "phantom-f8c4", "natural-f4c3", "phantom-f4c3"]
+PARAMS = {
+    "lr_conditions": ["lr_latent", "upsampled_latent", "lr_pixels"],
+    "pixels_only": ["natural-f4c1", "phantom-f4c1"],
+    "main_vaes": MAIN,
+    "main_arms": MAIN_ARMS,
+    "released_steps": 10,
+    "longer_factor": 4,
+    "seed": 42,
+}
+
+
+def test_there_are_six_switches_with_two_ends():
+    names = [field.name for field in fields(Protocol)]
+    assert names == list(VALUES) and len(names) == 6
+    for name, (released, controlled, *_) in VALUES.items():
+        assert getattr(RELEASED, name) == released and getattr(CONTROLLED, name) == controlled
+
+
+@pytest.mark.parametrize("start, end", [(RELEASED, CONTROLLED), (CONTROLLED, RELEASED)])
+def test_one_switch_at_a_time_and_one_after_another(start, end):
+    for name, changed in protocol.one_at_a_time(start, end).items():
+        assert {key for key in VALUES if getattr(changed, key) != getattr(start, key)} == {name}
+        shares = changed.for_training == start.for_training
+        assert shares == (name in protocol.SAMPLING_ONLY)
+    steps = list(protocol.cumulative(start, end).values())
+    assert len(steps) == 6 and steps[-1] == end
+    assert steps[0] == replace(start, lr_condition=end.lr_condition)
+
+
+def test_protocols_have_names_whatever_the_timesteps_of_the_released_one():
+    alone = protocol.one_at_a_time(RELEASED, CONTROLLED)
+    assert {p.name for p in alone.values()} == {"mixed", "released"}
+    assert alone["timestep_spacing"].name == "released"
+    assert {p.name for p in protocol.one_at_a_time(CONTROLLED, RELEASED).values()} == {"mixed"}
+
+
+@pytest.mark.parametrize("name", list(VALUES))
+def test_other_values_are_refused(name):
+    with pytest.raises(ValueError, match=f"{name}: 'other'; allowed are"):
+        Protocol(**{name: "other"})
 
 
 def test_the_default_run_has_twenty_arms_a_set():
-    vaes = [*MAIN, "phantom-f8c4", "natural-f4c3", "natural-f4c1", "phantom-f4c1"]
     once = [arm for arm in MAIN_ARMS if arm not in FURTHER_SEEDS]  # as params.yaml has it
-    given = (KINDS, ["natural-f4c1", "phantom-f4c1"], MAIN, once, 10, 4, 42)
-    arms = [spec for vae in vaes for spec in plans.chapter_3(vae, *given).values()]
+    params = PARAMS | {"main_arms": once}
+    vaes = [*CELLS, "natural-f4c1", "phantom-f4c1"]
+    arms = [config for vae in vaes for config in plans.study_arms(vae, params).values()]
     assert len(arms) == len(set(arms)) == 20
-    crossed = {(s.vae, s.condition_vae) for s in arms if s.condition_vae}
+    crossed = {(c.vae, c.condition_vae) for c in arms if c.condition_vae}
     assert crossed == {(MAIN[0], MAIN[1]), (MAIN[1], MAIN[0])}
-    released = [s for s in arms if s.switches.protocol == "released"]
-    assert [s.vae for s in released] == MAIN
-    assert all((s.schedule, s.num_steps) == ("released", 10) for s in released)
+    released = [c for c in arms if c.protocol.name == "released"]
+    assert [c.vae for c in released] == MAIN
+    assert all((c.schedule, c.num_inference_steps) == ("released", 10) for c in released)
 
 
 def test_further_seeds_differ_from_the_controlled_arm_in_nothing_else():
-    plan = plans.chapter_3(MAIN[0], KINDS, [], MAIN, MAIN_ARMS, 10, 4, 42)
-    again = [plan[name] for name in FURTHER_SEEDS]
-    assert [spec.seed for spec in again] == [43, 44]
-    assert {replace(spec, seed=42) for spec in again} == {plan["lr_pixels"]}
+    arms = plans.study_arms(MAIN[0], PARAMS)
+    seeds = [arms[name] for name in FURTHER_SEEDS]
+    assert [config.seed for config in seeds] == [43, 44]
+    assert {replace(config, seed=42) for config in seeds} == {arms["lr_pixels"]}
 
 
-def test_targets_and_conditions_are_two_by_four():
-    plan = apart_plans.targets_and_conditions(MAIN, 42)
-    assert len(plan) == 8 and len(plans.unique_trainings(plan)) == 8
-    assert {spec.switches.grid for spec in plan.values()} == {"common"}
-    own = plan[f"{MAIN[0]}|latent of {MAIN[0]}"]
-    assert own.training == Spec(MAIN[0], switches=own.switches).training
+def test_switches_are_turned_alone_and_one_after_another():
+    rows = {row.arm: row for row in plans.switches("natural-f8c4", 42, 10)}
+    for row in rows.values():
+        if row.factor in VALUES:
+            start, changed = rows[row.start].config.protocol, row.config.protocol
+            assert {k for k in VALUES if getattr(changed, k) != getattr(start, k)} == {row.factor}
+            assert str(getattr(changed, row.factor)) == row.value
+    steps = [row for row in rows.values() if row.factor == "cumulative"]
+    assert [row.value for row in steps] == [*list(VALUES)[:-1], "schedule"]
+    assert steps[-2].config.protocol == CONTROLLED and steps[-2].config.schedule == "released"
+    assert rows["to schedule"].config == rows["controlled"].config
+    first = {name for name, r in rows.items() if r.config.protocol.timestep_spacing == "first"}
+    assert first == {"released at 50, first entries", "controlled at 50, first entries"}
+    needed = plans.unique_trainings(row.config for row in rows.values())
+    assert len(needed) == 13  # the noise at the start needs no training
 
 
-def test_switches_are_taken_apart():
-    plan = apart_plans.switches("natural-f8c4", 42, 10)
-    released = plan["released"].switches.columns()
-    for name in VALUES:
-        if name != "walk":
-            alone = plan[f"released, but {name}"].switches.columns()
-            assert {k for k in alone if alone[k] != released[k]} == {name}
-    rungs = [plan[f"to {name}"] for name in VALUES if name != "walk"]
-    assert rungs[-1].switches == CONTROLLED and rungs[-1].schedule == "released"
-    assert plan["to schedule"] == plan["controlled"]
-    walks = {name: spec.switches.walk for name, spec in plan.items()}
-    assert {name for name, walk in walks.items() if walk == "first"} == {
-        "released at 50, first entries",
-        "controlled at 50, first entries",
-    }
-    assert len(plans.unique_trainings(plan)) == 13  # the noise at the start needs no training
+@pytest.mark.parametrize("start", ["released", "controlled"])
+def test_one_factor_changes_one_thing(start):
+    base, *rows = plans.one_factor(MAIN[0], MAIN[1], start, 10, 42)
+    assert (base.arm, base.config.protocol.name) == ("base", start) and len(rows) == 11
+    for row in rows:
+        assert row.start == start and row.arm == f"{row.factor}: {row.value}"
+        differing = [k for k, v in vars(row.config).items() if v != vars(base.config)[k]]
+        assert len(differing) == 1, row.arm
+    (ddpm,) = [row.config for row in rows if row.factor == "sampler"]
+    assert ddpm.for_training == base.config.for_training
 
 
-@pytest.mark.parametrize("protocol", ["released", "controlled"])
-def test_levers_change_one_thing(protocol):
-    plan = apart_plans.levers(*MAIN, protocol, 10, 42)
-    base = vars(plan["base"])
-    assert plan["base"].switches.protocol == protocol
-    assert len(plan) == 12 and plan["sampler: ddpm"].training == plan["base"].training
-    for name, spec in plan.items():
-        differing = [key for key, value in vars(spec).items() if value != base[key]]
-        assert len(differing) == (name != "base"), name
-
-
-def test_ablations_share_what_only_changes_sampling():
-    plan = apart_plans.ablations("natural-f8c4", "lr_latent", 10, 42)
-    assert len(plan) == 9 and len(plans.unique_trainings(plan)) == 7
-
-
-def test_what_is_trained_anew_is_trained_from_three_seeds_with_its_reference():
-    plan = apart_plans.retrained("natural-f8c4", "lr_latent", 10, 42)
-    assert len(plan) == len(plans.unique_trainings(plan)) == 7 * 3
-    once = apart_plans.ablations("natural-f8c4", "lr_latent", 10, 42)
-    names = {name.partition(", seed ")[0] for name in plan}
-    assert names == set(once) - {"ancestral sampling", "DPM-Solver++"}
-    for name, spec in plan.items():
-        arm, _, seed = name.partition(", seed ")
-        assert spec == replace(once[arm], seed=int(seed))
+def test_ablations_are_retrained_from_three_seeds_where_they_need_a_training():
+    once = plans.ablations("natural-f8c4", "lr_latent", 10, 42)
+    assert len(once) == 9 and len(plans.unique_trainings(once.values())) == 7
+    rows = list(plans.retrained("natural-f8c4", "lr_latent", 10, 42))
+    assert len(rows) == len(plans.unique_trainings(row.config for row in rows)) == 7 * 3
+    assert {row.arm for row in rows} == set(once) - {"ancestral sampling", "DPM-Solver++"}
+    assert all(replace(row.config, seed=42) == once[row.arm] for row in rows)
 
 
 def test_a_change_of_one_arm_is_paired_with_the_others_reference():
     others = ["natural-f8c4-s1", "phantom-f4c3-s1", "phantom-f4c3-without-knee"]
-    plan = apart_plans.sensitivity(MAIN, [*MAIN, *others], "knee", "lr_pixels", 42)
-    f8, f4 = (plan[f"lr_pixels, reference|{vae}"] for vae in MAIN)
+    rows = list(plans.sensitivity(MAIN, [*MAIN, *others], "knee", "lr_pixels", 42))
+    reference = {row.role: row.config for row in rows if row.factor == "reference"}
     changed = {}
-    for name, spec in plan.items():
-        arm, _, role = name.partition("|")
-        changed.setdefault(arm.partition(", ")[2], []).append(spec != (f8, f4)[MAIN.index(role)])
+    for row in rows:
+        changed.setdefault(row.factor, []).append(row.config != reference[row.role])
     assert changed == {
         "reference": [False, False],
         "own grids": [True, True],
@@ -106,63 +129,55 @@ def test_a_change_of_one_arm_is_paired_with_the_others_reference():
         "second training seeds": [True, True],
         "f4 that never saw this anatomy": [False, True],
     }
-    fewer = apart_plans.sensitivity(MAIN, MAIN, "knee", "lr_pixels", 42)
-    assert len(plan) - len(fewer) == 4
+    fewer = list(plans.sensitivity(MAIN, MAIN, "knee", "lr_pixels", 42))
+    assert len(rows) - len(fewer) == 4
+    (spec,) = [r.config for r in fewer if r.factor == "f4, schedule shifted" and r.role == MAIN[1]]
+    plain = process.alphas_cumprod("cosine").double()
+    shifted = process.alphas_cumprod("cosine", spec.log_snr_shift).double()
+    inner = (plain > 1e-3) & (plain < 1 - 1e-4)  # pooling 2 x 2 places divides the noise by four
+    ratios = [(1 - share) / share for share in (plain, shifted)]
+    assert torch.allclose(ratios[1][inner] / 4, ratios[0][inner], rtol=1e-3)
 
 
-def test_a_shifted_schedule_gives_pooled_f4_places_the_noise_of_f8():
-    """Mean-pooling 2 x 2 places divides the noise variance by four, the shift undoes it."""
-    spec = apart_plans.sensitivity(MAIN, MAIN, "knee", "lr_pixels", 42)[
-        "lr_pixels, f4, schedule shifted|phantom-f4c3"
+def test_schedules_need_no_training_of_their_own():
+    rows = list(plans.schedules(MAIN, "lr_latent", 20, 42))
+    assert len(rows) == 80 and len(plans.unique_trainings(row.config for row in rows)) == 2
+    for row in rows:
+        assert row.arm.startswith("first ") == (row.config.protocol.timestep_spacing == "first")
+        assert ("half of the noise" in row.arm) == (row.config.protocol.initial_noise_sd == 0.5)
+        assert str(row.config.num_inference_steps) in row.arm
+    reference = plans.ablations(MAIN[0], "lr_latent", 20, 42)["reference"]
+    assert [row.config for row in rows if row.arm == "20 calls" and row.role == MAIN[0]] == [
+        reference
     ]
-    plain = diffusion.signal_shares("cosine").double()
-    shifted = diffusion.signal_shares("cosine", spec.log_snr_shift).double()
-    inner = (plain > 1e-3) & (plain < 1 - 1e-4)
-    noise_to_signal = [(1 - share) / share for share in (plain, shifted)]
-    assert torch.allclose(noise_to_signal[1][inner] / 4, noise_to_signal[0][inner], rtol=1e-3)
-
-
-def test_walks_need_no_training_of_their_own():
-    plan = apart_plans.walks(MAIN, "lr_latent", 10, 42)
-    assert len(plan) == 72 and len(plans.unique_trainings(plan)) == 2
-    for name, spec in plan.items():
-        assert name.startswith("first ") == (spec.switches.walk == "first")
-        assert ("half of the noise" in name) == (spec.switches.initial_noise_sd == 0.5)
-        assert str(spec.num_steps) in name
-    reference = apart_plans.ablations(MAIN[0], "lr_latent", 20, 42)["reference"]
-    more = apart_plans.walks(MAIN, "lr_latent", 20, 42)
-    assert more[f"20 calls|{MAIN[0]}"] == reference and len(more) == 80
+    assert len(list(plans.schedules(MAIN, "lr_latent", 10, 42))) == 72
 
 
 def test_convergence_asks_for_every_arm_at_every_length():
-    plan = apart_plans.convergence(MAIN, 42)
-    assert len(plans.unique_trainings(plan)) == len(plan) == 24
-    assert plan["x16, lr_pixels|phantom-f4c3"] == Spec("phantom-f4c3", steps=16)
+    rows = list(plans.convergence(MAIN, 42))
+    assert len(plans.unique_trainings(row.config for row in rows)) == len(rows) == 24
+    last = [row.config for row in rows if row.arm == "x16, lr_pixels" and row.role == MAIN[1]]
+    assert last == [ArmConfig("phantom-f4c3", steps=16)]
+    arms = plans.targets_and_conditions(MAIN, 42)
+    assert len(arms) == 8 and {config.protocol.grid for config in arms.values()} == {"common"}
+    own = ArmConfig(MAIN[0], protocol=Protocol("lr_latent"))
+    assert arms[MAIN[0], f"latent of {MAIN[0]}"].for_training == own.for_training
 
 
-def test_seeds_and_corners_hold_four_autoencoders_where_they_are_at_hand():
-    four = ["natural-f8c4", "phantom-f8c4", "natural-f4c3", "phantom-f4c3"]
-    plan = apart_plans.whole(MAIN, [*four, "natural-f4c1"], "knee", "lr_latent", 10, 10, 42)
-    by = {
-        kind: [s for (name, _), s in plan.items() if name == kind] for kind in ("seeds", "corners")
-    }
-    assert len(by["seeds"]) == 4 * 3 * 2 and {spec.vae for spec in by["seeds"]} == {*four}
-    assert [spec.vae for spec in by["corners"]] == four
-    assert {spec.switches.protocol for spec in by["corners"]} == {"released"}
-    assert by["corners"][0] == plan["switches", f"released|{MAIN[0]}"]  # trained once
-    fewer = apart_plans.whole(MAIN, MAIN, "knee", "lr_latent", 10, 10, 42)
-    more = len(plans.unique_trainings(plan)) - len(plans.unique_trainings(fewer))
-    assert more == 2 * 3 * 2 + 2 and "corners" not in {name for name, _ in fewer}
-
-
-def test_the_whole_is_named_by_analysis_and_arm():
-    four = [*MAIN, "phantom-f8c4", "natural-f4c3"]
-    plan = apart_plans.whole(MAIN, four, "knee", "lr_latent", 10, 10, 42)
-    levers = {"levers, released", "levers, controlled"}
-    assert {analysis for analysis, _ in plan} == {*apart.ANALYSES, *levers, "retrained"} - {
-        "levers"
-    }
-    both = {name for analysis, name in plan if analysis not in {*levers, "seeds", "corners"}}
-    assert {name.partition("|")[2] for name in both} == set(MAIN)
-    # base arms of the levers are arms of the switches
-    assert len(plans.unique_trainings(plan)) < len(plan)
+def test_the_full_plan_holds_four_cells_where_they_are_available():
+    rows = plans.full_plan(MAIN, [*CELLS, "natural-f4c1"], "knee", "lr_latent", 10, 10, 42)
+    by = {}
+    for row in rows:
+        by.setdefault(row.analysis, []).append(row)
+    assert len(by["seeds"]) == 4 * 3 * 2 and {row.config.vae for row in by["seeds"]} == {*CELLS}
+    assert [row.config.vae for row in by["corners"]] == CELLS
+    assert by["corners"][0].config == by["switches"][0].config  # trained once
+    assert len(
+        {(row.analysis, row.start, row.arm, row.role, row.config.seed) for row in rows}
+    ) == len(rows)
+    paired = {row.role for row in rows if row.analysis not in ("levers", "seeds", "corners")}
+    assert paired == set(MAIN)
+    fewer = plans.full_plan(MAIN, MAIN, "knee", "lr_latent", 10, 10, 42)
+    needed = [len(plans.unique_trainings(row.config for row in some)) for some in (rows, fewer)]
+    assert needed[0] - needed[1] == 2 * 3 * 2 + 2
+    assert "corners" not in {row.analysis for row in fewer}

@@ -16,7 +16,7 @@ def test_every_output_of_the_pipeline_has_one_stage():
         "results/mini/figures/04/04_arms.svg": "vae_swap",
         "results/mini/tables/05_bands.csv": "wavelets",
         "results/mini/autoencoders/knee/figures/02/02_cards_knee.svg": "autoencoders",
-        "results/mini/arms/chest/phantom-f4c3/figures/03/03_curve.svg": "train_arm",
+        "results/mini/arms/chest/phantom-f4c3/figures/03/03_curve.svg": "score",
         "results/mini/metrics/10.json": "claims",
         "results/mini/figures/L5/L5_power.svg": "background",
     }.items():

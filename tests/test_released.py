@@ -8,7 +8,7 @@ from test_paper_path import prepared
 from latentsr.autoencoders import fetch
 from latentsr.companion import authors as released
 from latentsr.companion import released_scores
-from latentsr.experiments.arms import Walk
+from latentsr.diffusion.samplers import SamplerConfig
 from latentsr.experiments.protocol import RELEASED
 
 KIND = {"block_out_channels": (32, 32, 64), "layers_per_block": 1}
@@ -115,8 +115,11 @@ def test_the_formulas_hold_to_a_millionth_on_a_toy_network(num_steps):
     given = [torch.from_numpy(x.copy()) for x in (noise, seen, a)]
     assert np.abs(released.sample(net, *given, num_steps).numpy() - by_hand(a)).max() < 1e-6
     # an arm of the released protocol takes the same steps; its time runs down from 999
-    walk, start = Walk(num_steps, schedule="released"), RELEASED.initial_noise_sd * given[0]
-    found = walk.run(lambda z, c, t: net(z, c, 999 - t), start, given[1], RELEASED.walk, [])
+    sampler, start = (
+        SamplerConfig(num_steps, schedule="released"),
+        RELEASED.initial_noise_sd * given[0],
+    )
+    found = sampler.sample(lambda z, c, t: net(z, c, 999 - t), start, given[1], "first", [])
     stored = released.signal_shares().double().numpy()  # in float32, 1 - a of the end is rounded
     assert np.abs(found.numpy() - by_hand(stored)).max() < 1e-6
 

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentsr.autoencoders.load import read_checkpoint
-from latentsr.diffusion import process as diffusion
-from latentsr.diffusion import samplers as sampling
+from latentsr.diffusion import process, samplers
 
 if TYPE_CHECKING:
     from diffusers import UNet2DModel
@@ -68,7 +67,7 @@ def signal_shares() -> Tensor:
 
     Entry i belongs to time 999 - i.
     """
-    return diffusion.released_shares().flip(0)
+    return process.alphas_cumprod("released").flip(0)
 
 
 class ReleasedDenoiser(nn.Module):
@@ -115,8 +114,8 @@ def sample(
     def at_time(z: Tensor, seen: Tensor, times: Tensor) -> Tensor:
         return net(z, seen, last - times)
 
-    times = sampling.timesteps("first", num_steps)
-    return sampling.as_released(at_time, 0.5 * noise, condition, times, alphas.flip(0))
+    times = samplers.timesteps("first", num_steps)
+    return samplers.ddim(at_time, 0.5 * noise, condition, times, alphas.flip(0), released=True)
 
 
 def _unet_state(state: Mapping[str, Any], path: Path) -> dict[str, Tensor]:

@@ -1,7 +1,10 @@
-r"""The noising process: schedules of the signal share, and what a network predicts of it.
+r"""The noising process: noise schedules, and what a network predicts.
 
-Notation: a = cumulative signal share at a time, :math:`z = \sqrt{a} x_0 + \sqrt{1 - a} \epsilon`;
-for rectified flow, with s = (t + 1) / 1000, :math:`z = (1 - s) x_0 + s \epsilon`.
+With :math:`\bar\alpha` the cumulative signal share of a time,
+:math:`z = \sqrt{\bar\alpha} x_0 + \sqrt{1 - \bar\alpha} \epsilon`; for rectified flow, with
+s = (t + 1) / 1000, :math:`z = (1 - s) x_0 + s \epsilon`. In all signatures ``x0``, ``noise``, ``z``
+and ``output`` are ``(B, C, h, w)``, ``timesteps`` ``(B,)`` and ``alphas`` ``(1000,)``, the signal
+share of every time, t = 0 nearly clean.
 """
 
 from __future__ import annotations
@@ -15,10 +18,8 @@ from torch import Tensor
 NUM_TRAIN_TIMESTEPS = 1000
 SCHEDULES = ("cosine", "linear", "released")
 PREDICTIONS = ("x0", "v", "epsilon", "flow", "one_step")
-LARGEST_NOISE_TO_SIGNAL = 50.0  # where a prediction of epsilon may start, see `first_time`
-HALF_THE_GRID = -2 * log(
-    2
-)  # shift of the log-SNR for twice the latents a side, see `signal_shares`
+MAX_NOISE_TO_SIGNAL = 50.0  # where a prediction of epsilon may start
+LOGSNR_SHIFT_2X = -2 * log(2)  # for a grid of twice the side
 
 
 def check_name(what: str, name: str, allowed: Sequence[str]) -> None:
@@ -32,25 +33,22 @@ def check_name(what: str, name: str, allowed: Sequence[str]) -> None:
         raise ValueError(f"{what}: {name!r}; allowed are {', '.join(allowed)}")
 
 
-def signal_shares(schedule: str = "cosine", log_snr_shift: float = 0.0) -> Tensor:
-    r"""Return the signal share a of every time, ``(1000,)``; t = 0 is nearly clean.
+def alphas_cumprod(schedule: str = "cosine", log_snr_shift: float = 0.0) -> Tensor:
+    r"""Return the cumulative signal share of every time, ``(1000,)``; t = 0 is nearly clean.
 
     Parameters
     ----------
     schedule : {"cosine", "linear", "released"}
-        diffusers' ``squaredcos_cap_v2``, or its ``linear`` from 1e-4 to 0.02, or the cosine
-        schedule as the paper's authors wrote it, see `released_shares`.
+        diffusers' ``squaredcos_cap_v2``; its ``linear`` from 1e-4 to 0.02; or the paper's released
+        code: :math:`\cos^2\left(\frac{x / (T + 1) + s}{1 + s} \cdot \frac{\pi}{2}\right)` with
+        s = 0.008 on T + 1 points x from 0 to T + 1, as a product of steps of at least 1e-4.
     log_snr_shift : float
-        Added to :math:`\log(a / (1 - a))`. With -2 ln 2 the means of 2 x 2 latents have the noise
-        that single latents have without: so much more noise a grid of twice the side can bear.
-
-    References
-    ----------
-    Hoogeboom, Heek & Salimans, simple diffusion, ICML 2023, section 3.1.
+        Added to the log-SNR. With -2 ln 2 the means of 2 x 2 latents have the noise that single
+        latents have without (Hoogeboom, Heek & Salimans, simple diffusion, ICML 2023, section 3.1).
 
     Examples
     --------
-    >>> shifted, plain = signal_shares("linear", HALF_THE_GRID), signal_shares("linear")
+    >>> shifted, plain = alphas_cumprod("linear", LOGSNR_SHIFT_2X), alphas_cumprod("linear")
     >>> noise_to_signal = (1 - shifted[500]) / shifted[500] / 4  # of the mean of four latents
     >>> bool(torch.isclose(noise_to_signal, (1 - plain[500]) / plain[500]))
     True
@@ -59,95 +57,91 @@ def signal_shares(schedule: str = "cosine", log_snr_shift: float = 0.0) -> Tenso
 
     check_name("schedule", schedule, SCHEDULES)
     if schedule == "released":
-        shares = released_shares()
+        count = NUM_TRAIN_TIMESTEPS + 1
+        position = torch.linspace(0, count, count, dtype=torch.float64) / count
+        share = torch.cos((position + 0.008) / 1.008 * torch.pi / 2) ** 2
+        alphas = (share[1:] / share[:-1]).clamp(1e-4, 1).cumprod(0).float()
     else:
         name = {"cosine": "squaredcos_cap_v2", "linear": "linear"}[schedule]
-        shares = DDPMScheduler(NUM_TRAIN_TIMESTEPS, beta_schedule=name).alphas_cumprod
+        alphas = DDPMScheduler(NUM_TRAIN_TIMESTEPS, beta_schedule=name).alphas_cumprod
     if log_snr_shift == 0:
-        return shares
-    exact = shares.double()
-    return torch.sigmoid(torch.logit(exact) + log_snr_shift).float()
+        return alphas
+    return torch.sigmoid(torch.logit(alphas.double()) + log_snr_shift).float()
 
 
-def released_shares() -> Tensor:
-    r"""Return the signal shares of the paper's released code, ``(1000,)``, t = 0 nearly clean.
+def betas(alphas: Tensor) -> Tensor:
+    """Return the noise variance that each time adds ``(1000,)``, as diffusers' schedulers want it."""
+    before = torch.cat([torch.ones_like(alphas[:1]), alphas[:-1]])
+    return 1 - alphas / before
 
-    :math:`\cos^2\left(\frac{x / (T + 1) + s}{1 + s} \cdot \frac{\pi}{2}\right)` with s = 0.008
-    on T + 1 points x from 0 to T + 1, as a product of steps of at least 1e-4.
+
+def signal_and_noise(prediction: str, timesteps: Tensor, alphas: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the weights of x0 and of the noise in z, ``(B, 1, 1, 1)``.
+
+    A one-step regression is given zeros: neither image nor noise.
     """
-    count = NUM_TRAIN_TIMESTEPS + 1
-    place = torch.linspace(0, count, count, dtype=torch.float64) / count
-    share = torch.cos((place + 0.008) / 1.008 * torch.pi / 2) ** 2
-    return (share[1:] / share[:-1]).clamp(1e-4, 1).cumprod(0).float()
-
-
-def betas(shares: Tensor) -> Tensor:
-    """Return each time's own noise variance, as diffusers' schedulers want it."""
-    before = torch.cat([torch.ones_like(shares[:1]), shares[:-1]])
-    return 1 - shares / before
-
-
-def _weights(prediction: str, times: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the weights of x0 and epsilon in z, ``(B, 1, 1, 1)``."""
     check_name("prediction", prediction, PREDICTIONS)
-    if prediction == "one_step":  # nothing of the image, and no noise either
-        signal = noise = torch.zeros(len(times), dtype=shares.dtype, device=times.device)
+    if prediction == "one_step":
+        signal = noise = torch.zeros(len(timesteps), dtype=alphas.dtype, device=timesteps.device)
     elif prediction == "flow":
-        noise = (times + 1).to(shares.dtype) / NUM_TRAIN_TIMESTEPS
+        noise = (timesteps + 1).to(alphas.dtype) / NUM_TRAIN_TIMESTEPS
         signal = 1 - noise
     else:
-        share = shares.to(times.device)[times]
+        share = alphas.to(timesteps.device)[timesteps]
         signal, noise = share.sqrt(), (1 - share).sqrt()
     return signal[:, None, None, None], noise[:, None, None, None]
 
 
-def noised(
-    clean: Tensor, noise: Tensor, times: Tensor, shares: Tensor, prediction: str = "x0"
+def add_noise(
+    x0: Tensor, noise: Tensor, timesteps: Tensor, alphas: Tensor, prediction: str = "x0"
 ) -> Tensor:
-    """Return z of images ``(B, C, h, w)`` at times ``(B,)``; of a one-step regression, zeros."""
-    signal, rest = _weights(prediction, times, shares)
-    return signal * clean + rest * noise
+    """Return z at the given times ``(B, C, h, w)``."""
+    signal, rest = signal_and_noise(prediction, timesteps, alphas)
+    return signal * x0 + rest * noise
 
 
-def wanted(prediction: str, clean: Tensor, noise: Tensor, times: Tensor, shares: Tensor) -> Tensor:
+def training_target(
+    prediction: str, x0: Tensor, noise: Tensor, timesteps: Tensor, alphas: Tensor
+) -> Tensor:
     r"""Return what a network of this kind should predict, ``(B, C, h, w)``.
 
-    x0 itself; :math:`v = \sqrt{a} \epsilon - \sqrt{1 - a} x_0`; :math:`\epsilon`; or the flow's
-    velocity :math:`\epsilon - x_0`. A one-step regression predicts x0.
+    x0 itself; :math:`v = \sqrt{\bar\alpha} \epsilon - \sqrt{1 - \bar\alpha} x_0`;
+    :math:`\epsilon`; or the flow's velocity :math:`\epsilon - x_0`. A one-step regression predicts
+    x0.
     """
     check_name("prediction", prediction, PREDICTIONS)
     if prediction == "epsilon":
         return noise
     if prediction == "flow":
-        return noise - clean
+        return noise - x0
     if prediction == "v":
-        signal, rest = _weights(prediction, times, shares)
-        return signal * noise - rest * clean
-    return clean
+        signal, rest = signal_and_noise(prediction, timesteps, alphas)
+        return signal * noise - rest * x0
+    return x0
 
 
-def clean_of(prediction: str, out: Tensor, z: Tensor, times: Tensor, shares: Tensor) -> Tensor:
-    """Return the x0 that a prediction ``out`` at z stands for, the inverse of `wanted`."""
+def to_x0(prediction: str, output: Tensor, z: Tensor, timesteps: Tensor, alphas: Tensor) -> Tensor:
+    """Return the x0 that a network's output at z implies: the inverse of `training_target`."""
     if prediction in ("x0", "one_step"):
-        return out
-    signal, rest = _weights(prediction, times, shares)
+        return output
+    signal, rest = signal_and_noise(prediction, timesteps, alphas)
     if prediction == "epsilon":
-        return (z - rest * out) / signal
+        return (z - rest * output) / signal
     if prediction == "flow":  # z = x0 + s (eps - x0)
-        return z - rest * out
-    return signal * z - rest * out
+        return z - rest * output
+    return signal * z - rest * output
 
 
-def first_time(prediction: str, shares: Tensor) -> int:
-    """Return the time at which a walk starts: 999, but for epsilon no worse than 50 to 1.
+def start_timestep(prediction: str, alphas: Tensor) -> int:
+    """Return the time at which sampling starts: 999, but for epsilon no worse than 50 to 1.
 
     At t = 999 of the cosine schedule an error of epsilon is one of x0 2e4 times as large.
 
-    >>> first_time("v", signal_shares()), first_time("epsilon", signal_shares())
+    >>> start_timestep("v", alphas_cumprod()), start_timestep("epsilon", alphas_cumprod())
     (999, 986)
     """
     check_name("prediction", prediction, PREDICTIONS)
     if prediction != "epsilon":
         return NUM_TRAIN_TIMESTEPS - 1
-    ratio = ((1 - shares) / shares).sqrt()
-    return int(torch.nonzero(ratio <= LARGEST_NOISE_TO_SIGNAL).max())
+    ratio = ((1 - alphas) / alphas).sqrt()
+    return int(torch.nonzero(ratio <= MAX_NOISE_TO_SIGNAL).max())

@@ -1,113 +1,82 @@
-"""Sampling: noise drawn per image, and walks from noise to the predicted image.
+"""Sampling: initial noise per image, timesteps, and the loops from noise to a predicted image.
 
-Notation: a = cumulative signal share at a time, z = sqrt(a) x0 + sqrt(1 - a) eps. Every walk takes
-a network that predicts x0, see `predicts_clean`.
+Every sampler takes a network that predicts x0 (see `x0_wrapper`) and maps z ``(B, C, h, w)``,
+condition ``(B, K, h, w)`` and times ``(B,)``; ``timesteps`` descend in 0..999; ``alphas`` is that of
+`process.alphas_cumprod`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from latentsr.diffusion import process as diffusion
+from latentsr.diffusion import process
 from latentsr.diffusion.process import NUM_TRAIN_TIMESTEPS
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 Net = Callable[[Tensor, Tensor, Tensor], Tensor]
 SAMPLERS = ("ddim", "ddpm", "dpm++")
-WALKS = ("spaced", "first")
-DPM_FIRST = (
-    995  # where log(signal / noise) of the cosine schedule passes -5.1, as DPM-Solver++ wants
-)
+SPACINGS = ("spaced", "first")
+DPM_START = 995  # log(signal / noise) of the cosine schedule passes -5.1, as DPM-Solver++ wants
 
 
 def generators(image_ids: Sequence[str], seed: int) -> list[torch.Generator]:
     """Return a generator for each image that depends on its id and the seed alone."""
-    made = []
-    for image_id in image_ids:
-        digest = sha256(f"{image_id}|{seed}".encode()).digest()
-        made.append(torch.Generator().manual_seed(int.from_bytes(digest[:7], "big")))
-    return made
+    digests = (sha256(f"{image_id}|{seed}".encode()).digest() for image_id in image_ids)
+    return [torch.Generator().manual_seed(int.from_bytes(d[:7], "big")) for d in digests]
 
 
 def initial_noise(image_ids: Sequence[str], shape: tuple[int, ...], seed: int) -> Tensor:
-    """Draw N(0, 1) noise ``(B, *shape)``; each image's depends on its id and the seed alone.
+    """Draw batch-independent N(0, 1) noise ``(B, *shape)``, each image's from its id and the seed.
 
-    Examples
-    --------
     >>> both = initial_noise(["a", "b"], (1, 2, 2), seed=0)
     >>> bool((both[1] == initial_noise(["b"], (1, 2, 2), seed=0)[0]).all())
     True
     """
-    rows = [torch.randn(shape, generator=one) for one in generators(image_ids, seed)]
-    return torch.stack(rows)
+    return torch.stack([torch.randn(shape, generator=g) for g in generators(image_ids, seed)])
 
 
-def timesteps(walk: str, num_steps: int, first: int = NUM_TRAIN_TIMESTEPS - 1) -> list[int]:
-    """Return the descending times of a walk of ``num_steps`` network calls.
+def timesteps(
+    timestep_spacing: str, num_inference_steps: int, start: int = NUM_TRAIN_TIMESTEPS - 1
+) -> list[int]:
+    """Return the descending times of ``num_inference_steps`` network calls.
 
-    ``spaced``: from t = 999 in equal steps (diffusers' "trailing" spacing). ``first``: the first
-    entries of the 1000-step walk, 999, 998, ...: for few steps it ends in almost pure noise.
-    Times above ``first`` become it, and are taken once.
+    ``spaced``: from t = 999 in equal steps (diffusers' "trailing" spacing). ``first``: truncated,
+    the first entries of the 1000-step schedule, 999, 998, ...: with few calls sampling ends in
+    almost pure noise. Times above ``start`` become it, and are taken once.
 
-    Examples
-    --------
-    >>> timesteps("spaced", 2), timesteps("first", 2), timesteps("spaced", 4, first=800)
+    >>> timesteps("spaced", 2), timesteps("first", 2), timesteps("spaced", 4, start=800)
     ([999, 499], [999, 998], [800, 749, 499, 249])
     """
-    if not 1 <= num_steps <= NUM_TRAIN_TIMESTEPS:
-        raise ValueError(f"num_steps: {num_steps}, but 1 to {NUM_TRAIN_TIMESTEPS} are allowed")
-    diffusion.check_name("walk", walk, WALKS)
-    if walk == "first":
-        found = range(NUM_TRAIN_TIMESTEPS - 1, NUM_TRAIN_TIMESTEPS - 1 - num_steps, -1)
+    if not 1 <= num_inference_steps <= NUM_TRAIN_TIMESTEPS:
+        allowed = f"1 to {NUM_TRAIN_TIMESTEPS} are allowed"
+        raise ValueError(f"num_inference_steps: {num_inference_steps}, but {allowed}")
+    process.check_name("timestep_spacing", timestep_spacing, SPACINGS)
+    last = NUM_TRAIN_TIMESTEPS - 1
+    if timestep_spacing == "first":
+        times = list(range(last, last - num_inference_steps, -1))
     else:
         from diffusers import DDIMScheduler
 
         scheduler = DDIMScheduler(NUM_TRAIN_TIMESTEPS, timestep_spacing="trailing")
-        scheduler.set_timesteps(num_steps)
-        found = scheduler.timesteps.tolist()
-    return list(dict.fromkeys(min(int(t), first) for t in found))
+        scheduler.set_timesteps(num_inference_steps)
+        times = scheduler.timesteps.tolist()
+    return list(dict.fromkeys(min(int(t), start) for t in times))
 
 
-def signal_along(
-    walks: Sequence[str], calls: Sequence[int], shares: Tensor | None = None
-) -> DataFrame:
-    """Return the cumulative signal share at every network call of some walks.
-
-    Columns walk, T, call (1 to T), time and signal_share; ``shares`` as for `ddim`.
-
-    >>> along = signal_along(["spaced", "first"], [2])
-    >>> along[["walk", "call", "time"]].values.tolist()
-    [['spaced', 1, 999], ['spaced', 2, 499], ['first', 1, 999], ['first', 2, 998]]
-    """
-    from pandas import DataFrame
-
-    a = diffusion.signal_shares() if shares is None else shares
-    rows = [
-        {"walk": walk, "T": total, "call": call, "time": time, "signal_share": float(a[time])}
-        for walk in walks
-        for total in calls
-        for call, time in enumerate(timesteps(walk, total), 1)
-    ]
-    return DataFrame(rows, columns=["walk", "T", "call", "time", "signal_share"])
-
-
-def predicts_clean(net: Net, prediction: str, shares: Tensor) -> Net:
+def x0_wrapper(net: Net, prediction: str, alphas: Tensor) -> Net:
     """Turn a network that predicts x0, v, epsilon or a flow's velocity into one that predicts x0."""
-    diffusion.check_name("prediction", prediction, diffusion.PREDICTIONS)
+    process.check_name("prediction", prediction, process.PREDICTIONS)
     if prediction in ("x0", "one_step"):
         return net
 
-    def clean(z: Tensor, condition: Tensor, times: Tensor) -> Tensor:
-        return diffusion.clean_of(prediction, net(z, condition, times), z, times, shares)
+    def x0(z: Tensor, condition: Tensor, t: Tensor) -> Tensor:
+        return process.to_x0(prediction, net(z, condition, t), z, t, alphas)
 
-    return clean
+    return x0
 
 
 @torch.no_grad()
@@ -115,102 +84,58 @@ def ddim(
     net: Net,
     noise: Tensor,
     condition: Tensor,
-    times: Sequence[int],
-    shares: Tensor | None = None,
+    timesteps: Sequence[int],
+    alphas: Tensor,
+    *,
     flow: bool = False,
+    released: bool = False,
 ) -> Tensor:
-    """Walk along ``times`` without fresh noise (DDIM, eta = 0) and return the last prediction.
+    r"""Sample without fresh noise (DDIM, eta = 0); return the last predicted x0 ``(B, C, h, w)``.
 
-    Parameters
-    ----------
-    net : callable
-        Maps z ``(B, C, h, w)``, condition ``(B, K, h, w)`` and times ``(B,)`` to x0.
-    noise : Tensor
-        Initial z ``(B, C, h, w)``.
-    condition : Tensor
-        ``(B, K, h, w)``.
-    times : sequence of int
-        Descending times in 0..999, see `timesteps`.
-    shares : Tensor, optional
-        Signal share of every time ``(1000,)``; the cosine schedule's by default.
-    flow : bool
-        Walk along the straight path of rectified flow; the same steps are then Euler's.
-
-    Returns
-    -------
-    Tensor
-        x0 ``(B, C, h, w)``.
+    :math:`z_s = \sqrt{\bar\alpha_s} \hat x_0 + \sqrt{1 - \bar\alpha_s} \hat\epsilon`. With ``flow``
+    along the straight path of rectified flow, where the steps are Euler's. With ``released`` as in
+    the paper's released code: the same step as a sum of increments, with 1e-4 in a denominator.
 
     References
     ----------
     Song, Meng & Ermon, Denoising Diffusion Implicit Models, ICLR 2021, eq. 12; Liu, Gong & Liu,
     Flow Straight and Fast, ICLR 2023.
     """
-    a = diffusion.signal_shares() if shares is None else shares
-    line = (torch.arange(NUM_TRAIN_TIMESTEPS) + 1).to(a.dtype) / NUM_TRAIN_TIMESTEPS
-    signal, rest = (1 - line, line) if flow else (a.sqrt(), (1 - a).sqrt())
+    line = (torch.arange(NUM_TRAIN_TIMESTEPS) + 1).to(alphas.dtype) / NUM_TRAIN_TIMESTEPS
+    signal, rest = (1 - line, line) if flow else (alphas.sqrt(), (1 - alphas).sqrt())
     z = noise
-    for now, following in zip(times, [*times[1:], None], strict=True):
-        clean = net(z, condition, torch.full((len(z),), now, device=z.device))  # (B, C, h, w)
+    for now, following in zip(timesteps, [*timesteps[1:], None], strict=True):
+        x0 = net(z, condition, torch.full((len(z),), now, device=z.device))
         if following is None:
-            return clean
-        # 1. the noise that z holds besides the predicted image, 2. both at the next share
-        eps = (z - signal[now] * clean) / rest[now]
-        z = signal[following] * clean + rest[following] * eps
-    raise AssertionError("a walk has at least one time")
+            return x0
+        if released:
+            eps = (z - signal[now] * x0) / (rest[now] + 1e-4)
+            z = z + (signal[following] - signal[now]) * x0
+            z = z + (rest[following] - rest[now]) * eps
+        else:
+            eps = (z - signal[now] * x0) / rest[now]
+            z = signal[following] * x0 + rest[following] * eps
+    raise AssertionError("there is at least one time")
 
 
 @torch.no_grad()
-def as_released(
-    net: Net, noise: Tensor, condition: Tensor, times: Sequence[int], shares: Tensor
-) -> Tensor:
-    """Walk along ``times`` with the arithmetic of the paper's released code.
-
-    Arguments as for `ddim`, from which it differs by 1e-4 in a denominator; the released code
-    starts from half of the noise.
-    """
-    z = noise
-    for now, following in zip(times, [*times[1:], None], strict=True):
-        clean = net(z, condition, torch.full((len(z),), now, device=z.device))  # (B, C, h, w)
-        if following is None:
-            return clean
-        here, there = shares[now], shares[following]
-        direction = (z - here.sqrt() * clean) / ((1 - here).sqrt() + 1e-4)
-        z = z + (there.sqrt() - here.sqrt()) * clean
-        z = z + ((1 - there).sqrt() - (1 - here).sqrt()) * direction
-    raise AssertionError("a walk has at least one time")
-
-
-@torch.no_grad()
-def with_scheduler(
+def sample_with_scheduler(
     sampler: str,
     net: Net,
     noise: Tensor,
     condition: Tensor,
-    times: Sequence[int],
-    shares: Tensor,
-    drawn: Sequence[torch.Generator],
+    timesteps: Sequence[int],
+    alphas: Tensor,
+    generators: Sequence[torch.Generator],
 ) -> Tensor:
-    """Walk with diffusers' ancestral DDPM ("ddpm") or second-order DPM-Solver++ ("dpm++").
+    """Sample x0 with diffusers' ancestral DDPM ("ddpm") or second-order DPM-Solver++ ("dpm++").
 
-    Parameters
-    ----------
-    net, noise, condition, times
-        As for `ddim`.
-    shares : Tensor
-        Signal share of every time ``(1000,)``.
-    drawn : sequence of torch.Generator
-        One an image, for the fresh noise of "ddpm".
-
-    Returns
-    -------
-    Tensor
-        x0 ``(B, C, h, w)``.
+    ``generators``, one per image, give the fresh noise of "ddpm".
     """
     from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 
-    diffusion.check_name("sampler", sampler, SAMPLERS[1:])
-    common = {"trained_betas": diffusion.betas(shares).tolist(), "prediction_type": "sample"}
+    process.check_name("sampler", sampler, SAMPLERS[1:])
+    common = {"trained_betas": process.betas(alphas).tolist(), "prediction_type": "sample"}
     if sampler == "ddpm":
         scheduler = DDPMScheduler(NUM_TRAIN_TIMESTEPS, clip_sample=False, **common)
     else:
@@ -221,27 +146,81 @@ def with_scheduler(
             lower_order_final=True,
             **common,
         )
-    scheduler.set_timesteps(timesteps=list(times))
+    scheduler.set_timesteps(timesteps=list(timesteps))
+    fresh_noise = {"generator": list(generators)} if sampler == "ddpm" else {}
     z = noise
     for t in scheduler.timesteps:
-        clean = net(z, condition, torch.full((len(z),), int(t), device=z.device))
-        given = {"generator": list(drawn)} if sampler == "ddpm" else {}
-        z = scheduler.step(clean, t, z, **given).prev_sample
+        x0 = net(z, condition, torch.full((len(z),), int(t), device=z.device))
+        z = scheduler.step(x0, t, z, **fresh_noise).prev_sample
     return z
 
 
+@dataclass(frozen=True)
+class SamplerConfig:
+    """How an arm is sampled; its prediction must be the one that the network was trained for.
+
+    Raises
+    ------
+    ValueError
+        Where sampler, prediction or schedule is not known, or a flow is not sampled with ddim.
+    """
+
+    num_inference_steps: int
+    sampler: str = "ddim"
+    prediction: str = "x0"
+    schedule: str = "cosine"
+    log_snr_shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        process.check_name("sampler", self.sampler, SAMPLERS)
+        process.check_name("prediction", self.prediction, process.PREDICTIONS)
+        process.check_name("schedule", self.schedule, process.SCHEDULES)
+        if self.prediction == "flow" and self.sampler != "ddim":
+            raise ValueError(f"sampler: {self.sampler!r}; a flow is sampled with ddim (Euler)")
+
+    def timesteps(self, timestep_spacing: str = "spaced") -> list[int]:
+        """Return the times of the calls: one for a one-step regression, whatever their number."""
+        alphas = process.alphas_cumprod(self.schedule, self.log_snr_shift)
+        start = process.start_timestep(self.prediction, alphas)
+        if self.sampler == "dpm++":
+            start = min(start, DPM_START)
+        calls = 1 if self.prediction == "one_step" else self.num_inference_steps
+        return timesteps(timestep_spacing, calls, start)
+
+    def sample(
+        self,
+        net: Net,
+        noise: Tensor,
+        condition: Tensor,
+        timestep_spacing: str,
+        generators: Sequence[torch.Generator],
+    ) -> Tensor:
+        """Go from noise ``(B, C, h, w)`` to x0 with a network of this kind."""
+        alphas = process.alphas_cumprod(self.schedule, self.log_snr_shift)
+        times = self.timesteps(timestep_spacing)
+        x0_net = x0_wrapper(net, self.prediction, alphas)
+        if self.prediction == "one_step":
+            noise = torch.zeros_like(noise)
+        if self.sampler != "ddim":
+            return sample_with_scheduler(
+                self.sampler, x0_net, noise, condition, times, alphas, generators
+            )
+        flow, released = self.prediction == "flow", self.schedule == "released"
+        return ddim(x0_net, noise, condition, times, alphas, flow=flow, released=released)
+
+
 def in_batches(
-    walk: Callable[[Tensor, Tensor, slice], Tensor],
+    sample_fn: Callable[[Tensor, Tensor, slice], Tensor],
     noise: Tensor,
     condition: Tensor,
     *,
     batch: int = 64,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Run a walk on the net's device over batches of images; the result is on the CPU.
+    """Run ``sample_fn(noise, condition, rows)`` on ``device`` over batches; the result is on the CPU.
 
-    ``walk`` gets noise, condition and which rows they are. The result depends on the batch size
-    only by rounding.
+    It depends on the batch size only by rounding.
     """
     rows = [slice(start, start + batch) for start in range(0, len(noise), batch)]
-    return torch.cat([walk(noise[r].to(device), condition[r].to(device), r).cpu() for r in rows])
+    parts = [sample_fn(noise[r].to(device), condition[r].to(device), r).cpu() for r in rows]
+    return torch.cat(parts)

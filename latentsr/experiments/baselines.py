@@ -1,25 +1,24 @@
-"""Super-resolution without autoencoder or diffusion: a small network regresses HR from LR."""
+"""What the swap is compared with: regression without an autoencoder, adapted autoencoders."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from math import prod
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
-from latentsr import io as scores
+from latentsr.autoencoders.model import Autoencoder
 from latentsr.degrade import upsample
-from latentsr.metrics import image as metrics
-
-if TYPE_CHECKING:
-    from latentsr.experiments.arms import Study
 
 Images = NDArray[np.float32]
 BLOCKS, WIDTH = 6, 48
+ADAPTATIONS = ("full", "lora")
 
 
 class _Block(nn.Module):
@@ -35,7 +34,7 @@ class _Block(nn.Module):
         return x + self.body(x)
 
 
-def build(factor: int, seed: int) -> nn.Module:
+def build_regression(factor: int, seed: int) -> nn.Module:
     """Return an untrained network from ``(B, 1, h, w)`` to what bicubic interpolation lacks.
 
     Six residual blocks of 48 channels on the LR grid, then ``factor`` x ``factor`` channels
@@ -51,7 +50,7 @@ def build(factor: int, seed: int) -> nn.Module:
         )
 
 
-def train(
+def train_regression(
     lr: Images,
     hr: Images,
     *,
@@ -59,53 +58,119 @@ def train(
     batch: int = 16,
     seed: int = 0,
     device: str = "cpu",
-    progress: Callable[[], object] = lambda: None,
 ) -> nn.Module:
     """Train on pairs ``(N, h, w)`` and ``(N, H, W)`` with the squared error and mirrored images.
 
-    Adam from 1e-3 on a cosine. What it gives is close to the mean of all images that fit LR, the
-    best that PSNR can ask for.
+    Adam from 1e-3 on a cosine. The result is close to the mean of all images that fit LR, the best
+    for PSNR.
     """
-    net = build(hr.shape[-1] // lr.shape[-1], seed).to(device)
+    net = build_regression(hr.shape[-1] // lr.shape[-1], seed).to(device)
     optimiser = torch.optim.Adam(net.parameters(), 1e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     small = torch.from_numpy(np.array(lr))[:, None].to(device)
-    wanted = torch.from_numpy(hr - upsample(lr, hr.shape[-1]))[:, None].to(device)
+    residual = torch.from_numpy(hr - upsample(lr, hr.shape[-1]))[:, None].to(device)
     rng = np.random.default_rng(seed)
     for _ in range(steps):
         rows = torch.from_numpy(rng.integers(len(small), size=batch)).to(device)
         flip = [3] if rng.random() < 0.5 else []
-        loss = (net(small[rows].flip(flip)) - wanted[rows].flip(flip)).square().mean()
+        loss = (net(small[rows].flip(flip)) - residual[rows].flip(flip)).square().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         schedule.step()
-        progress()
     return net.eval()
 
 
 @torch.no_grad()
-def super_resolve(net: nn.Module, lr: Images, side_px: int) -> Images:
-    """Return images ``(M, side_px, side_px)``: the bicubic ones with what the network adds."""
+def regress(net: nn.Module, lr: Images, side_px: int) -> Images:
+    """Return images ``(M, side_px, side_px)``: the bicubic ones plus what the network adds."""
     device = next(net.parameters()).device
     added = net(torch.from_numpy(np.array(lr))[:, None].to(device))[:, 0].cpu().numpy()
     return np.asarray(upsample(lr, side_px) + added, np.float32)
 
 
-def beside_bicubic(study: Study, seed: int, is_trained: bool = True, **how: Any) -> pd.DataFrame:
-    """Score bicubic interpolation of a set's test images, and a network trained on its others.
+class LowRank(nn.Module):
+    """Add a product of two thin matrices to a kernel ``(out, in, ...)``; at first it is zero.
 
-    A per-image table with a column ``method``: bicubic, and where ``is_trained`` regression.
-    ``how`` goes to `train`.
+    Hu et al. 2021, for convolutions as for matrices: a kernel is ``(out, in * h * w)``.
     """
-    lr, hr = study.test["lr"], study.test["hr"]
-    made = {"bicubic": upsample(lr, hr.shape[-1])}
-    if is_trained:
-        rows = study.is_training.numpy()
-        net = train(study.data["lr"][rows], study.data["hr"][rows], seed=seed, **how)
-        made["regression"] = super_resolve(net, lr, hr.shape[-1])
-    tables = []
-    for method, image in made.items():
-        identity = scores.identity(study.dataset, seed=seed, method=method)
-        tables.append(scores.table(study.test, identity, {"psnr_db": metrics.psnr_db(image, hr)}))
-    return pd.concat(tables, ignore_index=True)
+
+    def __init__(self, kernel: Tensor, rank: int, generator: torch.Generator):
+        super().__init__()
+        rows, columns = kernel.shape[0], prod(kernel.shape[1:])
+        rank = min(rank, rows, columns)
+        first = torch.randn((rank, columns), generator=generator) / columns**0.5
+        self.down = nn.Parameter(first.to(kernel))
+        self.up = nn.Parameter(torch.zeros((rows, rank)).to(kernel))
+
+    def forward(self, kernel: Tensor) -> Tensor:
+        return kernel + (self.up @ self.down).reshape(kernel.shape)  # (out, in, h, w)
+
+
+def adapt(
+    vae: Autoencoder,
+    images: NDArray[np.float32],
+    how: str,
+    *,
+    steps: int = 400,
+    batch: int = 8,
+    crop_px: int = 64,
+    rate: float = 1e-3,
+    rank: int = 8,
+    seed: int = 0,
+    progress: Callable[[], object] = lambda: None,
+) -> Autoencoder:
+    """Return a copy trained on images ``(N, H, W)``, called ``NAME-adapted-HOW``.
+
+    L1 of decode(encode(crop)) on [-1, 1] plus what keeps the posterior near its prior (1e-6 of
+    the KL term, per pixel), one-cycle AdamW. "lora" trains a change of rank ``rank`` of every
+    kernel and merges it in the end; norms and biases stay.
+
+    Raises
+    ------
+    ValueError
+        When ``how`` is none of `HOW`, or an image is smaller than a crop.
+    """
+    if how not in ADAPTATIONS:
+        raise ValueError(f"how: {how!r}; allowed are {', '.join(ADAPTATIONS)}")
+    if min(images.shape[1:]) < crop_px:
+        raise ValueError(f"crop_px: {crop_px}; at most {min(images.shape[1:])} fits the images")
+    model: Any = copy.deepcopy(vae.model).float().requires_grad_(how == "full")
+    drawn = torch.Generator().manual_seed(seed)
+    kernels = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    if how == "lora":
+        for module in kernels:
+            low = LowRank(module.weight, rank, drawn)
+            parametrize.register_parametrization(module, "weight", low)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(trained, rate, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps)
+    rng, channels = np.random.default_rng(seed), vae.image_channels
+    for _ in range(steps):
+        crops = _crops(images, batch, crop_px, rng).to(vae.device).expand(-1, channels, -1, -1)
+        posterior = model.encode(crops).latent_dist
+        noise = torch.randn(posterior.mean.shape, generator=drawn).to(vae.device)
+        error = model.decode(posterior.mean + posterior.std * noise).sample - crops
+        loss = error.abs().mean() + 1e-6 * posterior.kl().mean() / crop_px**2
+        if not torch.isfinite(loss):
+            raise ValueError(f"adaptation: loss {loss.item()}; lower the rate")
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(trained, 1.0)
+        optimiser.step()
+        schedule.step()
+        progress()
+    if how == "lora":
+        for module in kernels:
+            parametrize.remove_parametrizations(module, "weight")
+    return Autoencoder(f"{vae.name}-adapted-{how}", model)
+
+
+def _crops(images: NDArray[np.float32], batch: int, side: int, rng: np.random.Generator) -> Tensor:
+    """Draw crops ``(batch, 1, side, side)`` in [-1, 1], half of them mirrored."""
+    found = []
+    for image in images[rng.integers(len(images), size=batch)]:
+        top, left = (rng.integers(0, length - side + 1) for length in image.shape)
+        crop = image[top : top + side, left : left + side]
+        found.append(crop[:, ::-1] if rng.random() < 0.5 else crop)
+    return torch.from_numpy(np.stack(found)[:, None].astype(np.float32) * 2 - 1)

@@ -1,64 +1,332 @@
-"""Which arms chapter 3 trains: a named list of specifications."""
+"""Which arms are trained: those of the study, and the long ablations as a table of rows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from latentsr.experiments.protocol import RELEASED, Switches
-from latentsr.experiments.run import Spec
+from latentsr.autoencoders import registry
+from latentsr.diffusion.process import LOGSNR_SHIFT_2X
+from latentsr.experiments.protocol import (
+    CONTROLLED,
+    RELEASED,
+    Protocol,
+    cumulative,
+    one_at_a_time,
+)
+from latentsr.experiments.run import ArmConfig
 
-Plan = dict[str, Spec]
-RELEASED_SPACED = replace(RELEASED, walk="spaced")  # with 1000 network calls the two are the same
+RELEASED_SPACED = replace(RELEASED, timestep_spacing="spaced")  # the same with 1000 network calls
+CALLS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000)  # of `schedules`
+SWITCHED_CALLS = 50  # where the two spacings of timesteps are compared
 
 
-def released(vae: str, num_steps: int, seed: int) -> Spec:
+@dataclass(frozen=True)
+class PlanRow:
+    """One arm of an ablation: its place in a table, and its configuration.
+
+    ``role`` is the main autoencoder in whose place the arm stands; ``factor`` is what was changed
+    from ``start``, and ``value`` what it was changed to; ``arm`` is what tables call it.
+    """
+
+    analysis: str
+    arm: str
+    config: ArmConfig
+    role: str = ""
+    start: str = ""
+    factor: str = ""
+    value: str = ""
+
+    def columns(self) -> dict[str, str]:
+        """Return all but the configuration as columns of a table."""
+        role = registry.display_name(self.role) if self.role else ""
+        named = {"analysis": self.analysis, "arm": self.arm, "role": role}
+        return {**named, "start": self.start, "factor": self.factor, "value": self.value}
+
+
+def released(vae: str, num_inference_steps: int, seed: int) -> ArmConfig:
     """Return the arm of the released protocol: switches, schedule and arithmetic of the authors.
 
-    Its walk is spaced: with 1000 calls that is theirs, with few theirs ends in almost pure noise.
+    Its timesteps are spaced: with 1000 calls that is theirs, with few theirs end in almost pure
+    noise.
     """
-    return Spec(vae, switches=RELEASED_SPACED, schedule="released", num_steps=num_steps, seed=seed)
+    calls = num_inference_steps
+    return ArmConfig(
+        vae, "", RELEASED_SPACED, schedule="released", num_inference_steps=calls, seed=seed
+    )
 
 
-def chapter_3(
-    vae: str,
-    lr_conditions: Sequence[str],
-    pixels_only: Sequence[str],
-    main_vaes: Sequence[str],
-    main_arms: Sequence[str],
-    released_steps: int,
-    longer_factor: float,
-    seed: int,
-) -> Plan:
-    """Return the arms of one target autoencoder in the default run.
+def study_arms(vae: str, params: Mapping[str, Any]) -> dict[str, ArmConfig]:
+    """Return the arms of one target autoencoder in the default run, by name.
 
     Every LR condition, all else controlled; of autoencoders in ``pixels_only`` LR pixels alone.
     The two main ones also see the LR latent of each other ("crossed"), run as released,
     controlled with ``longer_factor`` times the training steps ("longer"), and controlled from
-    further training seeds ("second_seed", "third_seed").
+    further training seeds ("second_seed", "third_seed"). ``params`` has the keys of chapter 3's
+    block of parameters, and ``main_vaes``.
 
-    >>> main = ["natural-f8c4", "phantom-f4c3"]
-    >>> arms = ["crossed", "released"]
-    >>> plan = chapter_3(main[1], ["lr_latent", "lr_pixels"], [], main, arms, 10, 4, 42)
-    >>> list(plan), plan["crossed"].condition_vae
+    >>> params = {"lr_conditions": ["lr_latent", "lr_pixels"], "pixels_only": [], "seed": 42,
+    ...           "main_vaes": ["natural-f8c4", "phantom-f4c3"], "released_steps": 10,
+    ...           "main_arms": ["crossed", "released"], "longer_factor": 4}
+    >>> arms = study_arms("phantom-f4c3", params)
+    >>> list(arms), arms["crossed"].condition_vae
     (['lr_latent', 'lr_pixels', 'crossed', 'released'], 'natural-f8c4')
     """
-    kinds = ["lr_pixels"] if vae in pixels_only else list(lr_conditions)
-    plan = {kind: Spec(vae, switches=Switches(kind), seed=seed) for kind in kinds}
+    seed, main_vaes = params["seed"], list(params["main_vaes"])
+    kinds = ["lr_pixels"] if vae in params["pixels_only"] else params["lr_conditions"]
+    arms = {kind: ArmConfig(vae, protocol=Protocol(kind), seed=seed) for kind in kinds}
     if vae in main_vaes:
-        other = main_vaes[1 - list(main_vaes).index(vae)]
+        other = main_vaes[1 - main_vaes.index(vae)]
         more = {
-            "crossed": Spec(vae, other, Switches("lr_latent"), seed=seed),
-            "released": released(vae, released_steps, seed),
-            "longer": Spec(vae, steps=longer_factor, seed=seed),
-            "second_seed": Spec(vae, seed=seed + 1),
-            "third_seed": Spec(vae, seed=seed + 2),
+            "crossed": ArmConfig(vae, other, Protocol("lr_latent"), seed=seed),
+            "released": released(vae, params["released_steps"], seed),
+            "longer": ArmConfig(vae, steps=params["longer_factor"], seed=seed),
+            "second_seed": ArmConfig(vae, seed=seed + 1),
+            "third_seed": ArmConfig(vae, seed=seed + 2),
         }
-        plan |= {name: more[name] for name in main_arms}
-    return plan
+        arms |= {name: more[name] for name in params["main_arms"]}
+    return arms
 
 
-def unique_trainings(plan: Mapping[Any, Spec]) -> list[Spec]:
-    """Return the trainings that a plan needs, each once."""
-    return list(dict.fromkeys(spec.training for spec in plan.values()))
+def unique_trainings(configs: Iterable[ArmConfig]) -> list[ArmConfig]:
+    """Return the trainings that some arms need, each once."""
+    return list(dict.fromkeys(config.for_training for config in configs))
+
+
+def switches(vae: str, seed: int, num_inference_steps: int) -> Iterator[PlanRow]:
+    """Yield the arms between the two protocols, switch by switch.
+
+    Both protocols; each switch alone at its other end, from either; released with one switch
+    after another turned (factor "cumulative"). Arms that start from released keep its schedule and
+    arithmetic, except for the last, "to schedule", which is controlled. The timesteps are switched
+    at `SWITCHED_CALLS` network calls, where the two spacings differ, against the same arm with that
+    many; all others take ``num_inference_steps`` and spaced timesteps.
+    """
+    ours = ArmConfig(vae, num_inference_steps=num_inference_steps, seed=seed)
+    theirs = replace(ours, schedule="released")
+    starts = {"released": replace(theirs, protocol=RELEASED_SPACED), "controlled": ours}
+    for start, config in starts.items():
+        yield PlanRow("switches", start, config, vae, start)
+    ends = {"released": CONTROLLED, "controlled": RELEASED}
+    for start, config in starts.items():
+        for factor, protocol in one_at_a_time(config.protocol, ends[start]).items():
+            if factor != "timestep_spacing":
+                value, name = str(getattr(protocol, factor)), f"{start}, but {factor}"
+                changed = replace(config, protocol=protocol)
+                yield PlanRow("switches", name, changed, vae, start, factor, value)
+    for factor, protocol in cumulative(RELEASED_SPACED, CONTROLLED).items():
+        if factor != "timestep_spacing":
+            config = replace(theirs, protocol=protocol)
+            yield PlanRow("switches", f"to {factor}", config, vae, "released", "cumulative", factor)
+    yield PlanRow("switches", "to schedule", ours, vae, "released", "cumulative", "schedule")
+    for start, config in starts.items():
+        config = replace(config, num_inference_steps=SWITCHED_CALLS)
+        name = f"{start} at {SWITCHED_CALLS}"
+        yield PlanRow("switches", name, config, vae, name)
+        truncated = replace(config.protocol, timestep_spacing="first")
+        config = replace(config, protocol=truncated)
+        first = f"{name}, first entries"
+        yield PlanRow("switches", first, config, vae, name, "timestep_spacing", "first")
+
+
+def one_factor(
+    vae: str, other: str, protocol: str, num_inference_steps: int, seed: int
+) -> Iterator[PlanRow]:
+    """Yield the arms behind claim C0: one factor changed at a time, from the arm called "base".
+
+    ``base`` is the arm of ``vae`` under "released" or "controlled"; ``other`` is the second main
+    autoencoder. Ancestral sampling from "released" keeps its schedule and half of the noise.
+    """
+    base, condition = (
+        ArmConfig(vae, num_inference_steps=num_inference_steps, seed=seed),
+        "lr_latent",
+    )
+    if protocol == "released":
+        base, condition = released(vae, num_inference_steps, seed), "lr_pixels"
+    yield PlanRow("levers", "base", base, start=protocol)
+    changes: list[tuple[str, str, dict[str, Any]]] = [
+        ("autoencoder", other, {"vae": other}),
+        ("condition", condition, {"protocol": replace(base.protocol, lr_condition=condition)}),
+        ("target", "v", {"prediction": "v"}),
+        ("calls", "1", {"num_inference_steps": 1}),
+        ("calls", "50", {"num_inference_steps": 50}),
+        ("sampler", "ddpm", {"sampler": "ddpm"}),
+        ("training images", "x0.5", {"images": 0.5}),
+        ("width", "x0.5", {"width": 0.5}),
+        ("training steps", "x0.5", {"steps": 0.5}),
+        ("width", "x2", {"width": 2.0}),
+        ("training steps", "x2", {"steps": 2.0}),
+    ]
+    for factor, value, change in changes:
+        config = replace(base, **change)
+        yield PlanRow(
+            "levers", f"{factor}: {value}", config, start=protocol, factor=factor, value=value
+        )
+
+
+def ablations(
+    vae: str, lr_condition: str, num_inference_steps: int, seed: int
+) -> dict[str, ArmConfig]:
+    """Return the arms behind claim C4, all else controlled; "reference" is what they vary."""
+    protocol = Protocol(lr_condition)
+    base = ArmConfig(vae, "", protocol, num_inference_steps=num_inference_steps, seed=seed)
+    return {
+        "reference": base,
+        "target v": replace(base, prediction="v"),
+        "target epsilon": replace(base, prediction="epsilon"),
+        "rectified flow": replace(base, prediction="flow", num_inference_steps=16),
+        "one step": replace(base, prediction="one_step", loss="l2", num_inference_steps=1),
+        "transformer": replace(base, kind="transformer"),
+        "linear schedule": replace(base, schedule="linear"),
+        "ancestral sampling": replace(base, sampler="ddpm"),
+        "DPM-Solver++": replace(base, sampler="dpm++"),
+    }
+
+
+def retrained(
+    vae: str, lr_condition: str, num_inference_steps: int, seed: int, number: int = 3
+) -> Iterator[PlanRow]:
+    """Yield from several seeds those `ablations` that need a training, and their reference."""
+    for k in range(seed, seed + number):
+        arms = ablations(vae, lr_condition, num_inference_steps, k)
+        shared = arms["reference"].for_training
+        for name, config in arms.items():
+            if name == "reference" or config.for_training != shared:
+                yield PlanRow("retrained", name, config, vae)
+
+
+def targets_and_conditions(
+    main_vaes: Sequence[str], seed: int, steps: float = 1.0
+) -> dict[tuple[str, str], ArmConfig]:
+    """Return the 2 targets x 4 conditions on the common grid, by target and condition."""
+    first, second = main_vaes
+    arms = {}
+    for vae in main_vaes:
+        base = ArmConfig(vae, seed=seed, steps=steps)
+        latent, upsampled = Protocol("lr_latent"), Protocol("upsampled_latent")
+        arms[vae, f"latent of {first}"] = replace(base, condition_vae=first, protocol=latent)
+        arms[vae, f"latent of {second}"] = replace(base, condition_vae=second, protocol=latent)
+        arms[vae, "upsampled_latent"] = replace(base, protocol=upsampled)
+        arms[vae, "lr_pixels"] = base
+    return arms
+
+
+def convergence(
+    main_vaes: Sequence[str], seed: int, factors: Sequence[float] = (1, 4, 16)
+) -> Iterator[PlanRow]:
+    """Yield target x condition after so many times the training steps."""
+    for factor in factors:
+        for (vae, condition), config in targets_and_conditions(main_vaes, seed, factor).items():
+            yield PlanRow("convergence", f"x{factor:g}, {condition}", config, vae)
+
+
+def sensitivity(
+    main_vaes: Sequence[str], others: Sequence[str], dataset: str, lr_condition: str, seed: int
+) -> Iterator[PlanRow]:
+    """Yield the arms that ask whether the gap depends on how the two main arms were made alike.
+
+    "reference" is controlled but for the LR condition. A change of one arm alone is paired with
+    the other's reference. ``others`` are the further autoencoders available: the second training
+    seeds, and those that never saw this anatomy, take part where they are among them.
+    """
+    f8, f4 = main_vaes
+    protocol = Protocol(lr_condition)
+    alike = {vae: ArmConfig(vae, protocol=protocol, seed=seed) for vae in main_vaes}
+    grids = replace(protocol, grid="own")
+    own = {vae: replace(config, protocol=grids) for vae, config in alike.items()}
+    # a pixel of the common grid holds four of f4's: as much noise per area
+    shifted = replace(alike[f4], log_snr_shift=LOGSNR_SHIFT_2X)
+    pairs = {
+        "reference": alike,
+        "own grids": own,
+        "own grids, f4 half as wide": own | {f4: replace(own[f4], width=0.5)},
+        "f8 twice as wide": alike | {f8: replace(alike[f8], width=2.0)},
+        "f8, batch x4": alike | {f8: replace(alike[f8], batch=4.0)},
+        "f4, schedule shifted": alike | {f4: shifted},
+        "LR twice as large": {vae: replace(config, lr_side=2.0) for vae, config in alike.items()},
+    }
+    if {f"{f8}-s1", f"{f4}-s1"} <= set(others):
+        pairs["second training seeds"] = {
+            vae: replace(config, vae=f"{vae}-s1") for vae, config in alike.items()
+        }
+    if (without := f"{f4}-without-{dataset}") in others:
+        pairs["f4 that never saw this anatomy"] = alike | {f4: replace(alike[f4], vae=without)}
+    for factor, pair in pairs.items():
+        for vae, config in pair.items():
+            name = f"{lr_condition}, {factor}"
+            yield PlanRow("sensitivity", name, config, vae, lr_condition, factor)
+
+
+def seeds(vaes: Sequence[str], lr_condition: str, seed: int, number: int = 3) -> Iterator[PlanRow]:
+    """Yield the arms of some autoencoders from several training seeds."""
+    for k in range(seed, seed + number):
+        for vae in vaes:
+            config = ArmConfig(vae, protocol=Protocol(lr_condition), seed=k)
+            yield PlanRow("seeds", f"{lr_condition}, seed {k}", config, vae)
+
+
+def schedule_name(calls: int, timestep_spacing: str, noise_sd: float) -> str:
+    """Name an arm of `schedules`.
+
+    >>> schedule_name(1, "spaced", 1.0), schedule_name(50, "first", 0.5)
+    ('1 call', 'first 50 entries, half of the noise')
+    """
+    name = f"{calls} call{'s' * (calls > 1)}"
+    if timestep_spacing == "first":
+        name = f"first {calls} entries"
+    return name + ", half of the noise" * (noise_sd < 1)
+
+
+def schedules(
+    main_vaes: Sequence[str], lr_condition: str, num_inference_steps: int, seed: int
+) -> Iterator[PlanRow]:
+    """Yield every number of network calls with both spacings, from full and from half the noise.
+
+    ``num_inference_steps`` is among the numbers: spaced and from full noise it is the reference of
+    `ablations`. With one call, and with 1000, the spacings are one, the spaced one.
+    """
+    for spacing in ("spaced", "first"):
+        for noise_sd in (1.0, 0.5):
+            protocol = Protocol(lr_condition, initial_noise_sd=noise_sd, timestep_spacing=spacing)
+            for calls in sorted({*CALLS, num_inference_steps}):
+                if spacing == "first" and calls in (1, 1000):
+                    continue
+                name = schedule_name(calls, spacing, noise_sd)
+                for vae in main_vaes:
+                    config = ArmConfig(vae, "", protocol, num_inference_steps=calls, seed=seed)
+                    yield PlanRow("walks", name, config, vae)
+
+
+def full_plan(
+    main_vaes: Sequence[str],
+    others: Sequence[str],
+    dataset: str,
+    lr_condition: str,
+    released_steps: int,
+    num_inference_steps: int,
+    seed: int,
+) -> list[PlanRow]:
+    """Return every row of the long ablations.
+
+    Most analyses have each arm of both main autoencoders; "levers" starts from the first.
+    "seeds" and "corners" (under the released protocol) have all four cells of domain x geometry
+    where they are among ``others``, the autoencoders of the study.
+    """
+    calls, rows = num_inference_steps, list[PlanRow]()
+    for vae in main_vaes:
+        rows += switches(vae, seed, released_steps)
+        arms = ablations(vae, lr_condition, calls, seed)
+        rows += [PlanRow("ablations", name, config, vae) for name, config in arms.items()]
+        rows += retrained(vae, lr_condition, calls, seed)
+    rows += one_factor(main_vaes[0], main_vaes[1], "released", released_steps, seed)
+    rows += one_factor(main_vaes[0], main_vaes[1], "controlled", calls, seed)
+    cells = registry.design_cells(others)
+    for kind in ("lr_latent", "lr_pixels"):
+        rows += sensitivity(main_vaes, others, dataset, kind, seed)
+        rows += seeds(list(dict.fromkeys([*main_vaes, *cells])), kind, seed)
+    for vae in cells:
+        rows.append(PlanRow("corners", "released", released(vae, released_steps, seed), vae))
+    rows += schedules(main_vaes, lr_condition, calls, seed)
+    rows += convergence(main_vaes, seed)
+    return rows

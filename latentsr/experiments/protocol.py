@@ -11,13 +11,14 @@ VALUES: dict[str, tuple[Any, ...]] = {  # released, controlled, others
     "latent_scaling": ("none", "channel", "global"),
     "posterior": ("as_published", "mean"),
     "initial_noise_sd": (0.5, 1.0),
-    "walk": ("first", "spaced"),
+    "timestep_spacing": ("first", "spaced"),
 }
-SAMPLING_ONLY = ("initial_noise_sd", "walk")  # need no training of their own
+SAMPLING_ONLY = ("initial_noise_sd", "timestep_spacing")  # need no training of their own
+COLUMNS = {"timestep_spacing": "walk"}  # what a switch is called in tables, where not by its name
 
 
 @dataclass(frozen=True)
-class Switches:
+class Protocol:
     """One value for each switch; all at their controlled value by default.
 
     Raises
@@ -31,7 +32,7 @@ class Switches:
     latent_scaling: str = "channel"
     posterior: str = "mean"
     initial_noise_sd: float = 1.0
-    walk: str = "spaced"
+    timestep_spacing: str = "spaced"
 
     def __post_init__(self) -> None:
         for name, allowed in VALUES.items():
@@ -40,54 +41,52 @@ class Switches:
                 raise ValueError(f"{name}: {value!r}; allowed are {listed}")
 
     @property
-    def protocol(self) -> str:
-        """Name the protocol: released, controlled, or mixed.
+    def name(self) -> str:
+        """Return "released", "controlled" or "mixed", whatever the timesteps of the released one.
 
-        The walk is passed over for released: with 1000 network calls both are the same one, and
-        with few the first entries end in noise.
+        With 1000 network calls both spacings are the same, and with few the truncated one ends in
+        noise.
 
-        >>> Switches().protocol, Switches("lr_latent").protocol, RELEASED.protocol
+        >>> Protocol().name, Protocol("lr_latent").name, RELEASED.name
         ('controlled', 'mixed', 'released')
         """
         if self == CONTROLLED:
             return "controlled"
-        return "released" if replace(self, walk=RELEASED.walk) == RELEASED else "mixed"
+        return "released" if replace(self, timestep_spacing="first") == RELEASED else "mixed"
 
     @property
-    def trained(self) -> Switches:
-        """Return these switches with those of sampling at their controlled value.
-
-        Arms that agree in it share a trained denoiser.
-        """
+    def for_training(self) -> Protocol:
+        """Return the protocol with the switches of sampling controlled: equal ones share weights."""
         return replace(self, **{name: VALUES[name][1] for name in SAMPLING_ONLY})
 
     def columns(self) -> dict[str, Any]:
         """Return the six values by name, as columns of a table."""
-        return asdict(self)
+        return {COLUMNS.get(name, name): value for name, value in asdict(self).items()}
 
 
-CONTROLLED = Switches()
-RELEASED = Switches(**{name: values[0] for name, values in VALUES.items()})
+CONTROLLED = Protocol()
+RELEASED = Protocol(**{name: values[0] for name, values in VALUES.items()})
 
 
-def one_changed(start: Switches, end: Switches) -> dict[str, Switches]:
+def one_at_a_time(start: Protocol, end: Protocol) -> dict[str, Protocol]:
     """Return, for each switch, ``start`` with that switch alone at its value in ``end``.
 
-    >>> one_changed(RELEASED, CONTROLLED)["grid"].columns()["grid"]
+    >>> one_at_a_time(RELEASED, CONTROLLED)["grid"].columns()["grid"]
     'common'
     """
-    names = [field.name for field in fields(Switches)]
+    names = [field.name for field in fields(Protocol)]
     return {name: replace(start, **{name: getattr(end, name)}) for name in names}
 
 
-def ladder(start: Switches, end: Switches) -> dict[str, Switches]:
-    """Return the rungs from ``start`` to ``end``: each turns one more switch, in their order.
+def cumulative(start: Protocol, end: Protocol) -> dict[str, Protocol]:
+    """Return the protocols from ``start`` to ``end``, each with one more switch turned, in order.
 
-    >>> list(ladder(RELEASED, CONTROLLED))[-1], ladder(RELEASED, CONTROLLED)["walk"] == CONTROLLED
-    ('walk', True)
+    >>> steps = cumulative(RELEASED, CONTROLLED)
+    >>> list(steps)[-1], steps["timestep_spacing"] == CONTROLLED
+    ('timestep_spacing', True)
     """
-    rungs, now = {}, start
-    for field in fields(Switches):
+    steps, now = {}, start
+    for field in fields(Protocol):
         now = replace(now, **{field.name: getattr(end, field.name)})
-        rungs[field.name] = now
-    return rungs
+        steps[field.name] = now
+    return steps

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from latentsr.autoencoders import registry
 from latentsr.companion.pipeline import notebook
-from latentsr.diffusion import device
-from latentsr.diffusion import networks as denoisers
-from latentsr.experiments.arms import Arm, Study, Walk
-from latentsr.experiments.protocol import Switches
+from latentsr.diffusion import networks
+from latentsr.diffusion.samplers import SamplerConfig
+from latentsr.experiments.arms import Arm, read_prepared
+from latentsr.experiments.protocol import Protocol
 from latentsr.metrics import image as metrics
 from latentsr.plots import style as figures
 from latentsr.plots.labels import in_words
@@ -28,7 +28,7 @@ Frame = tuple[int, Tensor, Tensor]
 Rows = dict[str, dict[str, NDArray[np.float32]]]
 
 
-def frames(arm: Arm, net: nn.Module, walk: Walk, seed: int) -> list[Frame]:
+def frames(arm: Arm, net: nn.Module, sampler: SamplerConfig, seed: int) -> list[Frame]:
     """Walk with the first test image of an arm whose denoiser predicts the clean latent.
 
     Returns
@@ -44,7 +44,7 @@ def frames(arm: Arm, net: nn.Module, walk: Walk, seed: int) -> list[Frame]:
         seen.append((int(times[0]), noisy.cpu(), clean.cpu()))
         return clean
 
-    arm.draw(watched, walk, seed, images=1)
+    arm.sample_latents(watched, sampler, seed, images=1)
     return seen
 
 
@@ -72,15 +72,15 @@ def of_run(inputs: Path, facts: Mapping[str, Mapping[str, Any]]) -> tuple[str, F
     if name is None:
         return next(iter(facts)), figures.words(figures.NOT_SHOWN), figures.NOT_SHOWN
     kind, seed = study["lr_conditions"][-1], study["seed"]
-    source = Study(inputs, name, study["grid_factor"], device.default())
+    source = read_prepared(inputs, name, study["grid_factor"])
     rows: Rows = {}
     told = []
     for vae in study["main_vaes"]:
         label = registry.display_name(vae)
-        arm = source.arm(vae, Switches(kind), seed=seed)
-        file = inputs / "arms" / name / registry.arm_dir(vae) / f"denoiser_{kind}.safetensors"
-        net = denoisers.load(str(file), source.device).eval()
-        seen = frames(arm, net, Walk(study["sampling_steps"]), seed)
+        arm = source.arm(vae, Protocol(kind), seed=seed)
+        file = inputs / "weights" / name / registry.arm_dir(vae) / f"denoiser_{kind}.safetensors"
+        net = networks.load(file, source.device)
+        seen = frames(arm, net, SamplerConfig(study["sampling_steps"]), seed)
         shown = np.unique(np.linspace(0, len(seen) - 1, FRAMES).round().astype(int))
         two, psnr_db = _rows(arm, [seen[k] for k in shown], label)
         rows |= two

@@ -40,7 +40,7 @@ def along_training(rows: pd.DataFrame, main_vaes: Sequence[str], seed: int) -> p
 def taken_apart(
     scored: pd.DataFrame, main_vaes: Sequence[str], margin_db: float, seed: int
 ) -> dict[str, pd.DataFrame]:
-    """Return the table of every analysis of `apart_plans.whole`, from the scores of its arms.
+    """Return the table of every analysis of `plans.full_plan`, from the scores of its arms.
 
     ``main_vaes`` are labels. Gaps with intervals for "switches", by each of `MEASURES`, and for
     "sensitivity" and "seeds"; what each lever moves; how each ablation changes the gap, with both
@@ -64,13 +64,11 @@ def taken_apart(
         gaps(arms["switches"], main_vaes, seed, measure=measure, by="role").assign(measure=measure)
         for measure in MEASURES
     )
-    found["ablations"] = _ablations(
-        arms["ablations"], arms["retrained"], main_vaes, margin_db, seed
-    )
+    found["ablations"] = _ablations(arms["ablations"], by["retrained"], main_vaes, margin_db, seed)
     found |= _corners(arms["seeds"], arms.get("corners", {}), seed)
     found["levers"] = pd.concat(
-        against_base(by[f"levers, {protocol}"], seed).assign(protocol=protocol)
-        for protocol in ("released", "controlled")
+        against_base(rows, seed).assign(protocol=protocol)
+        for protocol, rows in by["levers"].groupby("start", sort=False)
     )
     calls = arms["ablations"]["reference"]["T"].iloc[0]
     found["schedules"] = _schedules(by["walks"], calls, main_vaes, margin_db, seed)
@@ -86,15 +84,17 @@ def taken_apart(
 
 def _ablations(
     arms: Mapping[str, pd.DataFrame],
-    retrained: Mapping[str, pd.DataFrame],
+    retrained: pd.DataFrame,
     main_vaes: Sequence[str],
     margin_db: float,
     seed: int,
 ) -> pd.DataFrame:
     sampled = {name: arms[name] for name in ("reference", *stability.SAMPLED_ONLY)}
     given = _changes(sampled, "reference", main_vaes, margin_db, seed)
-    by_seed = gaps(retrained, main_vaes, seed, by="role")
-    by_seed[["arm", "seed"]] = by_seed["arm"].str.split(", seed ", expand=True)
+    by_seed = pd.concat(
+        gaps({str(arm): rows}, main_vaes, seed, by="role").assign(seed=str(k))
+        for (k, arm), rows in retrained.groupby(["seed", "arm"], sort=False)
+    )
     anew = stability.change_over_seeds(by_seed, margin_db)
     for count in ("n_subjects", "n_images"):
         anew[count] = given[count].iloc[0]
@@ -134,6 +134,7 @@ def _corners(
     if not released:
         return dict.fromkeys(("seed_effects", "corners", "corner_scores"), EMPTY)
     scored = pd.concat(released.values(), ignore_index=True)
+    scored = scored.drop(columns=["start", "factor", "value"])
     corners = registry.design_cells(set(scored["role"]))
 
     def split(arms: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

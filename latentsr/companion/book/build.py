@@ -98,7 +98,7 @@ def titled(
     shown, the page says so.
     """
     content = json.loads(text)
-    name = "background" if stem in notebook.LESSONS else notebook.block_name(stem)
+    name = "background" if stem in notebook.LESSONS else notebook.stage_name(stem)
     stage, files = provenance.anchor(name), pages.files_anchor(stem)
     cells: list[dict[str, Any]] = []
     for cell in content["cells"]:

@@ -42,6 +42,15 @@ def block_name(stem: str) -> str:
     return stem.split("_", 1)[1]
 
 
+def stage_name(stem: str) -> str:
+    """Return the stage of dvc.yaml that runs a notebook: named as its block, but for chapter 3.
+
+    >>> stage_name("03_train_arm"), stage_name("04_vae_swap")
+    ('score', 'vae_swap')
+    """
+    return {"03_train_arm": "score"}.get(stem, block_name(stem))
+
+
 def parameters(path: Path) -> dict[str, Any]:
     """Read the names and literal values of a notebook's parameters cell."""
     for cell in json.loads(path.read_text())["cells"]:

@@ -58,8 +58,8 @@ def chapters_for(stem: str, graph: Mapping[str, set[str]]) -> list[str]:
     >>> [chapter[:2] for chapter in chapters_for("11_lesions", stage_graph())]
     ['01', '02', '03', '04', '11']
     """
-    stages = {name.split("@")[0] for name in needed_for(notebook.block_name(stem), graph)}
-    return [chapter for chapter in notebook.STEMS if notebook.block_name(chapter) in stages]
+    stages = {name.split("@")[0] for name in needed_for(notebook.stage_name(stem), graph)}
+    return [chapter for chapter in notebook.STEMS if notebook.stage_name(chapter) in stages]
 
 
 def _fingerprint(stems: list[str]) -> str:

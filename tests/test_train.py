@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from latentsr.diffusion import networks as denoisers
-from latentsr.diffusion import train as training
+from latentsr.diffusion import networks, train
 
-NETWORK = denoisers.Network((8, 16))
-SETTINGS = training.Settings(
+NETWORK = networks.Network((8, 16))
+SETTINGS = train.Settings(
     steps=12, batch=4, max_learning_rate=3e-3, weight_decay=0.0, gradient_clip=1.0, seed=7
 )
 
@@ -22,8 +21,8 @@ def tensors():
 
 
 def trained(settings=SETTINGS):
-    net = denoisers.build(3, 2, NETWORK, seed=1)
-    return net, training.train(net, *tensors(), settings)
+    net = networks.build(3, 2, NETWORK, seed=1)
+    return net, train.train(net, *tensors(), settings)
 
 
 def test_training_is_bit_identical_and_learns():
@@ -44,7 +43,7 @@ def test_training_leaves_the_global_generator_alone():
 SHARED = """
 import sys, torch
 sys.path.insert(0, {tests!r})
-from test_training import trained
+from test_train import trained
 from latentsr.diffusion.networks import Denoiser
 sizes, forward = set(), Denoiser.forward
 def spy(self, noisy, *rest):
@@ -71,7 +70,7 @@ def test_two_processes_share_each_batch(tmp_path):
     weights, losses = torch.load(out)
     one, alone = trained()
     assert losses == pytest.approx(alone, abs=1e-5)
-    other = denoisers.build(3, 2, NETWORK, seed=1).eval()
+    other = networks.build(3, 2, NETWORK, seed=1).eval()
     other.load_state_dict(weights)
     target, condition = tensors()  # outputs: Adam turns rounding into steps where gradients vanish
     with torch.no_grad():
@@ -82,9 +81,9 @@ def test_two_processes_share_each_batch(tmp_path):
 def test_a_loss_that_is_not_finite_stops_with_one_line():
     target, condition = tensors()
     target[0] = float("nan")
-    net = denoisers.build(3, 2, NETWORK, seed=1)
+    net = networks.build(3, 2, NETWORK, seed=1)
     with pytest.raises(ValueError, match=r"training: loss nan at step \d+"):
-        training.train(net, target[:1], condition[:1], SETTINGS)
+        train.train(net, target[:1], condition[:1], SETTINGS)
 
 
 def test_one_network_serves_all_geometries_but_for_its_ends():
@@ -92,14 +91,14 @@ def test_one_network_serves_all_geometries_but_for_its_ends():
         ends = ("unet.conv_in", "unet.conv_out")
         return {k: v.shape for k, v in net.state_dict().items() if not k.startswith(ends)}
 
-    assert inner(denoisers.build(4, 4, NETWORK, 0)) == inner(denoisers.build(12, 3, NETWORK, 0))
+    assert inner(networks.build(4, 4, NETWORK, 0)) == inner(networks.build(12, 3, NETWORK, 0))
 
 
 def test_save_and_load(tmp_path):
     net, _ = trained()
-    path = str(tmp_path / "net.safetensors")
-    denoisers.save(net, (3, 2), NETWORK, path)
-    again = denoisers.load(path)
+    path = tmp_path / "net.safetensors"
+    networks.save(net, (3, 2), NETWORK, path)
+    again = networks.load(path)
     z, condition, t = torch.randn(2, 3, 8, 8), torch.randn(2, 2, 8, 8), torch.tensor([3, 700])
     with torch.no_grad():
         assert torch.equal(net(z, condition, t), again.eval()(z, condition, t))
@@ -120,7 +119,7 @@ def test_arms_of_one_seed_see_the_same_images_and_times():
 
     condition = torch.arange(8.0)[:, None, None, None]
     for channels in (4, 12):
-        training.train(Net(), torch.zeros(8, channels, 2, 2), condition, SETTINGS)
+        train.train(Net(), torch.zeros(8, channels, 2, 2), condition, SETTINGS)
     pairs = zip(seen[4], seen[12], strict=True)
     assert all(torch.equal(a, c) and torch.equal(b, d) for (a, b), (c, d) in pairs)
 
@@ -142,14 +141,14 @@ def test_a_killed_training_goes_on_to_the_same_bits(tmp_path, killed_after, ema_
         if len(seen) == killed_after:
             raise KeyboardInterrupt
 
-    net = denoisers.build(3, 2, NETWORK, seed=1)
-    how = {"keep": tmp_path / "states", "save_every_s": 0}
+    net = networks.build(3, 2, NETWORK, seed=1)
+    how = {"checkpoint_dir": tmp_path / "states", "save_every_s": 0}
     with pytest.raises(KeyboardInterrupt):
-        training.train(net, *tensors(), settings, progress=stop, **how)
+        train.train(net, *tensors(), settings, progress=stop, **how)
     (state,) = (tmp_path / "states").iterdir()
-    again = denoisers.build(3, 2, NETWORK, seed=1)
+    again = networks.build(3, 2, NETWORK, seed=1)
     ran = []
-    found = training.train(again, *tensors(), settings, progress=lambda: ran.append(1), **how)
+    found = train.train(again, *tensors(), settings, progress=lambda: ran.append(1), **how)
     assert found == losses and same(again, whole)
     assert len(ran) == settings.steps and not state.exists()
 
@@ -159,22 +158,22 @@ import os, signal, sys, torch
 from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from test_training import KILL_AFTER, LONG, NETWORK, tensors
-from latentsr import denoisers, training
+from test_train import KILL_AFTER, LONG, NETWORK, tensors
+from latentsr.diffusion import networks, train
 torch.set_num_threads(1)
 try:  # imports what a training needs once; stops before a backward pass, after which none may fork
     target, condition = tensors()
-    training.train(denoisers.build(3, 2, NETWORK, 1), target * float("nan"), condition, LONG)
+    train.train(networks.build(3, 2, NETWORK, 1), target * float("nan"), condition, LONG)
 except ValueError:
     pass
 for count in KILL_AFTER:
     steps, told = os.pipe()
     child = os.fork()
     if child == 0:
-        net = denoisers.build(3, 2, NETWORK, seed=1)
+        net = networks.build(3, 2, NETWORK, seed=1)
         place = Path({out!r}) / str(count)
         step = lambda: os.write(told, b".")
-        training.train(net, *tensors(), LONG, progress=step, keep=place, save_every_s=0)
+        train.train(net, *tensors(), LONG, progress=step, checkpoint_dir=place, save_every_s=0)
         os._exit(0)
     for _ in range(count):
         os.read(steps, 1)
@@ -197,8 +196,8 @@ def test_five_processes_that_were_killed_go_on_to_the_same_bits(tmp_path):
         place = tmp_path / str(count)
         (state,) = place.glob("*.pt")
         assert count <= len(torch.load(state)["losses"]) < LONG.steps
-        again = denoisers.build(3, 2, NETWORK, seed=1)
-        found = training.train(again, *tensors(), LONG, keep=place, save_every_s=60)
+        again = networks.build(3, 2, NETWORK, seed=1)
+        found = train.train(again, *tensors(), LONG, checkpoint_dir=place, save_every_s=60)
         assert found == losses and same(again, whole)
         assert not state.exists()
 
@@ -209,42 +208,42 @@ def test_a_state_of_another_training_is_not_taken_up(tmp_path):
     def stop():
         raise KeyboardInterrupt
 
-    net = denoisers.build(3, 2, NETWORK, seed=1)
-    how = {"keep": tmp_path, "save_every_s": 0}
+    net = networks.build(3, 2, NETWORK, seed=1)
+    how = {"checkpoint_dir": tmp_path, "save_every_s": 0}
     with pytest.raises(KeyboardInterrupt):
-        training.train(net, *tensors(), SETTINGS, progress=stop, **how)
+        train.train(net, *tensors(), SETTINGS, progress=stop, **how)
     (state,) = tmp_path.iterdir()
-    other, alone = (denoisers.build(3, 2, NETWORK, seed=1) for _ in range(2))
+    other, alone = (networks.build(3, 2, NETWORK, seed=1) for _ in range(2))
     longer = replace(SETTINGS, steps=13)
-    training.train(other, *tensors(), longer, **how)
-    training.train(alone, *tensors(), longer)
+    train.train(other, *tensors(), longer, **how)
+    train.train(alone, *tensors(), longer)
     assert same(other, alone) and state.exists()
     target, condition = tensors()
-    assert training.fingerprint(alone, target, condition, SETTINGS) != training.fingerprint(
+    assert train.fingerprint(alone, target, condition, SETTINGS) != train.fingerprint(
         alone, target + 1, condition, SETTINGS
     )
     content = torch.load(state)
-    torch.save(content | {"made_of": "something else"}, state)
+    torch.save(content | {"identity": "something else"}, state)
     with pytest.raises(ValueError, match="the state of another training; remove it"):
-        training.train(denoisers.build(3, 2, NETWORK, seed=1), *tensors(), SETTINGS, **how)
+        train.train(networks.build(3, 2, NETWORK, seed=1), *tensors(), SETTINGS, **how)
 
 
 @pytest.mark.parametrize("library", ["torch", "diffusers"])
 def test_a_training_of_another_version_is_another(library, monkeypatch):
     import diffusers
 
-    given = (denoisers.build(3, 2, NETWORK, seed=1), *tensors(), SETTINGS)
-    before = training.fingerprint(*given)
-    assert training.fingerprint(*given) == before
+    given = (networks.build(3, 2, NETWORK, seed=1), *tensors(), SETTINGS)
+    before = train.fingerprint(*given)
+    assert train.fingerprint(*given) == before
     monkeypatch.setattr({"torch": torch, "diffusers": diffusers}[library], "__version__", "0.0.1")
-    assert training.fingerprint(*given) != before
+    assert train.fingerprint(*given) != before
 
 
 def test_the_moving_average_is_what_is_kept():
     settings = replace(SETTINGS, steps=3, ema_decay=0.5)
     path = []
     for steps in range(4):  # the same first steps: the schedule alone depends on their number
-        net = denoisers.build(3, 2, NETWORK, seed=1)
+        net = networks.build(3, 2, NETWORK, seed=1)
         seen = []
         if steps:
 
@@ -254,10 +253,10 @@ def test_the_moving_average_is_what_is_kept():
                     raise KeyboardInterrupt
 
             with pytest.raises(KeyboardInterrupt):
-                training.train(net, *tensors(), replace(settings, ema_decay=0.0), progress=stop)
+                train.train(net, *tensors(), replace(settings, ema_decay=0.0), progress=stop)
         path.append(net.state_dict()["unet.conv_in.weight"].clone())
-    net = denoisers.build(3, 2, NETWORK, seed=1)
-    training.train(net, *tensors(), settings)
+    net = networks.build(3, 2, NETWORK, seed=1)
+    train.train(net, *tensors(), settings)
     wanted = path[0]
     for weights in path[1:]:
         wanted = 0.5 * wanted + 0.5 * weights
