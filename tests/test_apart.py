@@ -82,7 +82,9 @@ def test_taken_apart_gives_every_analysis_its_table(scored, parts):
         assert split[steps, "gap, lr_pixels"] == pytest.approx(2 / steps, abs=0.05)
     spread = stability.over_seeds(parts["seeds"])
     assert spread.loc["lr_pixels", ("gap", "count")] == 3
-    largest = attribution.dominance(scored[(scored.analysis == "levers") & (scored.start == "controlled")], 0)
+    largest = attribution.dominance(
+        scored[(scored.analysis == "levers") & (scored.start == "controlled")], 0
+    )
     assert largest["largest_other"] == "calls: 1" and largest["n_subjects"] == 8
     assert largest["high"] < 0 and largest["mean"] == pytest.approx(-2, abs=0.05)
 
