@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import replace
 from math import isnan, log, nan, sqrt
 from pathlib import Path
 
@@ -451,14 +450,3 @@ def test_what_was_not_measured_for_one_reason_takes_one_line():
         "  knee, released: paper within ±0.15, here 0.5: opposite",
         "  elsewhere: not tested (hours)",
     ]
-
-
-def test_a_part_that_is_absent_says_why():
-    evidence = made_up()
-    released = (evidence["quantity"] == "geometry_at_natural_db") & (evidence["arm"] == "released")
-    rows = verdicts(evidence[~(released & (evidence["dataset"] != "knee"))])
-    rows = rows[rows["part"].str.startswith("geometry") & (rows.lr_condition == "released")]
-    words = dict(zip(rows["dataset"], rows["verdict"], strict=True))
-    assert words["knee"] == "same direction"
-    assert words["chest"].startswith("not tested (not run; set ablations.run to all")
-    assert replace(PARTS[0]).absent.startswith("not run")
