@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latentsr.autoencoders import registry
 from latentsr.plots.labels import in_words
 
 if TYPE_CHECKING:
@@ -15,24 +16,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 # Okabe & Ito's palette: apart for every common kind of colour blindness
-COLORS = {
-    "natural-f8c4": "#D55E00",
-    "phantom-f8c4": "#E69F00",
-    "natural-f4c3": "#56B4E9",
-    "phantom-f4c3": "#0072B2",
-    "bicubic": "#777777",
-    "lanczos": "#AAAAAA",
-}
-COLORS |= {  # what the small ones stand for
-    "sd-vae-ft-ema": COLORS["natural-f8c4"],
-    "medvae-8-4": COLORS["phantom-f8c4"],
-    "kl-f4": COLORS["natural-f4c3"],
-    "medvae-4-3": COLORS["phantom-f4c3"],
-    "natural-f4c1": "#009E73",
-    "phantom-f4c1": "#CC79A7",
-    "medvae-4-1": "#CC79A7",
-}
-OTHERS = ("#117733", "#882255", "#661100", "#DDCC77")  # arms without a color of their own
+COLORS = {name: registry.spec(name).color for name in registry.NAMES if registry.spec(name).cell}
+COLORS |= {"bicubic": "#777777", "lanczos": "#AAAAAA"}
 # Tol's muted palette: for what is no arm, apart from every arm's color; a dash or a mark helps
 TONES = ("#332288", "#999933", "#444444", "#AA4499", "#CC6677", "#44AA99")
 BAND: dict[str, Any] = {"color": "#000000", "alpha": 0.1, "lw": 0}  # a margin of equivalence
@@ -43,7 +28,10 @@ NOT_SHOWN = "No image is shown: none of these sets has allow_images."
 
 def color(name: str) -> str:
     """Return the color of an autoencoder or of an interpolation, the same in every figure."""
-    return COLORS.get(name, OTHERS[sum(name.encode()) % len(OTHERS)])
+    if name in registry.NAMES:
+        return registry.spec(name).color
+    free = registry.FREE_COLORS
+    return COLORS.get(name, free[sum(name.encode()) % len(free)])
 
 
 def set_style() -> None:
