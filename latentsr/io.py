@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -131,27 +131,6 @@ def write_table(frame: pd.DataFrame, path: Path, sets: Mapping[str, Mapping[str,
         frame = frame.assign(split_by=shared.to_numpy())
     path.parent.mkdir(parents=True, exist_ok=True)
     frame.to_csv(path, index=False)
-
-
-def nested(
-    table: pd.DataFrame, keys: Sequence[str], columns: Sequence[str] | None = None
-) -> dict[str, Any]:
-    """Return a table as dicts nested by its keys, for `write_metrics`; no arm is "none".
-
-    ``columns`` are what is kept of a row: all but the keys where none are given.
-
-    >>> nested(pd.DataFrame({"arm": ["x", ""], "sd_px": 1.0, "mean": [0.5, 0.7]}),
-    ...        ["arm", "sd_px"], ["mean"])
-    {'x': {'1.0': {'mean': 0.5}}, 'none': {'1.0': {'mean': 0.7}}}
-    """
-    found: dict[str, Any] = {}
-    columns = columns or [str(column) for column in table if column not in keys]
-    for row in table.to_dict("records"):
-        place = found
-        for key in keys:
-            place = place.setdefault(str(row[key]) or "none", {})
-        place |= {column: row[column] for column in columns}
-    return found
 
 
 def write_metrics(record: Mapping[str, Any], path: Path) -> None:
