@@ -8,7 +8,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 INDEX := $(if $(filter cpu,$(TORCH)),--extra-index-url https://download.pytorch.org/whl/cpu,)
 PROFILE ?=
 
-.PHONY: help setup repro test test-browser lint format smoke book serve pdf pretrain realism clean clean-all
+.PHONY: help setup repro test test-long test-browser lint format smoke book serve pdf pretrain realism clean clean-all
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,9 @@ repro: setup ## regenerate every figure, table and the book (PROFILE=smoke|mini|
 
 test: setup lint ## run the tests, the smoke pipeline among them
 	@OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-long: setup ## run the checks that take longer: the wheel, published architectures, wrong answers
+	@OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile -m long
 
 test-browser: setup ## test the book in chromium, its network cut (gets chromium, playwright, axe-core)
 	@python tests/browser/run.py

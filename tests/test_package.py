@@ -9,7 +9,7 @@ import pytest
 from latentsr.autoencoders import registry
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_wheel_works_outside_the_clone(tmp_path):
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
     build = ["wheel", ".", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]

@@ -108,7 +108,7 @@ def run(folder, hr_px, unet_channels, steps):
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_published_architectures_run_from_end_to_end(tmp_path, monkeypatch):
     monkeypatch.setattr(fetch, "fetched_dir", lambda: tmp_path / "vaes")
     monkeypatch.setenv(notebook.IN_STAGE, "1")
