@@ -10,7 +10,7 @@ Examples
 >>> image = np.zeros((32, 32)); image[8:24, 8:24] = 1.0
 >>> latentsr.psnr_db(image + 0.1, image).round(1)
 np.float64(20.0)
->>> latentsr.degrade.degrade(image[None].astype(np.float32), 8).shape
+>>> latentsr.degrade(image[None].astype(np.float32), 8).shape
 (1, 8, 8)
 """
 

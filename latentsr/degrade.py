@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,3 +132,13 @@ def _size(images: Images, side_px: int | tuple[int, int]) -> tuple[int, int]:
         return side_px
     height, width = images.shape[1:]
     return side_px, max(1, round(side_px * width / height))
+
+
+class _Callable(ModuleType):
+    """Let ``latentsr.degrade(hr, lr_px)`` mean the function of the same name."""
+
+    def __call__(self, *args: Any, **options: Any) -> Images:
+        return degrade(*args, **options)
+
+
+sys.modules[__name__].__class__ = _Callable

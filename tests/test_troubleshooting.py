@@ -236,6 +236,8 @@ def said(provoke, root, monkeypatch):
     for name in ("dvc.yaml", "sets.yaml", "data.dvc", "vaes.lock"):
         shutil.copy(REPOSITORY / name, root)
     shutil.copy(REPOSITORY / "profiles/smoke.yaml", root / "params.yaml")
+    (root / ".dvc").mkdir()
+    (root / ".dvc/config").write_text("[core]\n    no_scm = True\n")
     with monkeypatch.context() as patch, pytest.raises(ValueError) as caught:
         patch.chdir(root)
         for key, value in {

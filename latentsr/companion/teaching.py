@@ -16,15 +16,8 @@ def _empty(answer: object) -> bool:
     return answer is None or answer is ... or (isinstance(answer, str) and not answer.strip())
 
 
-def _amount(shape: tuple[int, ...]) -> str:
-    return f"an array or list of shape {shape}" if shape else "one number"
-
-
 def _fault(answer: Any, expected: Any, tolerance: float) -> str | None:
-    """Say what kind of thing is wrong with an answer: ``None`` for nothing, ``""`` for its value.
-
-    Neither says what would have been right.
-    """
+    """Say what kind of thing is wrong with an answer: ``None`` for nothing, ``""`` for its value."""
     if isinstance(expected, set | frozenset):
         if isinstance(answer, str) or not isinstance(answer, Iterable):
             return f"a list of names is wanted, not {type(answer).__name__}"
@@ -44,7 +37,11 @@ def _fault(answer: Any, expected: Any, tolerance: float) -> str | None:
     except (TypeError, ValueError):
         return f"numbers are wanted, not {type(answer).__name__}"
     if given.shape != right.shape:
-        return f"{_amount(right.shape)} is wanted, not {_amount(given.shape)}"
+        words = [
+            f"an array or list of shape {a.shape}" if a.shape else "one number"
+            for a in (right, given)
+        ]
+        return f"{words[0]} is wanted, not {words[1]}"
     close = np.allclose(given, right, rtol=0, atol=tolerance, equal_nan=True)
     return None if close else ""
 
@@ -54,24 +51,9 @@ def check(
 ) -> str:
     """Grade a number, an array, a word, a truth value or (``expected`` a set) a list of names.
 
-    Parameters
-    ----------
-    number : int
-        The exercise.
-    answer, expected : Any
-        What the reader says (``...`` or ``None``: nothing yet), and what is right.
-    tolerance : float
-        Largest absolute error of a number, in the unit of the answer.
-    hint : str
-        Printed beside a wrong answer; it should point at the way, not at the result.
+    An ``answer`` of ``...`` or ``None`` is none yet; ``tolerance`` is the largest absolute error of
+    a number; ``hint`` is printed beside a wrong answer, and points at the way, not at the result.
 
-    Returns
-    -------
-    str
-        One line to print.
-
-    Examples
-    --------
     >>> check(1, ..., 28.3)
     '1: not answered yet'
     >>> check(1, 28.31, 28.3, tolerance=0.05)
@@ -96,15 +78,11 @@ def choice(
 ) -> str:
     """Grade one of several ``options``, once the reader has said why.
 
-    The reason itself is for the reader to hold against the solution.
+    The reason itself is for the reader to compare with the solution.
 
-    Examples
-    --------
     >>> choice(2, "a", "a", ..., "ab")
     '2: not answered yet'
-    >>> choice(2, "a", "a", "it has fewer numbers", "ab")
-    '2: right'
-    >>> choice(2, "c", "a", "it has fewer numbers", "ab")
+    >>> choice(2, "c", "a", "it has fewer values", "ab")
     '2: not yet: answer with one of a, b'
     """
     if expected not in options:
@@ -127,11 +105,8 @@ def function(
 ) -> str:
     """Grade a function that the reader writes, against ``reference`` on every tuple of ``cases``.
 
-    A body of ``...`` returns ``None``, as one without ``return`` does, and counts as not answered.
-    It gets copies of arrays.
+    One that returns ``None``, as a body of ``...`` does, is not answered. It gets copies of arrays.
 
-    Examples
-    --------
     >>> function(3, lambda x: x + x, lambda x: 2 * x, [(1,), (2.5,)])
     '3: right'
     >>> function(3, lambda x: x / 0, lambda x: 2 * x, [(1,)])
@@ -142,12 +117,12 @@ def function(
         own = [np.copy(x) if isinstance(x, np.ndarray) else x for x in case]
         expected = reference(*case)
         try:
-            found = answer(*own)
+            value = answer(*own)
         except Exception as error:
             return f"{number}: not yet: it stopped with {type(error).__name__}: {error}"
-        if found is None:
+        if value is None:
             return f"{number}: not answered yet: the function returns nothing"
-        line = check(number, found, expected, tolerance=tolerance, hint=hint)
+        line = check(number, value, expected, tolerance=tolerance, hint=hint)
         if not line.endswith(": right"):
             return line
     if not line:
