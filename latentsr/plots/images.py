@@ -72,7 +72,7 @@ def images(
         for axis in places:
             axis.set_axis_off()
         for axis, (name, image) in zip(places, line.items(), strict=False):
-            drawn = axis.imshow(image.astype(np.float32), **look)
+            drawn = axis.imshow(image.astype(np.result_type(image, np.float32)), **look)
             axis.set_title(name, fontsize=7.5)
         name_row(places[0], (labels or {}).get(label, label))
     if scale:

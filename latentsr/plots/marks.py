@@ -93,7 +93,8 @@ def _draw(
             if bar:
                 _bars(axis, points, x, y, along, bar, start, look)
                 look = {"color": "black", "marker": "", "ls": ""}
-            _errorbar(axis, points, x, y, along, {**default, **look})
+            if not bar or "low" in points:
+                _errorbar(axis, points, x, y, along, {**default, **look})
         across = axis.axhline if along == "y" else axis.axvline
         band = axis.axhspan if along == "y" else axis.axvspan
         for margin in margins:
