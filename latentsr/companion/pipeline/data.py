@@ -53,6 +53,7 @@ sets:   # folder: inside data/; allow_images: may pages of the book show images 
 """
 SETTING = re.compile(r"(?P<name>[^.=]+)\.(?P<key>[^.=]+)=(?P<value>.+)")
 SETTABLE = [field.name for field in fields(SetEntry) if field.name not in ("adapter", "folder")]
+KINDS = ("added", "modified", "unknown")  # unknown: the cache lacks the list of what was imported
 ALWAYS = ("adapter", "folder", "anatomy", "split_by", "allow_images")
 
 
@@ -90,7 +91,7 @@ def added_by_hand(root: Path = Path()) -> list[Path]:
         return [data] if data.is_symlink() else []
     with Repo(str(root)) as repo:
         changes = repo.data_status(granular=True, untracked_files="no")["uncommitted"]
-    changed = [root / name for kind in ("added", "modified") for name in changes.get(kind, ())]
+    changed = [root / name for kind in KINDS for name in changes.get(kind, ())]
     links = [path for path in data.rglob("*") if path.is_symlink() and not path.is_file()]
 
     def is_next(path: Path) -> bool:
