@@ -285,7 +285,7 @@ def _categories(
 ) -> None:
     if is_upright:
         spec = axis.get_subplotspec()
-        across = 13 * theme.PAGE_INCH / (spec.get_gridspec().ncols if spec else 1) / len(texts)
+        across = 9 * theme.PAGE_INCH / (spec.get_gridspec().ncols if spec else 1) / len(texts)
         turn = 90 if max(len(one) for text in texts for one in text.split("\n")) > across else 0
         axis.set_xticks(range(len(texts)), texts, rotation=turn)
         axis.set_xlim(-0.5, len(texts) - 0.5)
