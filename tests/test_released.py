@@ -34,7 +34,7 @@ def checkpoint(path, attention=2, average="", **changes):
             f"model_ema.{before}{spelt(key)}": value + 0.01
             for key, value in unet.state_dict().items()
         }
-    state["alphas"] = released.signal_shares()
+    state["alphas"] = released.authors_alphas()
     told = {"base_channels": 32, "channel_mult": [1, 1, 2], "attention_resolutions": [16]}
     saved = {"state_dict": state, "hyper_parameters": told, "epoch": 3} | changes
     torch.save(saved, path)
@@ -92,7 +92,7 @@ def test_the_formulas_hold_to_a_millionth_on_a_toy_network(num_steps):
     cosine = np.cos((place + 0.008) / 1.008 * np.pi / 2) ** 2
     betas = np.clip(1 - cosine[1:] / cosine[:-1], 0, 0.9999)
     a = np.cumprod(1 - betas)[::-1]  # from noise to image
-    assert np.abs(released.signal_shares().numpy() - a).max() < 1e-6
+    assert np.abs(released.authors_alphas().numpy() - a).max() < 1e-6
     rng = np.random.default_rng(num_steps)
     noise, seen = rng.normal(size=(2, 2, 3, 5, 4))
 
@@ -120,12 +120,12 @@ def test_the_formulas_hold_to_a_millionth_on_a_toy_network(num_steps):
         RELEASED.initial_noise_sd * given[0],
     )
     found = sampler.sample(lambda z, c, t: net(z, c, 999 - t), start, given[1], "first", [])
-    stored = released.signal_shares().double().numpy()  # in float32, 1 - a of the end is rounded
+    stored = released.authors_alphas().double().numpy()  # in float32, 1 - a of the end is rounded
     assert np.abs(found.numpy() - by_hand(stored)).max() < 1e-6
 
 
 def test_their_schedule_runs_from_noise_to_image():
-    a = released.signal_shares()
+    a = released.authors_alphas()
     assert len(a) == 1000 and a[0] < 1e-4 and a[-1] > 0.9999
     assert (a[1:] >= a[:-1]).all()
     assert float(a[49]) == pytest.approx(0.006, abs=5e-4)  # little signal after fifty entries

@@ -62,7 +62,7 @@ def dataset(name: str) -> str:
     return SETS[name.rsplit("_", 1)[1]]
 
 
-def signal_shares() -> Tensor:
+def authors_alphas() -> Tensor:
     """Return the cumulative signal share of their schedule ``(1000,)``, entry 0 nearly pure noise.
 
     Entry i belongs to time 999 - i.
@@ -100,7 +100,7 @@ def sample(
     condition : Tensor
         LR latents ``(B, C, h', w')``.
     alphas : Tensor
-        Their signal shares, see `signal_shares`.
+        Their signal shares, see `authors_alphas`.
     num_steps : int
         Network calls. With fewer than 1000 the walk ends where much noise is left.
 
@@ -191,7 +191,7 @@ def load(path: Path, device: str = "cpu") -> ReleasedDenoiser:
         if isinstance(error, KeyError):
             said = f"{said} is not among its {len(unet_state)} tensors, so its shape is not known"
         raise ValueError(f"{path}: {kind}{said}") from None
-    alphas = state.get("alphas", signal_shares())
+    alphas = state.get("alphas", authors_alphas())
     rising = alphas.shape == (STEPS,) and bool((alphas.diff() >= 0).all())
     if not rising or alphas[0] == alphas[-1] or alphas[0] < 0 or alphas[-1] > 1:
         needed = "1000 that rise between 0 and 1 are needed"

@@ -129,7 +129,7 @@ def adapt(
     Raises
     ------
     ValueError
-        When ``how`` is none of `HOW`, or an image is smaller than a crop.
+        When ``how`` is none of `ADAPTATIONS`, or an image is smaller than a crop.
     """
     if how not in ADAPTATIONS:
         raise ValueError(f"how: {how!r}; allowed are {', '.join(ADAPTATIONS)}")

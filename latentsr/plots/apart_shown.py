@@ -20,7 +20,7 @@ REACH_DB = 1.0  # of its axis
 
 
 def switch_groups(arms: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Put the arms of `apart_plans.switches` under headings, with the names they have there.
+    """Put the arms of `plans.switches` under headings, with the names they have there.
 
     >>> groups = switch_groups(["released", "controlled", "released, but grid", "to grid"])
     >>> groups["released, one switch turned"]
