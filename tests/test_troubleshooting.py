@@ -176,22 +176,16 @@ def pickled_code(root):
 
 
 def closed_download(root):
+    import httpx
     from huggingface_hub.errors import GatedRepoError
 
-    def refused(target):
-        try:
-            fetch.from_hub("someone/mine", "x.ckpt", "main", target)
-        finally:
-            patch.undo()
+    def refuse(*_, **__):
+        response = httpx.Response(401, request=httpx.Request("GET", "https://huggingface.co"))
+        raise GatedRepoError("closed", response=response)
 
-    patch = pytest.MonkeyPatch()
-    error = GatedRepoError("closed", response=SimpleNamespace(status_code=401, headers={}))
-    patch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: raise_(error))
-    fetch.obtain("mine", root / "x.ckpt", refused, load.read_model)
-
-
-def raise_(error):
-    raise error
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("huggingface_hub.hf_hub_download", refuse)
+        fetch.from_hub("someone/mine", "x.ckpt", "main", root / "x.ckpt")
 
 
 def extra_not_installed(root):
