@@ -1,8 +1,8 @@
 """How often the intervals of this companion hold the truth, by simulation.
 
 `python benchmarks/coverage.py [--runs 4000]` writes coverage.csv and images_as_subjects.csv beside
-this file; chapter 8 shows them. Coverage of the 95% intervals of `stats.mean_interval` and
-`paired_intervals.paired_interval` (pooled d, Cohen's h), for normal and skewed subjects, and what
+this file; chapter 8 shows them. Coverage of the 95% intervals of `intervals.mean_interval` and
+`intervals.paired_interval` (pooled d, Cohen's h), for normal and skewed subjects, and what
 a test over images does where images of one subject resemble each other. All runs of a cell at
 once, so t, jackknife and BCa are written here a second time; `tests/test_coverage.py` compares
 both.

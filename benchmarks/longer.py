@@ -32,8 +32,8 @@ from latentsr.experiments import plans, run
 from latentsr.experiments.arms import read_prepared
 from latentsr.experiments.run import ArmConfig, TrainConfig
 from latentsr.metrics import image as metrics
-from latentsr.stats import attribution
-from latentsr.stats import paired as paired_tests
+from latentsr.stats.difference import paired_difference
+from latentsr.stats.factorial import CROSSED, contrasts
 
 SETS = ("knee", "brain", "chest")
 MAIN = ("natural-f8c4", "phantom-f4c3")
@@ -184,13 +184,13 @@ def tables(path):
             print(f"  {shown}:")
             print(means.round(2).to_string(header=shown == "lr_pixels"))
             if set(MAIN) <= set(part["role"]) and "latent of" not in shown:
-                pair = scores.paired(part, "role", *MAIN, "psnr_db")
-                gap = paired_tests.paired_summary(pair["b"], pair["a"], list(pair["subject_id"]), 0)
-                print(f"    gap {gap.mean_difference:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]")
+                gap = paired_difference(part, "role", MAIN, seed=0).loc[0]
+                print(f"    gap {gap.gap:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]")
         latents = rows[rows["shown"].str.startswith("latent of")]
         if len(latents.groupby(["role", "shown"])) == 4:
-            seen = latents.assign(seen=latents["shown"])
-            print(attribution.target_and_condition(seen, MAIN, 0).round(2).to_string(index=False))
+            cells = [(target, f"latent of {vae}") for vae in MAIN for target in MAIN]
+            split = contrasts(latents, ["role", "shown"], cells, CROSSED, seed=0)
+            print(split.round(2).to_string(index=False))
 
 
 def main():

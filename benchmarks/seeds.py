@@ -30,7 +30,8 @@ from latentsr.experiments.arms import read_prepared
 from latentsr.experiments.run import TrainConfig
 from latentsr.plots import forests
 from latentsr.plots import style as figures
-from latentsr.stats import stability
+from latentsr.stats import apart
+from latentsr.stats.difference import change_over_seeds
 
 ROOT = Path(__file__).parents[1]
 PROFILE, STATIC = ROOT / "profiles" / "mini.yaml", ROOT / "book" / "static" / "seeds"
@@ -118,10 +119,10 @@ def gaps(path):
 
 
 def changes(found):
-    """Return `stability.change_over_seeds` of every set, with each gap's SD over seeds."""
+    """Return `difference.change_over_seeds` of every set, with each gap's SD over seeds."""
     tables = []
     for name, rows in found.groupby("set", sort=False):
-        table = stability.change_over_seeds(rows, MARGIN_DB).assign(set=name)
+        table = change_over_seeds(rows, MARGIN_DB).assign(set=name)
         sd = rows.groupby("arm")["gap"].std()
         tables.append(table.assign(gap_sd=table["arm"].map(sd).fillna(sd["reference"])))
     return pd.concat(tables, ignore_index=True)
@@ -137,7 +138,7 @@ def to_1000(found):
     ):
         pair = found[found["arm"].isin([start, end])].replace({"arm": {start: "reference"}})
         for name, rows in pair.groupby("set", sort=False):
-            (row,) = stability.change_over_seeds(rows, MARGIN_DB)[1:].to_dict("records")
+            (row,) = change_over_seeds(rows, MARGIN_DB)[1:].to_dict("records")
             tables.append({"from": start, "to": end, "set": name, **row})
     return pd.DataFrame(tables)[["from", "to", "set", "change", "low", "high", "verdict"]]
 
@@ -147,10 +148,10 @@ def drawn(found, titles):
     found = found.dropna(subset="change")
     arms = list(dict.fromkeys(found["arm"]))
     ablations = [arm for arm in plans.ablations(MAIN[0], SEEN, 10, 42) if arm in arms]
-    trained = [arm for arm in ablations if arm not in stability.SAMPLED_ONLY]
+    trained = [arm for arm in ablations if arm not in apart.SAMPLED_ONLY]
     groups = {
         "Trained anew": trained,
-        "Another sampler": [arm for arm in arms if arm in stability.SAMPLED_ONLY],
+        "Another sampler": [arm for arm in arms if arm in apart.SAMPLED_ONLY],
         "Another schedule": [arm for arm in arms if arm not in ablations],
     }
     return forests.forest(

@@ -31,8 +31,9 @@ _HOME = {  # by module: what is reached through the top
     "metrics.hallucination": ("noise_floor",),
     "metrics.lesions": ("Lesion",),
     "stats.intervals": ("mean_interval", "t_interval"),
-    "stats.paired": ("cohen_d_z", "equivalence_p", "holm", "paired_summary", "wilcoxon"),
-    "stats.paired_intervals": ("cohen_h",),
+    "stats.difference": ("paired_difference", "paired_images"),
+    "stats.factorial": ("contrasts",),
+    "stats.paired": ("cohen_d_z", "cohen_h", "equivalence_p", "holm", "wilcoxon"),
     "stats.screening": ("spearman",),
 }
 _PACKAGES = (

@@ -1,14 +1,12 @@
 """Limits of agreement against the examples of Bland and Altman (1986, 1999); regions by hand."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.stats
 import statsmodels.api as sm
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from latentsr.stats import intervals as stats
-from latentsr.stats.agreement import by_region, limits, mean_intensity, over_regions, sloping_limits
+from latentsr.stats.agreement import by_region, limits, mean_intensity, proportional_limits
 
 # Fat in human milk, g/100 ml, by an enzymic method and by Gerber's: Bland and Altman 1999, table 3,
 # the data `milk` of R's MethComp 1.30, whose page (rdrr.io/rforge/MethComp/man/milk.html) prints
@@ -37,34 +35,34 @@ def test_the_published_example():
     """To the digits of the article, as R's blandr 0.6.0 quotes it (tests/testthat/test-pefr.r)."""
     wright, mini = measurements(WRIGHT, MINI)
     found = limits(wright - mini)
-    sd = (found.upper - found.lower) / (2 * 1.96)
-    assert (found.n_subjects, round(found.bias, 1), round(sd, 1)) == (17, -2.1, 38.8)
-    assert (round(found.bias_low, 1), round(found.bias_high, 1)) == (-22.0, 17.8)
+    sd = (found["upper"] - found["lower"]) / (2 * 1.96)
+    assert (found["n_subjects"], round(found["bias"], 1), round(sd, 1)) == (17, -2.1, 38.8)
+    assert (round(found["bias_low"], 1), round(found["bias_high"], 1)) == (-22.0, 17.8)
     # the article takes 2 SD, of rounded numbers
-    assert (found.bias - 2 * sd, found.bias + 2 * sd) == pytest.approx((-79.7, 75.5), abs=0.1)
+    assert (found["bias"] - 2 * sd, found["bias"] + 2 * sd) == pytest.approx((-79.7, 75.5), abs=0.1)
     # and SE = s sqrt(3 / n) = 16.3 of a limit; blandr's formula is the one here: 16.4
     t = scipy.stats.t.ppf(0.975, 16)
-    assert round((found.upper_high - found.upper) / t, 1) == 16.4
-    assert round((found.lower - found.lower_low) / t, 1) == 16.4
-    assert found.lower_high - found.lower_low == pytest.approx(114.3 - 45.1, rel=0.02)
-    assert found.upper_high - found.upper_low == pytest.approx(110.1 - 40.9, rel=0.02)
+    assert round((found["upper_high"] - found["upper"]) / t, 1) == 16.4
+    assert round((found["lower"] - found["lower_low"]) / t, 1) == 16.4
+    assert found["lower_high"] - found["lower_low"] == pytest.approx(114.3 - 45.1, rel=0.02)
+    assert found["upper_high"] - found["upper_low"] == pytest.approx(110.1 - 40.9, rel=0.02)
 
 
 def test_the_slope_of_the_difference_on_the_mean():
     """Equals statsmodels; 0 in the published example, whose meters differ alike at every flow."""
     wright, mini = measurements(WRIGHT, MINI)
-    found = sloping_limits(wright, mini)
+    found = proportional_limits(wright, mini)
     fit = sm.OLS(wright - mini, sm.add_constant((wright + mini) / 2)).fit()
-    assert (found.intercept, found.slope) == pytest.approx(tuple(fit.params))
-    assert (found.slope_low, found.slope_high) == pytest.approx(tuple(fit.conf_int()[1]))
-    assert found.sd_about == pytest.approx(np.sqrt(fit.mse_resid))
-    assert found.slope_low < 0 < found.slope_high
-    found = sloping_limits(1.2 * mini, mini)
-    assert found.slope == pytest.approx(0.2 / 1.1) and found.slope_low > 0
-    assert np.isnan(list(vars(sloping_limits([1.0, 2.0], [1.0, 2.5])).values())).all()
+    assert (found["intercept"], found["slope"]) == pytest.approx(tuple(fit.params))
+    assert (found["slope_low"], found["slope_high"]) == pytest.approx(tuple(fit.conf_int()[1]))
+    assert found["sd_about"] == pytest.approx(np.sqrt(fit.mse_resid))
+    assert found["slope_low"] < 0 < found["slope_high"]
+    found = proportional_limits(1.2 * mini, mini)
+    assert found["slope"] == pytest.approx(0.2 / 1.1) and found["slope_low"] > 0
+    assert np.isnan(list(proportional_limits([1.0, 2.0], [1.0, 2.5]).values())).all()
 
 
-def test_the_published_sloping_limits():
+def test_the_published_proportional_limits():
     """SD about the line of Bland and Altman 1999, p. 148: 0.08033; the line by statsmodels.
 
     The figure is quoted by ba1999demo.m of github.com/erikhuizinga/Bland-Altman-Analysis.
@@ -73,22 +71,22 @@ def test_the_published_sloping_limits():
     assert len(trig) == len(gerber) == 45
     for values, printed in ((trig, (0.96, 2.67, 6.21)), (gerber, (0.85, 2.67, 6.20))):
         assert (values.min(), np.median(values), values.max()) == printed
-    found = sloping_limits(trig, gerber)
+    found = proportional_limits(trig, gerber)
     fit = sm.OLS(trig - gerber, sm.add_constant((trig + gerber) / 2)).fit()
-    assert (found.intercept, found.slope) == pytest.approx(tuple(fit.params))
-    assert found.sd_about == pytest.approx(0.08033, abs=5e-6) and found.slope_high < 0
+    assert (found["intercept"], found["slope"]) == pytest.approx(tuple(fit.params))
+    assert found["sd_about"] == pytest.approx(0.08033, abs=5e-6) and found["slope_high"] < 0
     for end in ("least", "most"):
-        middle = fit.predict([[1, getattr(found, end)]])[0]
-        ends = [getattr(found, f"{side}_at_{end}") for side in ("lower", "upper")]
+        middle = fit.predict([[1, found[end]]])[0]
+        ends = [found[f"{side}_at_{end}"] for side in ("lower", "upper")]
         assert ends == pytest.approx([middle - 1.96 * 0.08033, middle + 1.96 * 0.08033], abs=1e-5)
     level = limits(trig - gerber)
-    assert level.upper - level.lower > found.upper_at_most - found.lower_at_most
+    assert level["upper"] - level["lower"] > found["upper_at_most"] - found["lower_at_most"]
 
 
 def test_few_subjects_get_no_interval():
     found = limits([1.0, 2.0, 3.0])
-    assert found.bias == 2 and found.upper == pytest.approx(3.96)
-    assert np.isnan([found.bias_low, found.lower_high, found.upper_low]).all()
+    assert found["bias"] == 2 and found["upper"] == pytest.approx(3.96)
+    assert np.isnan([found["bias_low"], found["lower_high"], found["upper_low"]]).all()
 
 
 def test_mean_intensity_follows_the_pairing():
@@ -114,19 +112,3 @@ def test_regions_equal_scikit_image():
     assert found.loc[1, "psnr_outside_db"] == pytest.approx(
         peak_signal_noise_ratio(b[1], a[1], data_range=1)
     )
-
-
-def test_regions_are_compared_over_subjects():
-    rng = np.random.default_rng(3)
-    subjects = np.repeat([f"s{k}" for k in range(8)], 2)
-    first = pd.DataFrame({"psnr_inside_db": rng.normal(20, 1, 16), "ssim_inside": rng.random(16)})
-    second = first + rng.normal(1, 0.5, (16, 2))
-    first.loc[[4, 5], "psnr_inside_db"] = second.loc[[4, 5], "psnr_inside_db"] = np.nan
-    psnr, ssim = over_regions(first, second, subjects, 0)
-    assert (psnr["n_subjects"], psnr["n_images"]) == (7, 14)
-    assert (ssim["n_subjects"], ssim["n_images"]) == (8, 16)
-    assert psnr["gap"] == pytest.approx(psnr["second"] - psnr["first"])
-    d = (second - first)["psnr_inside_db"].groupby(subjects).mean().dropna()
-    assert (psnr["low"], psnr["high"]) == pytest.approx(stats.t_interval(d))
-    level = first["psnr_inside_db"].groupby(subjects).mean().dropna()
-    assert (psnr["first_low"], psnr["first_high"]) == pytest.approx(stats.t_interval(level))

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from latentsr.stats import intervals as stats
-from latentsr.stats import paired_intervals
+from latentsr.stats import intervals
+from latentsr.stats.paired import cohen_d_pooled, cohen_h
 
 HERE = Path(__file__).parents[1] / "benchmarks"
 SIMULATED = runpy.run_path(str(HERE / "coverage.py"))
@@ -17,9 +17,9 @@ STATED = pd.read_csv(HERE / "coverage.csv")
 
 def of_package(name, x, y):
     if name == "mean difference":
-        return stats.mean_interval(x - y, 0)[:2]
-    statistic = paired_intervals.pooled_d if name == "pooled d" else paired_intervals.cohen_h
-    return paired_intervals.paired_interval(statistic, x, y, 0)[:2]
+        return intervals.mean_interval(x - y, 0)[:2]
+    statistic = cohen_d_pooled if name == "pooled d" else cohen_h
+    return intervals.paired_interval(statistic, x, y, 0)[:2]
 
 
 @pytest.mark.parametrize("name", SIMULATED["STATISTICS"])
@@ -42,19 +42,6 @@ def test_every_size_and_shape_is_stated():
     assert (STATED["runs"] == SIMULATED["RUNS"]).all()
     for _, size in STATED.groupby("n"):
         assert len(size) == len(cells) / STATED["n"].nunique()
-
-
-def test_what_an_interval_is_worth_is_told_of_the_nearest_n():
-    told = paired_intervals.told_coverage
-    of_means = STATED[STATED.interval == "mean difference"]
-    worst = of_means[of_means.n == 11].coverage.min()
-    assert (
-        told(of_means, 11)
-        == f"11 subjects (simulated: 11); at the worst mean difference {worst:.1%}"
-    )
-    assert "(simulated: 60); at the worst" in told(STATED, 300)
-    assert told(STATED, 300).count("pooled d of ") == 4
-    assert told(STATED, 5) == "5 subjects (simulated: 6); too few subjects for an interval"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pandas as pd
 from latentsr.plots import charts, curves, forests
 from latentsr.plots import style as figures
 from latentsr.plots.labels import MEASURES, worded
-from latentsr.stats import stability
+from latentsr.stats import apart
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,7 +63,7 @@ def shown(
     The first and the second of ``main_vaes`` (labels) stand for themselves.
     """
     named = dict(zip(("first", "second"), main_vaes, strict=True))
-    over_seeds = worded(stability.over_seeds(parts["seeds"]))
+    over_seeds = worded(apart.over_seeds(parts["seeds"]))
     tables = {"`seeds`: the gap over training seeds": over_seeds}
     if len(parts["corners"]):
         effects = worded(parts["seed_effects"].set_index(["lr_condition", "effect"]))

@@ -79,7 +79,7 @@ def target_condition(
     level : Series
         PSNR in dB by (dataset, vae, seen).
     parts : DataFrame
-        Of `attribution.target_and_condition`, with a column ``dataset``.
+        Of `factorial.contrasts`, with a column ``dataset``.
     bicubic : mapping
         PSNR of bicubic interpolation in dB by dataset.
     main_vaes, seen : sequence of str

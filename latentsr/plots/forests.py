@@ -10,8 +10,7 @@ import pandas as pd
 
 from latentsr.plots import charts
 from latentsr.plots import style as figures
-from latentsr.plots.labels import in_words
-from latentsr.stats.attribution import with_interval
+from latentsr.plots.labels import in_words, with_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,7 +118,7 @@ def _at_the_edge(axis: Axes, place: int, row: pd.Series, value: str) -> None:
 def tornado(table: pd.DataFrame, title: str) -> Figure:
     """Draw what each lever moves one arm by, the largest first, a panel a protocol.
 
-    ``table`` is that of `attribution.against_base` with a column ``protocol``. Beside a bar stands
+    ``table`` is that of `apart.against_base` with a column ``protocol``. Beside a bar stands
     how many times the operations of the unchanged arm it takes, in training and for an image.
     """
     import matplotlib.pyplot as plt

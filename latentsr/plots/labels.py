@@ -169,3 +169,28 @@ def told(sentences: Sequence[str]) -> Any:
     from IPython.display import Markdown
 
     return Markdown("\n".join(f"- {sentence}" for sentence in sentences))
+
+
+def with_interval(mean: float, low: float, high: float, unit: str = "") -> str:
+    """Write an effect with its interval, where there is one.
+
+    >>> with_interval(1.804, 1.68, 1.94), with_interval(0.5, float("nan"), float("nan"), " dB")
+    ('+1.80 [+1.68, +1.94]', '+0.50 dB')
+    """
+    ends = f" [{low:+.2f}, {high:+.2f}]" if low == low else ""
+    return f"{mean:+.2f}{unit}{ends}"
+
+
+def intervals_wide(table: pd.DataFrame, index: Sequence[str], columns: str) -> pd.DataFrame:
+    """Write estimates with their intervals, ``index`` down and ``columns`` across.
+
+    >>> table = pd.DataFrame({"effect": "gap", "set": ["a", "b"], "estimate": [1.0, 2.0]})
+    >>> nan = float("nan")
+    >>> intervals_wide(table.assign(low=[0.5, nan], high=[2.0, nan]), ["effect"], "set").iloc[0].tolist()
+    ['+1.00 [+0.50, +2.00]', '+2.00']
+    """
+    text = list(map(with_interval, table["estimate"], table["low"], table["high"]))
+    wide = table.assign(text=text).pivot_table(
+        "text", list(index), columns, aggfunc="first", sort=False
+    )
+    return wide.rename_axis(columns=None)

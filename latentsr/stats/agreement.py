@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from math import nan, sqrt
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,104 +10,71 @@ import scipy.stats
 from numpy.typing import ArrayLike, NDArray
 
 from latentsr.metrics.image import as_pair
-from latentsr.stats.intervals import MIN_SUBJECTS, mean_interval, measured
+from latentsr.stats.intervals import MIN_SUBJECTS, measured
 
-SPREAD = 1.96  # standard deviations between the bias and a limit
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Bias and limits of agreement, each with its interval; the unit is that of the differences."""
-
-    n_subjects: int
-    bias: float
-    bias_low: float
-    bias_high: float
-    lower: float
-    lower_low: float
-    lower_high: float
-    upper: float
-    upper_low: float
-    upper_high: float
+Z95 = 1.96  # standard deviations between the bias and a limit
+PROPORTIONAL = (
+    "slope slope_low slope_high intercept sd_about "
+    "least lower_at_least upper_at_least most lower_at_most upper_at_most"
+).split()
 
 
-def limits(differences: ArrayLike, confidence: float = 0.95) -> Limits:
-    r"""Return the limits of agreement of differences ``(n,)``, one a subject.
+def limits(differences: ArrayLike, confidence: float = 0.95) -> dict[str, float]:
+    r"""Return the limits of agreement of differences ``(n,)``, one a subject, each with its interval.
 
     .. math:: \bar d \pm 1.96 s, \qquad
         \mathrm{SE} = s \sqrt{1 / n + 1.96^2 / (2 (n - 1))}
 
-    with Student's t for the intervals of bias and limits (Bland and Altman 1999, section 2.2);
-    nan below six subjects.
+    with Student's t for the intervals of ``bias``, ``lower`` and ``upper`` (Bland and Altman 1999,
+    section 2.2); nan below six subjects. The unit is that of the differences.
 
-    >>> found = limits([-1.0, 0.0, 1.0] * 4)
-    >>> round(found.bias, 3), round(found.upper, 3)
+    >>> agreed = limits([-1.0, 0.0, 1.0] * 4)
+    >>> round(agreed["bias"], 3), round(agreed["upper"], 3)
     (0.0, 1.671)
     """
     d = measured(differences)
     n = len(d)
     bias, sd = float(d.mean()), float(d.std(ddof=1)) if n > 1 else nan
-    reach_bias = reach_limit = nan
-    if n >= MIN_SUBJECTS:
-        t = float(scipy.stats.t.ppf((1 + confidence) / 2, n - 1))
-        reach_bias = t * sd / sqrt(n)
-        reach_limit = t * sd * sqrt(1 / n + SPREAD**2 / (2 * (n - 1)))
-    ends = []
-    for middle, reach in (
-        (bias, reach_bias),
-        (bias - SPREAD * sd, reach_limit),
-        (bias + SPREAD * sd, reach_limit),
+    t = float(scipy.stats.t.ppf((1 + confidence) / 2, n - 1)) if n >= MIN_SUBJECTS else nan
+    reach = t * sd * sqrt(1 / n + Z95**2 / (2 * (n - 1))) if n > 1 else nan
+    row: dict[str, float] = {"n_subjects": n}
+    for name, middle, half in (
+        ("bias", bias, t * sd / sqrt(n)),
+        ("lower", bias - Z95 * sd, reach),
+        ("upper", bias + Z95 * sd, reach),
     ):
-        ends += [middle, middle - reach, middle + reach]
-    return Limits(n, *ends)
+        row |= {name: middle, f"{name}_low": middle - half, f"{name}_high": middle + half}
+    return row
 
 
-@dataclass(frozen=True)
-class Sloping:
-    """Bias along the mean, with its slope's interval, and limits at the least and the most mean."""
-
-    slope: float
-    slope_low: float
-    slope_high: float
-    intercept: float
-    sd_about: float
-    least: float
-    lower_at_least: float
-    upper_at_least: float
-    most: float
-    lower_at_most: float
-    upper_at_most: float
-
-
-def sloping_limits(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> Sloping:
+def proportional_limits(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> dict[str, float]:
     r"""Return how the difference a - b follows the mean (a + b) / 2, ``(n,)`` each.
 
     .. math:: a_i - b_i = \alpha + \beta m_i + \varepsilon_i, \quad m_i = (a_i + b_i) / 2, \qquad
         \hat\alpha + \hat\beta m \pm 1.96 s, \quad s^2 = \frac{\sum \hat\varepsilon_i^2}{n - 2}
 
     by least squares, with Student's t of n - 2 for the slope. Where its interval excludes 0 the
-    bias hangs on the magnitude: level limits do not describe it, these do, as long as the spread
-    about the line is the same all along (Bland and Altman 1999, section 3.2). nan below six
-    subjects.
+    bias is proportional, and these limits hold, at the ``least`` and the ``most`` mean, as long as
+    the spread about the line is the same all along (Bland and Altman 1999, section 3.2). nan below
+    six subjects.
 
-    >>> found = sloping_limits([1.1, 2.2, 3.3, 4.4, 5.5, 6.6], [1.0, 2, 3, 4, 5, 6])
-    >>> round(found.slope, 4), round(found.upper_at_most, 4)  # SR is 1.1 times HR: 0.1 / 1.05
+    >>> fit = proportional_limits([1.1, 2.2, 3.3, 4.4, 5.5, 6.6], [1.0, 2, 3, 4, 5, 6])
+    >>> round(fit["slope"], 4), round(fit["upper_at_most"], 4)  # SR is 1.1 times HR: 0.1 / 1.05
     (0.0952, 0.6)
     """
     x, y = measured(a), measured(b)
     if len(x) < MIN_SUBJECTS:
-        return Sloping(*[nan] * 11)
+        return dict.fromkeys(PROPORTIONAL, nan)
     mean, d = (x + y) / 2, x - y
     fit = scipy.stats.linregress(mean, d)
     half = scipy.stats.t.ppf((1 + confidence) / 2, len(x) - 2) * fit.stderr
     about = d - fit.intercept - fit.slope * mean
-    sd = float(np.sqrt(np.sum(about**2) / (len(x) - 2)))
-    ends = []
-    for at in (float(mean.min()), float(mean.max())):
-        middle = float(fit.intercept + fit.slope * at)
-        ends += [at, middle - SPREAD * sd, middle + SPREAD * sd]
-    slope = float(fit.slope)
-    return Sloping(slope, slope - half, slope + half, float(fit.intercept), sd, *ends)
+    sd = np.sqrt(np.sum(about**2) / (len(x) - 2))
+    values = [fit.slope, fit.slope - half, fit.slope + half, fit.intercept, sd]
+    for at in (mean.min(), mean.max()):
+        middle = fit.intercept + fit.slope * at
+        values += [at, middle - Z95 * sd, middle + Z95 * sd]
+    return dict(zip(PROPORTIONAL, map(float, values), strict=True))
 
 
 def mean_intensity(
@@ -145,33 +109,9 @@ def by_region(sr: ArrayLike, hr: ArrayLike, mask: NDArray[np.bool_]) -> pd.DataF
         ssim = structural_similarity(x, y, data_range=1.0, full=True)[1]
         row = {}
         for name, region in (("inside", inside), ("outside", ~inside)):
-            there = bool(region.any())
-            mse = float(np.mean((x - y)[region] ** 2)) if there else nan
+            mse = np.mean((x - y)[region] ** 2) if region.any() else nan
             with np.errstate(divide="ignore"):
                 row[f"psnr_{name}_db"] = float(-10 * np.log10(mse))
-            row[f"ssim_{name}"] = float(ssim[region].mean()) if there else nan
+            row[f"ssim_{name}"] = float(ssim[region].mean()) if region.any() else nan
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def over_regions(
-    first: pd.DataFrame, second: pd.DataFrame, subjects: NDArray[np.str_], seed: int,
-    confidence: float = 0.95,
-) -> Iterator[dict[str, Any]]:  # fmt: skip
-    """Yield a row a measure of `by_region`: both arms' means and the gap, over subjects.
-
-    Each has its interval (`stats.mean_interval`), named ``first_low`` and so on, the gap's ``low``
-    and ``high``. An image that lacks the region in question takes no part, and is not counted.
-    """
-    for measure in first:
-        sides = pd.DataFrame({"first": first[measure], "second": second[measure]})
-        known = sides.notna().all(axis=1)
-        means = sides[known].groupby(np.asarray(subjects)[known]).mean()
-        row: dict[str, Any] = {"measure": measure}
-        for side in means:
-            low, high, _ = mean_interval(means[side], seed, confidence)
-            row |= {str(side): means[side].mean(), f"{side}_low": low, f"{side}_high": high}
-        gap = means["second"] - means["first"]
-        low, high, method = mean_interval(gap, seed, confidence)
-        row |= {"gap": gap.mean(), "low": low, "high": high, "interval_method": method}
-        yield row | {"n_subjects": len(gap), "n_images": int(known.sum())}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import nan, sqrt
+from typing import Any
 
 import numpy as np
 import scipy.stats
@@ -16,10 +16,11 @@ from latentsr.stats.intervals import (
     MIN_SUBJECTS,
     mean_interval,
     measured,
+    mixed_mean,
+    paired_interval,
     subject_means,
+    t_interval,
 )
-
-MAX_EXACT = 60  # differences of an exact signed-rank test
 
 
 def cohen_d_z(differences: ArrayLike) -> float:
@@ -32,18 +33,34 @@ def cohen_d_z(differences: ArrayLike) -> float:
     return float(d.mean() / d.std(ddof=1)) if len(d) > 1 and np.ptp(d) > 0 else nan
 
 
-def cohen_d_pooled(a: ArrayLike, b: ArrayLike) -> float:
-    """Return mean difference / sqrt((SD_a^2 + SD_b^2) / 2) (Cohen 1988, chapter 2).
+def cohen_d_pooled(a: ArrayLike, b: ArrayLike, axis: int = -1) -> Any:
+    """Return mean difference / sqrt((SD_a^2 + SD_b^2) / 2) along an axis (Cohen 1988, chapter 2).
 
-    Unlike d_z it ignores the pairing.
+    Unlike d_z it ignores the pairing; nan without spread.
 
-    >>> cohen_d_pooled([2.0, 3.0, 4.0], [1.0, 2.0, 3.0])
+    >>> float(cohen_d_pooled([2.0, 3.0, 4.0], [1.0, 2.0, 3.0]))
     1.0
     """
     x, y = measured(a), measured(b)
-    if len(x) < 2 or (variance := (x.var(ddof=1) + y.var(ddof=1)) / 2) == 0:
+    if x.shape[axis] < 2:
         return nan
-    return float((x.mean() - y.mean()) / sqrt(variance))
+    variance = (x.var(axis, ddof=1) + y.var(axis, ddof=1)) / 2
+    return (x.mean(axis) - y.mean(axis)) / np.sqrt(np.where(variance > 0, variance, nan))
+
+
+def cohen_h(a: Any, b: Any, axis: int = -1) -> Any:
+    r"""Return Cohen's h of the mean rates of two arms, b against a (Cohen 1988, chapter 6).
+
+    .. math:: h = 2 \arcsin \sqrt{\bar b} - 2 \arcsin \sqrt{\bar a}
+
+    ``a`` and ``b`` are shares, averaged along ``axis``; h lies between -pi and pi.
+
+    >>> round(float(cohen_h([0.1, 0.3], [0.4, 0.6])), 4)  # of the shares 0.2 and 0.5
+    0.6435
+    """
+    means = (np.clip(np.mean(np.asarray(x), axis=axis), 0, 1) for x in (a, b))
+    first, second = (2 * np.arcsin(np.sqrt(mean)) for mean in means)
+    return second - first
 
 
 def _signed_ranks(differences: ArrayLike) -> tuple[Floats, Floats]:
@@ -64,31 +81,27 @@ def rank_biserial(differences: ArrayLike) -> float:
 
 
 def wilcoxon(differences: ArrayLike) -> tuple[float, str]:
-    r"""Return the two-sided signed-rank p and its method; zeros are dropped (zero_method 'wilcox').
+    r"""Return the two-sided signed-rank p and its method; zeros are dropped (Wilcoxon 1945).
 
     .. math:: p = \min(1, 2 P(W \le \min(R_+, R_-)))
 
-    with R+ and R- the rank sums of positive and negative differences (Wilcoxon 1945); n of one sign
-    give 2^(1 - n).
-
-    Exact for up to 60 differences without zeros or ties, else the normal approximation with tie
-    and without continuity correction. The exact tail is summed from the small side (scipy 1.17
-    takes 1 - cdf and gives 0.0 at n = 60). All-zero differences give p = 1.
+    with R+ and R- the rank sums of positive and negative differences. Exact without zeros or ties,
+    else the normal approximation with tie and without continuity correction. scipy's one-sided
+    tail is taken from the small side, since its two-sided one cancels to 0.0 at n = 60. All-zero
+    differences give p = 1.
 
     >>> wilcoxon([1, 2, 3, 4, 5, 6])
     (0.03125, 'exact')
     """
     d, ranks = _signed_ranks(differences)
-    ties = len(np.unique(ranks)) < len(ranks)
     if len(d) == 0:
         return 1.0, "exact"
-    if ties or len(d) < np.size(differences) or len(d) > MAX_EXACT:
+    if len(np.unique(ranks)) < len(ranks) or len(d) < np.size(differences):
         return float(scipy.stats.wilcoxon(d, method="asymptotic").pvalue), "approx"
-    share = np.ones(1)  # share[w]: probability of a rank sum w
-    for rank in range(1, len(d) + 1):
-        share = (np.pad(share, (0, rank)) + np.pad(share, (rank, 0))) / 2
-    smaller = int(min(ranks[d > 0].sum(), ranks[d < 0].sum()))
-    return min(1.0, 2 * float(share[: smaller + 1].sum())), "exact"
+    is_positive_smaller = ranks[d > 0].sum() <= ranks[d < 0].sum()
+    towards_zero = d if is_positive_smaller else -d
+    tail = scipy.stats.wilcoxon(towards_zero, alternative="less", method="exact").pvalue
+    return min(1.0, 2 * float(tail)), "exact"
 
 
 def smallest_wilcoxon_p(n: int, method: str) -> float:
@@ -135,10 +148,13 @@ def holm(p_values: ArrayLike) -> Floats:
     """
     from statsmodels.stats.multitest import multipletests
 
-    return np.asarray(multipletests(measured(p_values), method="holm")[1])
+    p = measured(p_values)
+    return np.asarray(multipletests(p, method="holm")[1]) if len(p) else p
 
 
-def minimum_detectable(differences: ArrayLike, power: float = 0.8, alpha: float = 0.05) -> float:
+def minimum_detectable_difference(
+    differences: ArrayLike, power: float = 0.8, alpha: float = 0.05
+) -> float:
     r"""Return the mean difference that a paired t test of so many subjects would find.
 
     .. math:: \delta: \quad P(|T| > t_{n - 1, 1 - \alpha / 2}) = \text{power}
@@ -146,7 +162,7 @@ def minimum_detectable(differences: ArrayLike, power: float = 0.8, alpha: float 
     with T noncentral t of n - 1 degrees of freedom and noncentrality :math:`\delta \sqrt n / s`
     (Cohen 1988, chapter 2), s the SD of these differences ``(n,)``; nan for n < 6.
 
-    >>> round(minimum_detectable([-1.0, 1.0] * 10), 3)  # SD 1.026, n = 20: 0.66 SD
+    >>> round(minimum_detectable_difference([-1.0, 1.0] * 10), 3)  # SD 1.026, n = 20: 0.66 SD
     0.678
     """
     from statsmodels.stats.power import TTestPower
@@ -157,45 +173,47 @@ def minimum_detectable(differences: ArrayLike, power: float = 0.8, alpha: float 
     return float(TTestPower().solve_power(nobs=len(d), alpha=alpha, power=power) * d.std(ddof=1))
 
 
-@dataclass(frozen=True)
-class PairedSummary:
-    """What `paired_summary` measured; differences are a minus b, over subjects."""
-
-    n_subjects: int
-    n_images: int
-    mean_difference: float
-    low: float
-    high: float
-    interval_method: str
-    wilcoxon_p: float
-    wilcoxon_method: str
-    smallest_p: float
-    d_z: float
-    d_pooled: float
-    rank_biserial: float
-
-
 def paired_summary(
-    a: ArrayLike, b: ArrayLike, subjects: Sequence[str], seed: int, confidence: float = 0.95
-) -> PairedSummary:
-    """Summarise a - b; `a`, `b` and `subjects` ``(N,)`` are per image, in the same order of ids.
+    first: ArrayLike,
+    second: ArrayLike,
+    subjects: Sequence[str],
+    seed: int,
+    confidence: float = 0.95,
+    margin: float | None = None,
+) -> dict[str, Any]:
+    """Summarise second - first, all ``(N,)`` per image in the same order, over subjects.
 
-    Intervals as in `mean_interval`; p, its method and the smallest p attainable with it as in
-    `wilcoxon` (nan below 6 subjects); effect sizes as in `cohen_d_z`, `cohen_d_pooled` and
-    `rank_biserial`, where the references stand.
+    The means of both, their ``gap`` with its interval (`mean_interval`), Wilcoxon's p and the
+    smallest attainable (nan below 6 subjects), and effect sizes. With a ``margin`` also an interval
+    of pooled d, the p of equivalence, the minimum detectable difference, and, where subjects have
+    several images, the intervals of `mixed_mean` beside `t_interval` on the means of subjects.
 
-    >>> found = paired_summary([1.0, 2, 3, 4, 5, 6], [0.0] * 6, list("abcdef"), seed=0)
-    >>> found.mean_difference, round(found.low, 4), found.wilcoxon_p, found.rank_biserial
+    >>> summary = paired_summary([0.0] * 6, [1.0, 2, 3, 4, 5, 6], list("abcdef"), seed=0)
+    >>> summary["gap"], round(summary["low"], 4), summary["wilcoxon_p"], summary["rank_biserial"]
     (3.5, 1.5367, 0.03125, 1.0)
     """
-    x, y = subject_means(a, subjects), subject_means(b, subjects)
+    x, y = subject_means(first, subjects), subject_means(second, subjects)
+    per_image = measured(second) - measured(first)
     # differences first: equal ones must stay tied, whatever the means' rounding
-    d = subject_means(measured(a) - measured(b), subjects).to_numpy()
-    p, method, smallest = nan, DESCRIPTIVE, nan
+    d = subject_means(per_image, subjects).to_numpy()
+    row: dict[str, Any] = {"first": float(x.mean()), "second": float(y.mean())}
+    row["gap"] = float(d.mean())
+    row["low"], row["high"], row["interval_method"] = mean_interval(d, seed, confidence)
+    row["n_subjects"], row["n_images"] = len(d), len(subjects)
+    row["wilcoxon_p"], row["wilcoxon_method"], row["smallest_p"] = nan, DESCRIPTIVE, nan
     if len(d) >= MIN_SUBJECTS:
-        p, method = wilcoxon(d)
-        smallest = smallest_wilcoxon_p(int(np.count_nonzero(d)) or 1, method)
-    low, high, interval_method = mean_interval(d, seed, confidence)
-    effects = cohen_d_z(d), cohen_d_pooled(x, y), rank_biserial(d)
-    counts = len(d), len(subjects), float(d.mean())
-    return PairedSummary(*counts, low, high, interval_method, p, method, smallest, *effects)
+        row["wilcoxon_p"], method = wilcoxon(d)
+        row["wilcoxon_method"] = method
+        row["smallest_p"] = smallest_wilcoxon_p(int(np.count_nonzero(d)) or 1, method)
+    row["d_z"], row["d_pooled"] = cohen_d_z(d), float(cohen_d_pooled(y, x))
+    row["rank_biserial"] = rank_biserial(d)
+    if margin is not None:
+        ends = paired_interval(cohen_d_pooled, y, x, seed, confidence)
+        row["d_low"], row["d_high"], row["d_method"] = ends
+        row["equivalence_p"] = equivalence_p(y, x, margin)
+        row["detectable_db"] = minimum_detectable_difference(y - x)
+        mixed = mixed_mean(per_image, subjects, confidence)
+        mean, row["mixed_low"], row["mixed_high"], row["between_share"] = mixed
+        t_ends = t_interval(y - x, confidence) if np.isfinite(mean) else (nan, nan)
+        row["t_low"], row["t_high"] = t_ends
+    return row
