@@ -6,6 +6,7 @@ import re
 from hashlib import sha256
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from made_book import BOOK, REPOSITORY, TOC
@@ -52,6 +53,16 @@ def test_every_page_of_the_contents_exists_or_is_made():
 @pytest.mark.parametrize("page", ["intro.md", "claims.md"])
 def test_pages_of_results_hold_no_number_typed_by_hand(page):
     assert re.findall(r"\d+\.\d+", (BOOK / page).read_text()) == []
+
+
+def test_every_table_that_took_hours_is_shown_and_has_its_run():
+    folder = REPOSITORY / "benchmarks" / "measured"
+    runs = pd.read_csv(folder / "runs.csv")
+    of_runs = [name for names in runs["tables"] for name in names.split(", ")]
+    assert sorted([*of_runs, "runs"]) == sorted(path.stem for path in folder.glob("*.csv"))
+    assert runs[["command", "machine", "commit", "date"]].notna().all(axis=None)
+    page = (BOOK / "measured.md").read_text() + (folder.parent / "README.md").read_text()
+    assert [name for name in of_runs if f"measured/{name}.csv" not in page] == []
 
 
 def test_every_citation_is_in_the_bibliography():
