@@ -47,7 +47,7 @@ def test_tables_of_differences_have_both_protocols_and_what_is_shared(workspace)
     sets = json.loads((results / "data" / "sets.json").read_text())
     sets["knee"]["split_by"] = "image"
     text = pages.differences_table(results, sets).replace(r"upsampled\_latent | ", "")
-    assert r"| dataset | released | lr\_latent | lr\_pixels |" in text
+    assert r"| set | released | lr\_latent | lr\_pixels |" in text
     assert r"| knee (subjects shared) | +2.00 \[+1.50, +2.50\] | +1.25 |" in text
     text = pages.answer_table(results, sets)
     assert r"| brain | +2.00 \[+1.50, +2.50\] | -0.25 | +0.38 | 7 exams |" in text

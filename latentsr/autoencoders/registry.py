@@ -122,8 +122,8 @@ def natural_counterpart(vae: str, names: Collection[str]) -> str:
 def colors(names: Sequence[str]) -> dict[str, str]:
     """Return the color of each: its row's, or a free one by its place among those without a row.
 
-    >>> colors(["phantom-f4c3", "mine-190d", "yours-2003"])
-    {'phantom-f4c3': '#0072B2', 'mine-190d': '#117733', 'yours-2003': '#882255'}
+    >>> colors(["phantom-f4c3", "mine-190d", "yours-a1"])
+    {'phantom-f4c3': '#0072B2', 'mine-190d': '#117733', 'yours-a1': '#882255'}
     """
     own = [name for name in dict.fromkeys(names) if name not in NAMES]
     free = {name: FREE_COLORS[k % len(FREE_COLORS)] for k, name in enumerate(own)}

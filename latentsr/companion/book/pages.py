@@ -131,16 +131,21 @@ def results_page(roots: Sequence[Path], folder: Path, sets: Sets) -> str:
     return page
 
 
+def _by_set(table: pd.DataFrame, sets: Sets, column: str, value: str) -> pd.DataFrame:
+    """Return estimates with their intervals as text: a row a set, a column each of ``column``."""
+    text = [with_interval(*row) for row in table[[value, "low", "high"]].to_numpy()]
+    wide = table.assign(text=text).pivot(index="dataset", columns=column, values="text")
+    wide = wide.reindex(list(sets))[list(dict.fromkeys(table[column]))]
+    wide.index = pd.Index([shared_subjects(sets).get(name, name) for name in sets], name="set")
+    return wide.fillna("–")
+
+
 def answer_table(results: Path, sets: Sets) -> str:
     """Write the PSNR difference of the main pair by set (row) and protocol, with intervals."""
     table = pd.read_csv(results / "tables" / "04_protocols.csv").query("measure == 'psnr_db'")
-    table = table[table["kind"].isin(PROTOCOLS)]
-    table["text"] = [with_interval(*row) for row in table[["gap", "low", "high"]].to_numpy()]
-    order = list(dict.fromkeys(table["arm"]))
-    wide = table.pivot(index="dataset", columns="arm", values="text").reindex(list(sets))[order]
+    wide = _by_set(table[table["kind"].isin(PROTOCOLS)], sets, "arm", "gap")
     wide["test subjects"] = [f"{s['n_test_subjects']} {s['subject_word']}s" for s in sets.values()]
-    wide.index = pd.Index([shared_subjects(sets).get(name, name) for name in sets], name="set")
-    return markdown_table(wide.fillna("–").reset_index())
+    return markdown_table(wide.reset_index())
 
 
 def differences_table(results: Path, sets: Sets) -> str:
@@ -149,13 +154,7 @@ def differences_table(results: Path, sets: Sets) -> str:
     whole = pd.read_csv(results / "tables" / "04_protocols.csv").query("measure == 'psnr_db'")
     whole = whole[whole["kind"] == "released"].assign(lr_condition="released")
     table = pd.concat([whole.rename(columns={"gap": "mean_difference"}), table])
-    columns = table[["mean_difference", "low", "high"]]
-    table["text"] = [with_interval(*row) for row in columns.to_numpy()]
-    order = [list(dict.fromkeys(table[key])) for key in ("dataset", "lr_condition")]
-    wide = table.pivot(index="dataset", columns="lr_condition", values="text")
-    return markdown_table(
-        wide.loc[order[0], order[1]].rename(index=shared_subjects(sets)).reset_index()
-    )
+    return markdown_table(_by_set(table, sets, "lr_condition", "mean_difference").reset_index())
 
 
 def limits_table(results: Path) -> str:
