@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -68,10 +69,7 @@ def list_images(name: str, entry: SetEntry, root: Path, how: Preparation) -> lis
 
 
 def list_problems(name: str, entry: SetEntry, records: Sequence[Record]) -> list[str]:
-    """Say what is wrong with a list of records before any image is read, a line a problem.
-
-    An image id that is there twice, a subject in both splits, too few subjects.
-    """
+    """Say where an id is there twice, a subject in both splits, or subjects are too few."""
     problems = []
     paths: dict[str, Path] = {}
     sides: dict[str, str] = {}
@@ -89,7 +87,6 @@ def list_problems(name: str, entry: SetEntry, records: Sequence[Record]) -> list
             both = f"subject {record.subject_id} is in {side} and in {record.split}"
             mend = f"; mend {tables}" if tables else ""
             problems.append(f"set {name}: {both}; a subject must be on one side{mend}")
-    # too few subjects, or images, where those are split
     units = {(r.split, r.image_id if entry.split_by == "image" else r.subject_id) for r in records}
     counts = {side: sum(split == side for split, _ in units) for side in ("train", "test")}
     if min(counts.values()) < MIN_PER_SPLIT:
@@ -114,26 +111,27 @@ def _refuse(problems: Iterable[str], more: str = "") -> None:
         raise ValueError("\n".join(lines))
 
 
-def _guarded(path: Path, read: Callable[[], Array]) -> Array:
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
     """Turn whatever goes wrong with a file into one line that names it."""
     try:
-        return read()
+        yield
     except Exception as error:  # noqa: BLE001 - Pillow, NumPy, nibabel, zlib: each has its own
         raise ValueError(f"{path}: {pixels.one_line(error)}") from None
 
 
 def _prepared(record: Record, entry: SetEntry, hr_px: int) -> tuple[Array, Array | None, int]:
     """Return image, mask if there is one, and the largest value of a 16-bit image (else 0)."""
-    anatomy, image = entry.anatomy, _guarded(record.path, record.read)
-    hr = _guarded(record.path, lambda: pixels.prepare_pixels(image, anatomy, hr_px, entry.square))
-    peak = int(image.max()) if image.dtype == np.uint16 and anatomy != "brain" else 0
+    with _named(record.path):
+        image = record.read()
+        hr = pixels.prepare_pixels(image, entry.anatomy, hr_px, entry.square)
+    peak = int(image.max()) if image.dtype == np.uint16 and entry.anatomy != "brain" else 0
     if record.mask is None or record.mask_path is None:
         return hr, None, peak
-    mask = _guarded(record.mask_path, record.mask)
-    if mask.shape != image.shape:
-        both = f"mask of shape {mask.shape} for an image of shape {image.shape}"
-        raise ValueError(f"{record.mask_path}: {both}; they must be equal")
-    return hr, pixels.prepare_mask(mask, hr_px), peak
+    with _named(record.mask_path):
+        mask = record.mask()
+        pixels.check_mask(mask, image)
+        return hr, pixels.prepare_mask(mask, hr_px), peak
 
 
 def sampled(
@@ -168,14 +166,14 @@ def read_images(
 ) -> Iterator[tuple[Record, Array, Array | None]]:
     """Yield each record with its image, prepared, and its mask.
 
-    A file that cannot be used is a problem; all are raised together after the last image. An
-    image that equals one of the other split pixel by pixel is passed over, with a line in
+    An image that equals one of the other split pixel by pixel is passed over, with a line in
     ``left_out``: it would be tested on what was trained on.
 
     Raises
     ------
     ValueError
-        Every problem, one line each; and 16-bit files that use 12 bits of 16.
+        After the last image: every file that cannot be used, a line each; and 16-bit files that
+        use 12 bits of 16.
     """
     problems: list[str] = []
     peaks: list[int] = []
@@ -208,16 +206,10 @@ def load_set(
     folder: Path | None = None,
     left_out: list[str] | None = None,
 ) -> dict[str, Array]:
-    """Read, check and prepare one set.
+    """Read, check and prepare one set of ``data_root``.
 
-    Parameters
-    ----------
-    entry : SetEntry
-        Of ``sets.yaml``; its folder is looked for in ``data_root``.
-    folder : Path, optional
-        Each array is an npy file there, so that no set has to fit into memory.
-    left_out : list of str, optional
-        Gets a line for every image that is not used, by `latentsr data use` or here.
+    With ``folder`` each array is an npy file there, so that no set has to fit into memory;
+    ``left_out`` gets a line for every image that is not used, by `latentsr data use` or here.
 
     Returns
     -------
@@ -284,7 +276,8 @@ def _noise_free(path: Path, hr_px: int) -> Array:
     """Read a phantom's twin: 16-bit, already on the scale on which its noisy image is read."""
     if not path.is_file():
         return np.full((hr_px, hr_px), np.nan, np.float32)
-    return _guarded(path, lambda: pixels.prepare_pixels(pixels.read_image(path), "folder", hr_px))
+    with _named(path):
+        return pixels.prepare_pixels(pixels.read_image(path), "folder", hr_px)
 
 
 def summary(entry: SetEntry, arrays: Mapping[str, Array], *, is_phantom: bool) -> dict[str, Any]:

@@ -53,6 +53,13 @@ def check_finite(image: Array) -> None:
         raise ValueError(f"{count} pixels are not finite (nan or inf); every pixel needs a number")
 
 
+def check_mask(mask: Array, image: Array) -> None:
+    """Refuse a mask of another shape than its image."""
+    if mask.shape != image.shape:
+        both = f"mask of shape {mask.shape} for an image of shape {image.shape}"
+        raise ValueError(f"{both}; they must be equal")
+
+
 def square(image: Array, how: str = "crop") -> Array:
     """Return the middle square of an image, or the image in the middle of a black square.
 
@@ -74,28 +81,21 @@ def _unit_range(image: Array) -> Array:
     if np.issubdtype(image.dtype, np.integer):
         limits = np.iinfo(image.dtype)
         return (image.astype(np.float64) - limits.min) / (limits.max - limits.min)
-    low, high = float(image.min()), float(image.max())
-    if low < 0 or high > 1:
-        raise ValueError(f"float pixels from {low:.4g} to {high:.4g}; allowed are 0 to 1")
+    if image.min() < 0 or image.max() > 1:
+        raise ValueError(
+            f"float pixels from {image.min():.4g} to {image.max():.4g}; allowed are 0 to 1"
+        )
     return image
 
 
 def prepare_pixels(
     image: Array, anatomy: str, hr_px: int, how: str = "crop"
 ) -> NDArray[np.float32]:
-    """Prepare one image as the study sees it.
+    """Prepare an image (H, W) as the study sees it: square, (hr_px, hr_px), float32 in [0, 1].
 
-    Parameters
-    ----------
-    image : (H, W) uint8, int16, uint16 or float
-        Integers are scaled by the range of their type (uint8 by 255); floats lie in [0, 1].
-    anatomy : {"knee", "brain", "chest", "folder"}
-        A brain slice is scaled by its own minimum and maximum instead, and may be enlarged a
-        little, from 240 pixels to 256 as the paper does; the others are alike.
-    hr_px : int
-        Side of the result ``(hr_px, hr_px)``, float32 in [0, 1].
-    how : {"crop", "pad"}
-        How an oblong image becomes square.
+    Integers are scaled by the range of their type (uint8 by 255); floats lie in [0, 1]. A brain
+    slice is scaled by its own minimum and maximum instead, and may be enlarged a little, from 240
+    pixels to 256 as the paper does. ``how`` an oblong image becomes square: "crop" or "pad".
 
     Raises
     ------
@@ -113,9 +113,8 @@ def prepare_pixels(
         raise ValueError(f"image of shape {image.shape}; a grey image (height, width) is needed")
     least = math.ceil(hr_px * BRAIN_LEAST) if anatomy == "brain" else hr_px
     if (max(image.shape) if how == "pad" else min(image.shape)) < least:
-        height, width = image.shape
-        needed = f"at least {least} a side are needed (hr_px: {hr_px})"
-        raise ValueError(f"{height} x {width} pixels; {needed}")
+        size = " x ".join(map(str, image.shape))
+        raise ValueError(f"{size} pixels; at least {least} a side are needed (hr_px: {hr_px})")
     check_finite(image)
     if anatomy == "brain":
         low, high = float(image.min()), float(image.max())

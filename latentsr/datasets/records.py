@@ -7,6 +7,7 @@ import gzip
 import io
 import os
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -122,17 +123,12 @@ def seeded_split(units: Sequence[str], test_fraction: float, seed: int) -> set[s
 def paths_below(root: Path) -> Iterator[Path]:
     """Yield what lies below a folder, at any depth; links to folders are followed, loops are not.
 
-    Raises
-    ------
-    ValueError
-        Where a folder may not be read: what lies in it would be missing without a word.
+    A folder that may not be read is an error: what lies in it would be missing without a word.
     """
 
     def stop(error: OSError) -> None:
         problem = f"cannot be read ({type(error).__name__}: {error.strerror})"
-        raise ValueError(
-            f"{error.filename}: {problem}; mend its permissions or move it away"
-        ) from None
+        raise ValueError(f"{error.filename}: {problem}; mend its permissions or move it away")
 
     inside = {root: {root.resolve()}}  # a folder: where it and all above it really lie
     for where, folders, files in os.walk(root, followlinks=True, onerror=stop):
@@ -153,12 +149,12 @@ def limited(
     usable: Callable[[Record], bool] = lambda record: True,
 ) -> list[Record]:
     """Keep at most ``count`` usable images of a split: every subject's first, then the second, ..."""
-    rank: dict[str, int] = {}
+    earlier: Counter[str] = Counter()  # images of a subject
     ranked = []
     for record in sorted((r for r in records if r.split == split), key=lambda r: r.image_id):
-        rank[record.subject_id] = rank.get(record.subject_id, 0) + 1
-        ranked.append((rank[record.subject_id], record.image_id, record))
-    good = (item[2] for item in sorted(ranked, key=lambda item: item[:2]) if usable(item[2]))
+        ranked.append((earlier[record.subject_id], record))
+        earlier[record.subject_id] += 1
+    good = (record for _, record in sorted(ranked, key=lambda pair: pair[0]) if usable(record))
     return sorted(islice(good, count), key=lambda r: r.image_id)
 
 

@@ -44,10 +44,8 @@ def adapter_called(name: str) -> Adapter:
 def recognise(root: Path) -> tuple[str, Path]:
     """Tell the adapter of a user's folder by its layout, and the folder the adapter wants.
 
-    Raises
-    ------
-    ValueError
-        For a part of one of the sets: read as a plain folder, a patient would get into both splits.
+    A part of one of the sets is refused: read as a plain folder, a patient would get into both
+    splits.
     """
     part: Adapter | None = None
     for path in paths_below(root):  # of half a million files: no further than needed
@@ -119,14 +117,8 @@ class SetEntry:
 def validated(model: type[Model], values: Any, where: str = "") -> Model:
     """Build a pydantic model or dataclass from the keys and values of a YAML block.
 
-    Raises
-    ------
-    ValueError
-        Every fault, a line each that begins with ``where``: the key, the value found, what is
-        allowed.
+    Every fault gives the error a line that begins with ``where``: key, value, what is allowed.
 
-    Examples
-    --------
     >>> validated(SetEntry, {"adapter": "mrnet", "folder": "/knee", "site": 1}, "sets.knee.")
     Traceback (most recent call last):
     ValueError: sets.knee.folder: '/knee'; a folder inside data/ is needed
@@ -177,11 +169,10 @@ def read_sets(path: Path) -> tuple[str, dict[str, SetEntry]]:
     try:
         raw = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = where.line + 1 if where else "?"
-        raise ValueError(
-            f"{path}: line {line} is not YAML; `latentsr data reset` mends it"
-        ) from None
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else "?"
+        mend = "`latentsr data reset` mends it"
+        raise ValueError(f"{path}: line {line} is not YAML; {mend}") from None
     sets = validated(_Sets, raw, f"{path}: ")
     entries = {
         name: validated(SetEntry, sets.sets[name], f"{path}: sets.{name}.") for name in sets.names
@@ -223,21 +214,15 @@ def study_sets(inputs: Path) -> tuple[str, dict[str, SetEntry]]:
 
 
 def check_source(source: str, data_dvc: Path) -> None:
-    """Make sure that what ``sets.yaml`` calls the images is what ``data.dvc`` imports.
+    """Refuse images that ``sets.yaml`` calls another source than ``data.dvc`` imports.
 
     Pages show phantoms without being asked, so nothing else may be called so.
-
-    Raises
-    ------
-    ValueError
-        Where the two differ.
     """
     try:
         imported = yaml.safe_load(data_dvc.read_text())["deps"][0]["path"]
     except (OSError, yaml.YAMLError, TypeError, KeyError, IndexError):
         raise ValueError(f"{data_dvc}: cannot be read; `latentsr data reset` mends it") from None
     if imported != f"assets/{source}":
-        raise ValueError(
-            f"sets.yaml: source: {source!r}, but {data_dvc} imports {imported}; `latentsr data use "
-            "NAME=DIR` or `latentsr data reset` writes both"
-        )
+        both = f"source: {source!r}, but {data_dvc} imports {imported}"
+        mend = "`latentsr data use NAME=DIR` or `latentsr data reset` writes both"
+        raise ValueError(f"sets.yaml: {both}; {mend}")

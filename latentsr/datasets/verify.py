@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,8 +20,11 @@ ACROSS = 8  # images in a row of a contact sheet
 
 @dataclass
 class FileReport:
-    """What opening some files gave so far; ``stopped`` by the user, before all were opened."""
+    """What opening files gave so far; ``stopped`` by the user, before all were opened."""
 
+    adapter: Adapter
+    full: bool
+    hr_px: int
     opened: int = 0
     good: int = 0
     stopped: bool = False
@@ -30,26 +33,72 @@ class FileReport:
     dtypes: set[str] = field(default_factory=set)
     labels: set[float] = field(default_factory=set)
 
-    def rows(self, adapter: Adapter) -> Iterator[CheckRow]:
+    def check(self, record: Record) -> None:
+        """Read an image and its mask, with ``full`` as whole volumes; note what is wrong."""
+        before = len(self.problems)
+        for path, check in ((record.path, self._image), (record.mask_path, self._mask)):
+            try:
+                if path:
+                    check(record)
+            except Exception as error:  # noqa: BLE001 - every reader raises its own kinds
+                self.problems.append(f"{path}: {pixels.one_line(error)}")
+        self.opened += 1
+        self.good += len(self.problems) == before
+
+    def _image(self, record: Record) -> None:
+        image = record.read()
+        volume = record.volume() if self.full and record.volume else image
+        self.dtypes.add(str(volume.dtype))
+        if wanted := self.adapter.shape:
+            shape = volume.shape
+            if volume.ndim != 3:
+                shape = files.opened(record.path, files.kind(record.path) or "").shape
+            fits = [want in (None, have) for want, have in zip(wanted, shape, strict=False)]
+            if len(shape) != len(wanted) or not all(fits):
+                raise ValueError(f"shape {shape}; {wanted} is expected")
+        if self.adapter.dtype not in ("", str(volume.dtype)):
+            raise ValueError(f"pixels of type {volume.dtype}; {self.adapter.dtype} is expected")
+        pixels.check_numbers(volume.dtype)
+        pixels.check_finite(volume)
+        if np.ptp(volume) == 0:
+            raise ValueError(f"all pixels are {volume.flat[0]}")
+        pixels.prepare_pixels(image, self.adapter.anatomy, self.hr_px)
+        self.sizes.add(image.shape)
+
+    def _mask(self, record: Record) -> None:
+        whole = self.full and record.volume and record.mask_volume
+        pair = (record.volume, record.mask_volume) if whole else (record.read, record.mask)
+        image, mask = (read() for read in pair if read)
+        pixels.check_mask(mask, image)
+        if whole and self.adapter.labels:
+            labels = {float(label) for label in np.unique(mask)}
+            self.labels |= labels
+            if unknown := sorted(labels - set(self.adapter.labels)):
+                raise ValueError(f"label {unknown[0]:g}; {self._allowed_labels} are expected")
+
+    @property
+    def _allowed_labels(self) -> str:
+        labels = self.adapter.labels
+        return f"{min(labels)} to {max(labels)}" if labels else ""
+
+    def rows(self) -> list[CheckRow]:
         """Say what the opened files hold."""
+        rows, dtype = [], self.adapter.dtype
         if self.dtypes:
-            good = not adapter.dtype or self.dtypes == {adapter.dtype}
-            listed = ", ".join(sorted(self.dtypes))
-            yield CheckRow("pixel types as read", listed, adapter.dtype, good)
+            good = not dtype or self.dtypes == {dtype}
+            rows.append(
+                CheckRow("pixel types as read", ", ".join(sorted(self.dtypes)), dtype, good)
+            )
         if self.labels:
             listed = ", ".join(f"{label:g}" for label in sorted(self.labels))
-            good = self.labels <= set(adapter.labels)
-            yield CheckRow("labels", listed, _span(adapter.labels), good)
+            good = self.labels <= set(self.adapter.labels)
+            rows.append(CheckRow("labels", listed, self._allowed_labels, good))
         if self.sizes:
             height, width = min(self.sizes, key=lambda shape: (min(shape), max(shape)))
-            yield CheckRow("smallest image, pixels", f"{height} x {width}")
+            rows.append(CheckRow("smallest image, pixels", f"{height} x {width}"))
         good = self.good == self.opened
         what = "of those looked at, can be used"
-        yield CheckRow(what, f"{self.good:,}", f"{self.opened:,}", good)
-
-
-def _span(labels: tuple[int, ...]) -> str:
-    return f"{min(labels)} to {max(labels)}" if labels else ""
+        return [*rows, CheckRow(what, f"{self.good:,}", f"{self.opened:,}", good)]
 
 
 def _inventory(adapter: Adapter, folder: Path, slices: int) -> tuple[list[CheckRow], list[Record]]:
@@ -73,60 +122,6 @@ def _inventory(adapter: Adapter, folder: Path, slices: int) -> tuple[list[CheckR
     ], records
 
 
-def _check_image(
-    adapter: Adapter, record: Record, full: bool, hr_px: int, report: FileReport
-) -> None:
-    """Read an image, with ``full`` its whole volume; raise what is wrong with it."""
-    image = record.read()
-    volume = record.volume() if full and record.volume else image
-    report.dtypes.add(str(volume.dtype))
-    if wanted := adapter.shape:
-        shape = volume.shape
-        if volume.ndim != 3:
-            shape = files.opened(record.path, files.kind(record.path) or "").shape
-        fits = [want in (None, have) for want, have in zip(wanted, shape, strict=False)]
-        if len(shape) != len(wanted) or not all(fits):
-            raise ValueError(f"shape {shape}; {wanted} is expected")
-    if adapter.dtype and str(volume.dtype) != adapter.dtype:
-        raise ValueError(f"pixels of type {volume.dtype}; {adapter.dtype} is expected")
-    pixels.check_numbers(volume.dtype)
-    pixels.check_finite(volume)
-    if np.ptp(volume) == 0:
-        raise ValueError(f"all pixels are {volume.flat[0]}")
-    pixels.prepare_pixels(image, adapter.anatomy, hr_px)
-    report.sizes.add(image.shape)
-
-
-def _check_mask(
-    adapter: Adapter, record: Record, full: bool, hr_px: int, report: FileReport
-) -> None:
-    """Read a mask, with ``full`` the whole segmentation; raise what is wrong with it."""
-    whole = full and record.mask_volume and record.volume
-    mask = record.mask_volume() if whole and record.mask_volume else record.mask()  # type: ignore[misc]
-    shape = record.volume().shape if whole and record.volume else record.read().shape
-    if mask.shape != shape:
-        raise ValueError(f"mask of shape {mask.shape} for an image of shape {shape}")
-    if whole and adapter.labels:
-        labels = {float(label) for label in np.unique(mask)}
-        report.labels |= labels
-        if strange := sorted(labels - set(adapter.labels)):
-            raise ValueError(f"label {strange[0]:g}; {_span(adapter.labels)} are expected")
-
-
-def _check(adapter: Adapter, record: Record, full: bool, hr_px: int, report: FileReport) -> None:
-    before = len(report.problems)
-    checks = [(record.path, _check_image)]
-    if record.mask_path and record.mask:
-        checks.append((record.mask_path, _check_mask))
-    for path, check in checks:
-        try:
-            check(adapter, record, full, hr_px, report)
-        except Exception as error:  # noqa: BLE001 - every reader raises its own kinds
-            report.problems.append(f"{path}: {pixels.one_line(error)}")
-    report.opened += 1
-    report.good += len(report.problems) == before
-
-
 def verify(
     layout: str,
     root: Path,
@@ -135,20 +130,12 @@ def verify(
     hr_px: int = 1,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> tuple[list[CheckRow], FileReport]:
-    """Compare a folder with what its layout should hold.
+    """Compare a folder with what its layout (the name of an adapter) should hold.
 
-    Parameters
-    ----------
-    layout : str
-        Name of an adapter; ``root`` is a folder as that adapter wants it.
-    full : bool
-        Open every image that the study may read, volumes and segmentations as a whole; else
-        `QUICK` of them, evenly spread, and of a volume the middle slice.
-    hr_px : int
-        Side of the study's images: smaller ones are a problem.
-    progress : callable
-        Called after every image with how many were opened, and how many will be. On Ctrl-C the
-        report is of those opened until then.
+    ``full`` opens every image that the study may read, volumes and segmentations as a whole; else
+    `QUICK` of them are opened, evenly spread, and of a volume the middle slice. Images smaller
+    than ``hr_px`` are a problem. ``progress`` is called after every image with how many were
+    opened, and how many will be; on Ctrl-C the report is of those opened until then.
 
     Raises
     ------
@@ -159,17 +146,18 @@ def verify(
     if not root.is_dir():
         raise ValueError(f"{root}: not a folder")
     rows, records = _inventory(adapter, root, 1)
-    faults = [f"{record.path}: {record.fault}" for record in records if record.fault]
-    report = FileReport(opened=len(faults), problems=faults)
+    report = FileReport(adapter, full, hr_px)
+    report.problems = [f"{record.path}: {record.fault}" for record in records if record.fault]
+    report.opened = faults = len(report.problems)
     sound = [record for record in records if not record.fault]
     chosen = sound if full else sound[:: max(1, -(-len(sound) // QUICK))]
     try:
         for done, record in enumerate(chosen, start=1):
-            _check(adapter, record, full, hr_px, report)
+            report.check(record)
             progress(done, len(chosen))
     except KeyboardInterrupt:
         report.stopped = True
-        total = len(chosen) + sum(bool(record.fault) for record in records)
+        total = len(chosen) + faults
         rows.append(CheckRow("stopped after", f"{report.opened:,}", f"{total:,}", False))
     twice = len(records) - len({record.image_id for record in records})
     rows.append(CheckRow.count("images listed twice", twice, 0))
@@ -177,7 +165,7 @@ def verify(
         pairs = {(record.subject_id, record.split) for record in records}
         both = len(pairs) - len({subject for subject, _ in pairs})
         rows.append(CheckRow.count(f"{adapter.subject_word}s in two splits", both, 0))
-    return [*rows, *report.rows(adapter)], report
+    return [*rows, *report.rows()], report
 
 
 def contact_sheet(
@@ -195,8 +183,7 @@ def contact_sheet(
     adapter = adapter_called(layout)
     volumes = _volumes(adapter, root, slices)
     if sum(map(len, volumes)) < count:
-        slices = -(-count // len(volumes))
-        volumes = _volumes(adapter, root, slices)
+        volumes = _volumes(adapter, root, -(-count // len(volumes)))
     wanted = -(-count * len(volumes) // sum(map(len, volumes)))
     places = np.linspace(0, len(volumes) - 1, min(wanted, len(volumes))).round().astype(int)
     tiles = []
