@@ -22,8 +22,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from latentsr import degrade, phantoms
-from latentsr import io as scores
+from latentsr import degrade, io, phantoms
 from latentsr.autoencoders import latents
 from latentsr.autoencoders.load import load_autoencoder
 from latentsr.companion.pipeline import params
@@ -79,7 +78,7 @@ def write_set(results, anatomy, training, pool):
     arrays["split"] = np.array(["train"] * len(train) + ["test"] * len(test))
     for key, values in arrays.items():
         place = results / "data" / anatomy / f"{key}.npy"
-        scores.new_array(place, values.shape, values.dtype)[:] = values
+        io.new_array(place, values.shape, values.dtype)[:] = values
     folder = results / "autoencoders" / anatomy
     folder.mkdir(parents=True)
     (folder / "cards.json").write_text("[]")
@@ -90,7 +89,7 @@ def encode(job):
     """Keep the latents of a set as chapter 2 does."""
     results, anatomy, name, device = job
     torch.set_num_threads(1)
-    data = scores.read_arrays(Path(results) / "data" / anatomy)
+    data = io.read_arrays(Path(results) / "data" / anatomy)
     folder = Path(results) / "autoencoders" / anatomy / "latents" / name
     latents.encode_set(
         load_autoencoder(name, device), np.array(data["hr"]), np.array(data["lr"]), 64, folder

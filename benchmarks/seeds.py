@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 from longer import MAIN, SETS, encode, write_set
 
-from latentsr import io as scores
+from latentsr import io
 from latentsr.companion.pipeline import params
 from latentsr.experiments import plans, run
 from latentsr.experiments.arms import read_prepared
@@ -111,7 +111,7 @@ def measure(out, minutes, seeds, workers, device, sets, shorter):
 def gaps(path):
     """Return set, arm, seed, first, second and gap, of the seeds that have every arm of both."""
     found = pd.read_csv(path, dtype={"subject_id": str, "image_id": str})
-    means = scores.subject_mean(found, ["set", "arm", "seed", "role"], ["psnr_db"])["psnr_db"]
+    means = io.subject_mean(found, ["set", "arm", "seed", "role"], ["psnr_db"])["psnr_db"]
     wide = means.unstack("role")[list(MAIN)].set_axis(["first", "second"], axis=1)
     wide["gap"] = wide["second"] - wide["first"]
     whole = wide["gap"].unstack("arm").dropna().index

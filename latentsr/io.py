@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import mmap
 from collections.abc import Iterable, Mapping
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +58,12 @@ def read_images(path: Path, key: str, image_ids: Iterable[str]) -> NDArray[np.fl
     return stack
 
 
-def settle(*arrays: NDArray[Any]) -> None:
+def flush_memmaps(*arrays: NDArray[Any]) -> None:
     """Write what lies on disk of these arrays out of memory; they can go on being used."""
     for array in arrays:
-        if isinstance(array, np.memmap):
+        if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap):
             array.flush()
-            array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+            array.base.madvise(mmap.MADV_DONTNEED)
 
 
 def test_images(data: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -84,10 +85,15 @@ def table(
     ids = {key: test[key] for key in ("image_id", "subject_id")}
     frame = pd.DataFrame({**ids, **identity, **measures})
     frame = frame[[*ID_COLUMNS, *(key for key in frame if key not in ID_COLUMNS)]]
+    _refuse_nan(frame, measures)
+    return frame
+
+
+def _refuse_nan(frame: pd.DataFrame, measures: Iterable[str]) -> None:
     for name in measures:
         if count := int(frame[name].isna().sum()):
-            raise ValueError(f"{name}: {count} of {len(frame)} values are NaN in {dict(identity)}")
-    return frame
+            arm = frame.loc[frame[name].isna()].iloc[0].reindex(ID_COLUMNS[2:]).dropna().to_dict()
+            raise ValueError(f"{name}: {count} of {len(frame)} values are NaN, first in {arm}")
 
 
 def read_tables(paths: Iterable[Path]) -> pd.DataFrame:
@@ -111,18 +117,16 @@ def with_counts(frame: pd.DataFrame, sets: Mapping[str, Mapping[str, Any]]) -> p
     for column, key in (("n_subjects", "n_test_subjects"), ("n_images", "n_test_images")):
         if column not in frame:
             each = {name: fact[key] for name, fact in sets.items()}
-            every = sum(each.values())
-            of = frame["dataset"].map(each) if "dataset" in frame else every
-            frame = frame.assign(**{column: of})
+            known = frame["dataset"].map(each) if "dataset" in frame else sum(each.values())
+            frame = frame.assign(**{column: known})
     return frame
 
 
 def write_table(frame: pd.DataFrame, path: Path, sets: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write a table as csv.
+    """Write a table as csv; ``sets`` is what ``sets.json`` says of the sets in it.
 
-    ``sets`` is what ``sets.json`` says of the sets in the table. Where test images of one of them
-    share a subject with training images, a last column ``split_by`` says so, row by row where
-    the table has a column ``dataset``.
+    Where test images of a set share a subject with training images, a last column ``split_by``
+    says so, row by row where the table has a column ``dataset``.
     """
     by_image = [name for name, fact in sets.items() if fact["split_by"] == "image"]
     if by_image:
@@ -136,48 +140,24 @@ def write_table(frame: pd.DataFrame, path: Path, sets: Mapping[str, Mapping[str,
 def write_metrics(record: Mapping[str, Any], path: Path) -> None:
     """Write a chapter's numbers as JSON, for later chapters; what was not measured is null."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(record, indent=2, sort_keys=True).replace("NaN", "null")
-    path.write_text(text + "\n")
+    path.write_text(json.dumps(_nan_to_none(record), indent=2, sort_keys=True) + "\n")
 
 
-def paired(frame: pd.DataFrame, column: str, first: str, second: str, measure: str) -> pd.DataFrame:
-    """Pair two arms' rows by image id; the result holds ``a``, ``b`` and ``subject_id``.
-
-    Raises
-    ------
-    ValueError
-        When the arms were not scored on the same images, each once and of one subject.
-
-    Examples
-    --------
-    >>> rows = {"image_id": ["x", "x"], "subject_id": ["p", "p"], "vae": ["u", "v"], "psnr_db": [1, 3]}
-    >>> paired(pd.DataFrame(rows), "vae", "u", "v", "psnr_db")[["a", "b"]].values.tolist()
-    [[1, 3]]
-    """
-    sides = []
-    for value in (first, second):
-        side = frame[frame[column] == value].set_index("image_id")
-        if side.index.has_duplicates or side.empty:
-            raise ValueError(f"{column} {value}: {len(side)} rows, but one an image is needed")
-        sides.append(side)
-    a, b = sides
-    if set(a.index) != set(b.index):
-        raise ValueError(f"{first} and {second} were scored on different images")
-    b = b.loc[a.index]
-    if not a["subject_id"].equals(b["subject_id"]):
-        raise ValueError(f"{first} and {second} give an image two subjects")
-    return pd.DataFrame({"subject_id": a["subject_id"], "a": a[measure], "b": b[measure]})
+def _nan_to_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _nan_to_none(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_nan_to_none(item) for item in value]
+    return None if isinstance(value, float) and isnan(value) else value
 
 
 def same_images(frame: pd.DataFrame, arms: list[str]) -> None:
-    """Make sure that all arms of a set were scored on the same images, each once.
-
-    ``arms`` are the columns that tell the arms of a set apart.
+    """Make sure that all arms of a set, told apart by the columns ``arms``, share their images.
 
     Raises
     ------
     ValueError
-        Naming the first arm that differs, and an image.
+        Naming the first arm scored on other images, or on an image twice, and an image.
 
     Examples
     --------
@@ -187,18 +167,16 @@ def same_images(frame: pd.DataFrame, arms: list[str]) -> None:
     ...
     ValueError: x, v: not scored on the images of x, u (2)
     """
-    for name, rows in frame.groupby("dataset", sort=False):
+    for _, rows in frame.groupby("dataset", sort=False):
         first: tuple[str, set[str]] | None = None
-        for arm, part in rows.groupby(arms, sort=False):
-            told = ", ".join(map(str, (name, *(arm if isinstance(arm, tuple) else (arm,)))))
-            if part["image_id"].duplicated().any():
-                twice = part["image_id"][part["image_id"].duplicated()].iloc[0]
-                raise ValueError(f"{told}: image {twice} was scored twice")
+        for key, part in rows.groupby(["dataset", *arms], sort=False):
+            arm = ", ".join(map(str, key))
+            if (twice := part["image_id"].duplicated()).any():
+                raise ValueError(f"{arm}: image {part['image_id'][twice].iloc[0]} was scored twice")
             images = set(part["image_id"])
-            first = first or (told, images)
-            if images != first[1]:
-                odd = sorted(images ^ first[1])[0]
-                raise ValueError(f"{told}: not scored on the images of {first[0]} ({odd})")
+            first = first or (arm, images)
+            if other := sorted(images ^ first[1]):
+                raise ValueError(f"{arm}: not scored on the images of {first[0]} ({other[0]})")
 
 
 def identity(
@@ -212,16 +190,11 @@ def identity(
 ) -> dict[str, Any]:
     """Return the identifying values of a table; what does not apply stays empty."""
     named = (dataset, vae, condition_vae, lr_condition, protocol, seed)
-    keys = ("dataset", "vae", "condition_vae", "lr_condition", "protocol", "seed")
-    return {**dict(zip(keys, named, strict=True)), **more}
+    return dict(zip(ID_COLUMNS[2:], named, strict=True)) | more
 
 
 def subject_mean(frame: pd.DataFrame, by: list[str], measures: list[str]) -> pd.DataFrame:
     """Average over a subject's images first, then over subjects; refuse values that are NaN."""
-    for measure in measures:
-        if unknown := int(frame[measure].isna().sum()):
-            raise ValueError(
-                f"{measure}: {unknown} of {len(frame)} values are NaN, no mean of them"
-            )
+    _refuse_nan(frame, measures)
     subjects = frame.groupby([*by, "subject_id"], sort=False)[measures].mean()
     return subjects.groupby(by, sort=False).mean()

@@ -1,7 +1,5 @@
 """Intervals against published examples, definitions and other packages."""
 
-from itertools import combinations
-
 import numpy as np
 import pytest
 import scipy.stats
@@ -55,17 +53,6 @@ def test_bca_is_seeded_skewed_and_widens_with_confidence(rng):
     wide = intervals.mean_interval(d, seed=3, confidence=0.99)
     assert wide[0] < low < d.mean() < high < wide[1]
     assert high - low == pytest.approx(2 * 1.96 * scipy.stats.sem(d), rel=0.15)
-
-
-def test_the_mean_of_samples_agrees_with_every_choice_of_them(rng):
-    samples, reference = rng.random((5, 2, 7, 5)), rng.random((2, 7, 5))
-    a, b = intervals.mean_of_samples(samples, reference)
-    for k in range(1, 6):
-        chosen = [samples[list(c)].mean(0) for c in combinations(range(5), k)]
-        mse = np.mean([((one - reference) ** 2).mean((1, 2)) for one in chosen], axis=0)
-        assert np.allclose(a + b / k, mse, rtol=1e-12, atol=0)
-    with pytest.raises(ValueError, match="two or more"):
-        intervals.mean_of_samples(samples[:1], reference)
 
 
 def test_the_mixed_model_of_a_balanced_design_is_the_mean_of_subjects(rng):

@@ -12,8 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from latentsr import degrade, phantoms
-from latentsr import io as scores
+from latentsr import degrade, io, phantoms
 from latentsr.autoencoders import fetch, registry
 from latentsr.autoencoders.load import load_autoencoder, save_autoencoder
 from latentsr.companion.pipeline import notebook, scratch
@@ -28,7 +27,7 @@ def prepared(folder, hr_px):
     arrays |= {"subject_id": arrays["image_id"], "split": np.array(["train"] * 2 + ["test"] * 2)}
     for key, values in arrays.items():
         place = folder / "data" / "knee" / f"{key}.npy"
-        scores.new_array(place, values.shape, values.dtype)[:] = values
+        io.new_array(place, values.shape, values.dtype)[:] = values
     facts = {
         "note": "phantoms",
         "may_be_shown": True,
@@ -39,8 +38,8 @@ def prepared(folder, hr_px):
     facts |= {"n_test_images": 2, "n_test_subjects": 2, "n_train_images": 2, "subject_word": "exam"}
     (folder / "data" / "sets.json").write_text(json.dumps({"knee": facts}))
     measures = {"psnr_db": [20.0, 21.0], "ms_ssim": [0.9, 0.9]}
-    identity = scores.identity("knee", method="bicubic")
-    table = scores.table(scores.test_images(arrays), identity, measures)
+    identity = io.identity("knee", method="bicubic")
+    table = io.table(io.test_images(arrays), identity, measures)
     table.to_csv(folder / "data" / "baselines.csv", index=False)
 
 
@@ -88,9 +87,7 @@ def run(folder, hr_px, unet_channels, steps):
     scratch.run_cells("02_autoencoders", {**places, "dataset": "knee", **own})
     found = {}
     for name in names:
-        kept = scores.read_arrays(
-            folder / "autoencoders/knee/latents" / registry.display_name(name)
-        )
+        kept = io.read_arrays(folder / "autoencoders/knee/latents" / registry.display_name(name))
         arm = {"dataset": "knee", "vae": name, "grid_factor": 8, "seed": 1}
         arm |= {"lr_conditions": ["lr_latent", "upsampled_latent", "lr_pixels"]}
         arm |= {"unet_channels": unet_channels, "steps": steps, "batch": 1, "sampling_steps": 2}

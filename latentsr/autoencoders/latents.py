@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latentsr.autoencoders.model import Autoencoder
 from latentsr.degrade import degrade, upsample
-from latentsr.io import new_array, settle
+from latentsr.io import flush_memmaps, new_array
 
 Images = NDArray[np.float32]
 
@@ -38,7 +38,7 @@ def encode_all(
         if latents is None:
             latents = new_array(path, (len(images), *encoded.shape[1:]))
         latents[start : start + batch] = encoded
-        settle(images, latents)
+        flush_memmaps(images, latents)
     if latents is None:
         raise ValueError("images: none to encode")
     return torch.from_numpy(latents)

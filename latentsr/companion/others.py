@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from latentsr import io as scores
+from latentsr import io
 from latentsr.companion.pipeline import notebook
 from latentsr.metrics import image as metrics
 
@@ -118,7 +118,7 @@ def sr_models(
     """
     tables = []
     for folder in sorted(path for path in (results / "data").iterdir() if path.is_dir()):
-        test = scores.test_images(scores.read_arrays(folder))
+        test = io.test_images(io.read_arrays(folder))
         if place.is_dir():
             sr = ldm(
                 place, test["lr"], test["hr"].shape[-1], device, num_steps=num_steps, seed=seed
@@ -126,8 +126,8 @@ def sr_models(
         else:
             sr = single_file(place, test["lr"], test["hr"].shape[-1], device)
         found = {"psnr_db": metrics.psnr_db(sr, test["hr"]), "gmsd": metrics.gmsd(sr, test["hr"])}
-        identity = scores.identity(folder.name, seed=seed, method=place.stem)
-        tables.append(scores.table(test, identity, found))
+        identity = io.identity(folder.name, seed=seed, method=place.stem)
+        tables.append(io.table(test, identity, found))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -175,9 +175,9 @@ def perceptual(results: Path, measure: str) -> pd.DataFrame:
     rows = []
     folders = notebook.arm_folders(results)
     for name in sorted(path.name for path in (results / "data").iterdir() if path.is_dir()):
-        test = scores.test_images(scores.read_arrays(results / "data" / name))
+        test = io.test_images(io.read_arrays(results / "data" / name))
         for vae, folder in folders.items():
-            stacks = scores.read_arrays(results / "arms" / name / folder / "sr.npz")
+            stacks = io.read_arrays(results / "arms" / name / folder / "sr.npz")
             for arm in (key for key in stacks if key != "image_id"):
                 sr = stacks[arm].astype(np.float32)
                 value = lpips(sr, test["hr"]).mean() if measure == "lpips" else fid(sr, test["hr"])

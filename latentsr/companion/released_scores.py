@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from latentsr import io as scores
+from latentsr import io
 from latentsr.autoencoders.load import load_autoencoder
 from latentsr.companion import authors as released
 from latentsr.companion.authors import VAES, Latents, load, place, sample
@@ -49,10 +49,10 @@ def score(
     ):
         if not there.exists():
             raise ValueError(f"{there}: not there; {mend}")
-    own = scores.read_arrays(copies)
+    own = io.read_arrays(copies)
     if vae_name not in own:
         raise ValueError(f"{copies}: no {vae_name} in it; add it to autoencoders.arms")
-    test = scores.test_images(scores.read_arrays(results / "data" / dataset))
+    test = io.test_images(io.read_arrays(results / "data" / dataset))
     net, vae = load(path, device), load_autoencoder(vae_name, device)
     drawn = torch.Generator().manual_seed(seed) if vae_name.startswith("sd-vae") else None
     side = test["hr"].shape[-1] // vae.factor
@@ -64,13 +64,13 @@ def score(
         found = sample(net, noise[part].to(device), seen, net.alphas, num_steps)
         images.append(vae.decode(found)[:, 0].cpu().numpy())
     sr = np.concatenate(images)
-    identity = scores.identity(dataset, vae_name, vae_name, "lr_latent", "released", seed)
+    identity = io.identity(dataset, vae_name, vae_name, "lr_latent", "released", seed)
     measures = {
         "psnr_db": metrics.psnr_db(sr, test["hr"]),
         "psnr_own_decode_db": metrics.psnr_db(sr, own[vae_name]),
         "ms_ssim": metrics.ms_ssim(sr, test["hr"]),
     }
-    return scores.table(test, {**identity, "T": num_steps}, measures)
+    return io.table(test, {**identity, "T": num_steps}, measures)
 
 
 def score_latents(
@@ -138,11 +138,11 @@ def write(
     columns = ["psnr_db", "psnr_own_decode_db"]
     if cached is None:
         table = score(results, name, num_steps, seed, device)
-        mean = scores.subject_mean(table, ["dataset", "vae", "T"], columns).iloc[0]
+        mean = io.subject_mean(table, ["dataset", "vae", "T"], columns).iloc[0]
     else:
         images, data = {}, results / "data" / released.dataset(name)
         if data.exists():
-            test = scores.test_images(scores.read_arrays(data))
+            test = io.test_images(io.read_arrays(data))
             images = dict(zip(test["image_id"], test["hr"], strict=True))
         table = score_latents(cached, name, num_steps, seed, images, device)
         mean = table[columns].mean()

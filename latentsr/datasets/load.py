@@ -18,7 +18,7 @@ from latentsr.datasets.pixels import Array
 from latentsr.datasets.records import LEFT_OUT, MIN_PER_SPLIT, Record, limited
 from latentsr.datasets.sets import ADAPTERS, SetEntry
 from latentsr.degrade import degrade
-from latentsr.io import new_array, settle
+from latentsr.io import flush_memmaps, new_array
 
 LESS = "without the images that were left out"
 MANY = 20  # problems listed before the rest is counted
@@ -255,7 +255,7 @@ def load_set(
         if "noise_free" in arrays:
             arrays["noise_free"][row] = _noise_free(twins / f"{record.image_id}.png", how.hr_px)
         if len(kept) % SETTLE == 0:
-            settle(*arrays.values())
+            flush_memmaps(*arrays.values())
     if len(kept) < len(records):
         _refuse(list_problems(name, entry, kept)[:1], f"; here {LESS}")
         for key, longer in list(arrays.items()):
@@ -264,7 +264,7 @@ def load_set(
             allocate(key, (len(kept), *longer.shape[1:]), longer.dtype)
             for start in range(0, len(kept), SETTLE):
                 arrays[key][start : start + SETTLE] = longer[: len(kept)][start : start + SETTLE]
-                settle(arrays[key], longer)
+                flush_memmaps(arrays[key], longer)
     for key in ("image_id", "subject_id", "split"):
         values = np.array([getattr(record, key) for record in kept])
         allocate(key, values.shape, values.dtype)

@@ -234,7 +234,6 @@ class Metric:
     function: Callable[[Any, Any], Floats]  # of images and what they are compared with
     label: str  # with its unit
     against: str = "hr"  # "reconstruction", or an array of the test images
-    higher_is_better: bool = True
 
 
 METRICS = {  # by column; a new row appears in scores, tables and the quality page
@@ -242,7 +241,7 @@ METRICS = {  # by column; a new row appears in scores, tables and the quality pa
     "psnr_own_decode_db": Metric(psnr_db, "PSNR against reconstruction, dB", "reconstruction"),
     "psnr_noise_free_db": Metric(psnr_db, "PSNR against the twin, dB", "noise_free"),
     "ms_ssim": Metric(ms_ssim, "MS-SSIM"),
-    "gmsd": Metric(gmsd, "GMSD (0: equal)", higher_is_better=False),
+    "gmsd": Metric(gmsd, "GMSD (0: equal)"),
     "lr_consistency_db": Metric(psnr_db, "LR consistency, dB", "lr"),
 }
 QUALITY = {name: m.label for name, m in METRICS.items() if m.against != "reconstruction"}

@@ -161,24 +161,3 @@ def mixed_mean(
     low, high = fit.conf_int(1 - confidence)[0]
     share = between / (between + float(fit.scale))
     return float(fit.fe_params[0]), float(low), float(high), share
-
-
-def mean_of_samples(samples: ArrayLike, reference: ArrayLike) -> tuple[Floats, Floats]:
-    r"""Return a and b of MSE(k) = a + b / k, what the mean of k samples scores, ``(...)`` both.
-
-    .. math:: b = \overline{\mathrm{Var}_K(s)}, \qquad a = \overline{(\bar s_K - r)^2} - b / K
-
-    from K samples ``(K, ..., H, W)``, with the unbiased variance over samples; then a + b / k is
-    the mean of the squared error over all choices of k of them.
-
-    >>> a, b = mean_of_samples(np.array([[[0.0]], [[0.2]]]), np.zeros((1, 1)))
-    >>> float(a.round(3)), float(b.round(3))  # one sample: (0 + 0.04) / 2, both: 0.01
-    (0.0, 0.02)
-    """
-    values, r = np.asarray(samples, np.float64), np.asarray(reference, np.float64)
-    count = len(values)
-    if count < 2 or values.shape[1:] != r.shape:
-        raise ValueError(f"samples {values.shape}: two or more of the reference's shape {r.shape}")
-    b = values.var(axis=0, ddof=1).mean(axis=(-2, -1))
-    a = np.mean((values.mean(axis=0) - r) ** 2, axis=(-2, -1)) - b / count
-    return np.asarray(a), np.asarray(b)

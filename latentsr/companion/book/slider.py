@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from latentsr import degrade
-from latentsr import io as scores
+from latentsr import degrade, io
 from latentsr.autoencoders import registry
 from latentsr.plots import NOT_SHOWN
 from latentsr.plots.labels import set_label
@@ -35,11 +34,11 @@ def images(
     The LR image keeps its own size; the page enlarges it pixel by pixel. The title of what is
     compared with HR ends with its PSNR, taken from the run's tables.
     """
-    data = scores.read_arrays(results / "data" / name)
+    data = io.read_arrays(results / "data" / name)
     row = int(np.flatnonzero(data["split"] == "test")[0])
     image_id, hr, lr = str(data["image_id"][row]), data["hr"][row], data["lr"][row]
     yield "lr", f"LR, {lr.shape[0]} x {lr.shape[1]} pixels", lr
-    baselines = pd.read_csv(results / "data" / "baselines.csv", dtype=scores.TEXT)
+    baselines = pd.read_csv(results / "data" / "baselines.csv", dtype=io.TEXT)
     baselines = baselines[baselines["dataset"] == name]
     said = _psnr(baselines, "method", "bicubic", image_id)
     yield "bicubic", f"bicubic{said}", degrade.upsample(lr[None], hr.shape)[0]
@@ -49,10 +48,10 @@ def images(
                 results / "arms" / name / registry.arm_dir(vae),
                 registry.display_name(vae),
             )
-            if arm not in scores.read_arrays(folder / "sr.npz"):
+            if arm not in io.read_arrays(folder / "sr.npz"):
                 continue
-            table = pd.read_csv(folder / "scores.csv", dtype=scores.TEXT)
-            image = scores.read_images(folder / "sr.npz", arm, [image_id])[0]
+            table = pd.read_csv(folder / "scores.csv", dtype=io.TEXT)
+            image = io.read_images(folder / "sr.npz", arm, [image_id])[0]
             said = _psnr(table, "arm", arm, image_id)
             yield f"{label}_{arm}", f"{label}, {protocol}{said}", image.astype(np.float32)
     yield "hr", f"HR, {hr.shape[0]} x {hr.shape[1]} pixels: the true image", hr
