@@ -11,13 +11,7 @@ import pandas as pd
 import scipy.stats
 from numpy.typing import ArrayLike
 
-from latentsr.stats.intervals import (
-    DESCRIPTIVE,
-    mean_interval,
-    measured,
-    paired_interval,
-    t_interval,
-)
+from latentsr.stats.intervals import DESCRIPTIVE, mean_interval, paired_interval, t_interval
 from latentsr.stats.paired import cohen_h, paired_summary
 
 COLUMNS = "first second gap low high interval_method n_subjects n_images".split()
@@ -34,15 +28,9 @@ def paired_images(
 
     ``over`` is the column that tells the two arms of ``pair`` apart; ``gap`` is second - first. The
     result is itself a per-image table: paired again over one of ``by``, with ``gap`` for measure,
-    it gives the change of a difference.
+    it gives the change of a difference. ValueError where the arms were not scored on the same
+    images, each once and of one subject.
 
-    Raises
-    ------
-    ValueError
-        When the arms were not scored on the same images, each once and of one subject.
-
-    Examples
-    --------
     >>> rows = {"image_id": ["x", "x"], "subject_id": ["p", "p"], "vae": ["u", "v"], "psnr_db": [1, 3]}
     >>> paired_images(pd.DataFrame(rows), "vae", ["u", "v"]).values.tolist()
     [['x', 'p', 1, 3, 2]]
@@ -76,25 +64,11 @@ def paired_difference(
 ) -> pd.DataFrame:
     """Return second minus first of a pair of arms, paired by image, averaged by subject.
 
-    Parameters
-    ----------
-    scored : DataFrame
-        Per-image rows with image_id, subject_id, the measure, ``over`` and ``by``.
-    over, pair : str, (str, str)
-        The column whose two values are compared, and these values: first, second.
-    by : sequence of str
-        Columns that tell the rows of the table apart: any of set, arm, band, step, seed.
-    margin : float, optional
-        Of equivalence, in the measure's unit: adds the further columns of `paired_summary`.
+    A row for every combination of the columns ``by`` (set, arm, band, step, seed): these, the means
+    ``first`` and ``second``, their ``gap``, low, high, interval_method, n_subjects, n_images
+    (`COLUMNS`), then tests and effect sizes of `paired_summary`; with a ``margin`` of equivalence,
+    in the measure's unit, its further columns too. Per-image rows as in `paired_images`.
 
-    Returns
-    -------
-    DataFrame
-        ``by``, the means ``first`` and ``second``, their ``gap``, low, high, interval_method,
-        n_subjects, n_images (`COLUMNS`), then tests and effect sizes of `paired_summary`.
-
-    Examples
-    --------
     >>> ids = list("abcdef")
     >>> arm = pd.DataFrame({"image_id": ids, "subject_id": ids, "psnr_db": [1.0, 2, 3, 4, 5, 6]})
     >>> scored = pd.concat([arm.assign(vae="v"), arm.assign(vae="u", psnr_db=0.0)])
@@ -115,23 +89,19 @@ def change_verdicts(
 ) -> pd.DataFrame:
     """Return how far each arm's difference is from the reference's, and whether within a margin.
 
-    Parameters
-    ----------
-    gaps : DataFrame
-        Differences of a pair: a row a unit, subject or training seed, and a column an arm.
-    reference : label
-        The column that all others are held against, unit by unit.
-    seed : int, optional
-        Of the bootstrap over subjects (`mean_interval`); without it units are training seeds, and
-        intervals `t_interval`.
+    ``gaps`` holds the difference of a pair: a row a unit, subject or training seed, and a column an
+    arm, each held against the column ``reference`` unit by unit. Intervals are `mean_interval` of
+    this ``seed`` over subjects, and without it `t_interval` over training seeds.
 
-    Returns
-    -------
-    DataFrame
-        A row an arm. The 90% interval of ``change`` gives ``verdict``, see `verdict`, and
-        ``verdict_5_percent`` with 5% of the reference's difference for margin; ``excludes_0`` says
-        whether the 95% interval does, ``settling_n`` how many units would settle what is
-        inconclusive (`expected_n`, `required_seeds`).
+    A row an arm: the 90% interval of ``change`` gives ``verdict``, see `verdict`, and
+    ``verdict_5_percent`` with 5% of the reference's difference for margin; ``excludes_0`` says
+    whether the 95% interval does, ``settling_n`` how many units would settle what is inconclusive
+    (`expected_n`, `required_seeds`).
+
+    >>> gaps = pd.DataFrame({"reference": [2.0, 2.1, 1.9], "flow": [2.3, 2.41, 2.19]})
+    >>> table = change_verdicts(gaps, "reference", 0.15)
+    >>> table[["arm", "change", "verdict", "unit"]].round(3).values.tolist()
+    [['flow', 0.3, 'beyond the margin', '3 training seeds']]
     """
     rows, n = [], len(gaps)
     for arm in gaps.columns.drop(reference):
@@ -200,25 +170,15 @@ def compare_rates(
     >>> compare_rates(a, a + 1e-6, 0.02, seed=0)["alike"]
     'equivalent'
     """
-    x, y = measured(a), measured(b)
-    low, high, method = paired_interval(cohen_h, x, y, seed, confidence)
-    tost_low, tost_high, _ = paired_interval(cohen_h, x, y, seed, 2 * confidence - 1)
+    low, high, method = paired_interval(cohen_h, a, b, seed, confidence)
+    row = {"mean": float(cohen_h(a, b)), "low": low, "high": high, "n_subjects": len(np.asarray(a))}
+    tost_low, tost_high, _ = paired_interval(cohen_h, a, b, seed, 2 * confidence - 1)
     word = verdict(tost_low, tost_high, margin, method)
-    share = float(x.mean())
-    return {
-        "mean": float(cohen_h(x, y)),
-        "low": low,
-        "high": high,
-        "n_subjects": len(x),
-        "tost_low": tost_low,
-        "tost_high": tost_high,
-        "interval_method": method,
-        "alike": "beyond" if word == "beyond the margin" else word,
-        "margin": margin,
-        "first": share,
-        "second": float(y.mean()),
-        "margin_share": sin(asin(sqrt(share)) + margin / 2) ** 2 - share,
-    }
+    row |= {"tost_low": tost_low, "tost_high": tost_high, "interval_method": method}
+    row |= {"alike": "beyond" if word == "beyond the margin" else word, "margin": margin}
+    share = float(np.mean(a))
+    row |= {"first": share, "second": float(np.mean(b))}
+    return row | {"margin_share": sin(asin(sqrt(share)) + margin / 2) ** 2 - share}
 
 
 def expected_n(verdict: str, low: float, high: float, margin: float, n: int) -> float:

@@ -59,12 +59,12 @@ def estimates(differences: pd.DataFrame, seed: int, confidence: float = 0.95) ->
     >>> estimates(pd.DataFrame({"gap": [1.0, 2, 3, 4, 5, 6]}), seed=0).round(2).values.tolist()
     [['gap', 3.5, 1.54, 5.46, 'Student t', 6]]
     """
-    columns = ["effect", "estimate", "low", "high", "interval_method", "n_subjects"]
-    rows = [
-        (name, d.mean(), *mean_interval(d, seed, confidence), len(d))
-        for name, d in differences.items()
-    ]
-    return pd.DataFrame(rows, columns=columns)
+    rows = []
+    for effect, d in differences.items():
+        low, high, method = mean_interval(d, seed, confidence)
+        row = {"effect": effect, "estimate": d.mean(), "low": low, "high": high}
+        rows.append(row | {"interval_method": method, "n_subjects": len(d)})
+    return pd.DataFrame(rows)
 
 
 def contrasts(
@@ -116,35 +116,30 @@ def budget_paths(
     f4; geometry first changes the domain last. An f4 latent of one channel holds as many values as
     an f8 latent of four.
 
-    Parameters
-    ----------
-    cells : DataFrame
-        Of `cell_means`, a column an autoencoder.
-    corners, one_channel : sequence of str
-        Natural f8, phantom f8, natural f4, phantom f4; natural and phantom f4 of one channel.
+    ``cells`` are `cell_means`, a column an autoencoder; ``corners`` natural f8, phantom f8, natural
+    f4, phantom f4, and ``one_channel`` natural and phantom f4 of one channel. Columns ``part``,
+    ``path`` ("domain first", "geometry first", their "mean", and "interaction", the first minus
+    the second; a single path where only one was run), then `estimates`.
 
-    Returns
-    -------
-    DataFrame
-        ``part``, ``path`` ("domain first", "geometry first", their "mean", and "interaction", the
-        first minus the second), then `estimates`. A single path where only one was run.
+    >>> levels = {"n8": 0.0, "p8": 1.0, "n4": 2.0, "p4": 4.0, "n1": 0.3, "p1": 1.6}
+    >>> cells = pd.DataFrame(levels, index=range(6))
+    >>> paths = budget_paths(cells, ["n8", "p8", "n4", "p4"], ["n1", "p1"], seed=0)
+    >>> paths[paths.path == "domain first"].set_index("part")["estimate"].round(2).to_dict()
+    {'domain': 1.0, 'resolution': 0.6, 'budget': 2.4}
     """
     natural_8, phantom_8, natural_4, phantom_4 = corners
     natural_1, phantom_1 = one_channel
-    ends = {
-        ("domain", "domain first"): (natural_8, phantom_8),
-        ("domain", "geometry first"): (natural_4, phantom_4),
-        ("resolution", "domain first"): (phantom_8, phantom_1),
-        ("resolution", "geometry first"): (natural_8, natural_1),
-        ("budget", "domain first"): (phantom_1, phantom_4),
-        ("budget", "geometry first"): (natural_1, natural_4),
+    paths = {
+        "domain": [(natural_8, phantom_8), (natural_4, phantom_4)],
+        "resolution": [(phantom_8, phantom_1), (natural_8, natural_1)],
+        "budget": [(phantom_1, phantom_4), (natural_1, natural_4)],
     }
     tables = []
-    for part in ("domain", "resolution", "budget"):
+    for part, ends in paths.items():
         steps = {
             path: cells[end] - cells[start]
-            for (name, path), (start, end) in ends.items()
-            if name == part and {start, end} <= set(cells)
+            for path, (start, end) in zip(("domain first", "geometry first"), ends, strict=True)
+            if {start, end} <= set(cells)
         }
         if len(steps) == 2:
             one, other = steps.values()

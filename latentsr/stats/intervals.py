@@ -33,10 +33,8 @@ def subject_means(values: ArrayLike, subjects: Sequence[str]) -> pd.Series:
     [2.0, 5.0]
     """
     array = measured(values)
-    if array.shape != (len(subjects),) or not len(subjects):
-        raise ValueError(
-            f"values {array.shape}, subjects {len(subjects)}: give one of each an image"
-        )
+    if array.shape != (count := len(subjects),) or not count:
+        raise ValueError(f"values {array.shape}, subjects {count}: give one of each an image")
     return pd.Series(array).groupby(np.asarray(subjects), sort=True).mean()
 
 
@@ -65,8 +63,7 @@ def mean_interval(
     >>> round(low, 4), round(high, 4), method
     (1.5367, 5.4633, 'Student t')
     """
-    d = measured(differences)
-    return _interval(np.mean, (d,), lambda: d, "Student t", seed, confidence)
+    return _interval(np.mean, (measured(differences),), "Student t", seed, confidence)
 
 
 def paired_interval(
@@ -79,8 +76,7 @@ def paired_interval(
 
     .. math:: p_k = n \hat\theta - (n - 1) \hat\theta_{-k}
 
-    How often the intervals hold the truth is simulated in `benchmarks/coverage.py`, for pooled d up
-    to 20; beyond that nothing is known of them.
+    Their coverage is simulated in `benchmarks/coverage.py`, for pooled d up to 20.
 
     >>> from latentsr.stats.paired import cohen_d_pooled
     >>> a, b = [2.0, 4, 6, 8, 9, 12], [1.0, 4, 4, 7, 9, 9]
@@ -88,19 +84,12 @@ def paired_interval(
     >>> round(low, 3), round(high, 3), method
     (-0.05, 0.693, 'jackknife t')
     """
-    x, y = measured(a), measured(b)
-
-    def pseudo_values() -> list[float]:
-        n, whole = len(x), statistic(x, y)
-        return [n * whole - (n - 1) * statistic(np.delete(x, k), np.delete(y, k)) for k in range(n)]
-
-    return _interval(statistic, (x, y), pseudo_values, "jackknife t", seed, confidence)
+    return _interval(statistic, (measured(a), measured(b)), "jackknife t", seed, confidence)
 
 
 def _interval(
     statistic: Callable[..., Any],
     arms: tuple[Floats, ...],
-    pseudo_values: Callable[[], ArrayLike],
     t_method: str,
     seed: int,
     confidence: float,
@@ -112,7 +101,11 @@ def _interval(
         value = float(statistic(*arms))
         return value, value, "no spread"
     if n < MIN_BOOTSTRAP:
-        return *t_interval(pseudo_values(), confidence), t_method
+        if len(arms) == 1:
+            return *t_interval(arms[0], confidence), t_method
+        left_out = [statistic(*(np.delete(arm, k) for arm in arms)) for k in range(n)]
+        pseudo_values = n * statistic(*arms) - (n - 1) * np.array(left_out)
+        return *t_interval(pseudo_values, confidence), t_method
     ends = scipy.stats.bootstrap(
         arms,
         statistic,
@@ -158,6 +151,5 @@ def mixed_mean(
         except np.linalg.LinAlgError:
             return nan, nan, nan, nan
     between = float(np.asarray(fit.cov_re)[0, 0])
-    low, high = fit.conf_int(1 - confidence)[0]
-    share = between / (between + float(fit.scale))
-    return float(fit.fe_params[0]), float(low), float(high), share
+    low, high = map(float, fit.conf_int(1 - confidence)[0])
+    return float(fit.fe_params[0]), low, high, between / (between + float(fit.scale))

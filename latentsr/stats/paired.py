@@ -63,21 +63,15 @@ def cohen_h(a: Any, b: Any, axis: int = -1) -> Any:
     return second - first
 
 
-def _signed_ranks(differences: ArrayLike) -> tuple[Floats, Floats]:
-    """Return the non-zero differences and the ranks of their magnitudes."""
-    d = measured(differences)
-    d = d[d != 0]
-    return d, scipy.stats.rankdata(np.abs(d))
-
-
 def rank_biserial(differences: ArrayLike) -> float:
     """Return (R+ - R-) / (R+ + R-) of the signed ranks (Kerby 2014), zeros dropped; nan if all are.
 
     >>> rank_biserial([3.0, 2.0, -1.0])  # (5 - 1) / 6
     0.6666666666666666
     """
-    d, ranks = _signed_ranks(differences)
-    return float(np.sum(np.sign(d) * ranks) / ranks.sum()) if len(d) else nan
+    d = measured(differences)
+    ranks = scipy.stats.rankdata(np.abs(d[d != 0]))
+    return float(np.sum(np.sign(d[d != 0]) * ranks) / ranks.sum()) if len(ranks) else nan
 
 
 def wilcoxon(differences: ArrayLike) -> tuple[float, str]:
@@ -86,22 +80,21 @@ def wilcoxon(differences: ArrayLike) -> tuple[float, str]:
     .. math:: p = \min(1, 2 P(W \le \min(R_+, R_-)))
 
     with R+ and R- the rank sums of positive and negative differences. Exact without zeros or ties,
-    else the normal approximation with tie and without continuity correction. scipy's one-sided
-    tail is taken from the small side, since its two-sided one cancels to 0.0 at n = 60. All-zero
-    differences give p = 1.
+    else the normal approximation with tie and without continuity correction; 1 where all are zero.
 
     >>> wilcoxon([1, 2, 3, 4, 5, 6])
     (0.03125, 'exact')
     """
-    d, ranks = _signed_ranks(differences)
-    if len(d) == 0:
+    d = measured(differences)
+    if not d.any():
         return 1.0, "exact"
-    if len(np.unique(ranks)) < len(ranks) or len(d) < np.size(differences):
-        return float(scipy.stats.wilcoxon(d, method="asymptotic").pvalue), "approx"
-    is_positive_smaller = ranks[d > 0].sum() <= ranks[d < 0].sum()
-    towards_zero = d if is_positive_smaller else -d
-    tail = scipy.stats.wilcoxon(towards_zero, alternative="less", method="exact").pvalue
-    return min(1.0, 2 * float(tail)), "exact"
+    if (d == 0).any() or len(np.unique(np.abs(d))) < len(d):
+        return float(scipy.stats.wilcoxon(d[d != 0], method="asymptotic").pvalue), "approx"
+    # the tail of the small side, since scipy's two-sided p cancels to 0.0 at n = 60
+    tails = (
+        scipy.stats.wilcoxon(s * d, alternative="less", method="exact").pvalue for s in (1, -1)
+    )
+    return min(1.0, 2 * float(min(tails))), "exact"
 
 
 def smallest_wilcoxon_p(n: int, method: str) -> float:
@@ -132,9 +125,9 @@ def equivalence_p(a: ArrayLike, b: ArrayLike, margin: float) -> float:
     """
     from statsmodels.stats.weightstats import ttost_paired
 
-    x, y = measured(a), measured(b)
     if margin <= 0:
         raise ValueError(f"margin: {margin}, but it must be positive, in the unit of the values")
+    x, y = measured(a), measured(b)
     return float(ttost_paired(x, y, -margin, margin)[0]) if len(x) >= MIN_SUBJECTS else nan
 
 
@@ -199,21 +192,22 @@ def paired_summary(
     row: dict[str, Any] = {"first": float(x.mean()), "second": float(y.mean())}
     row["gap"] = float(d.mean())
     row["low"], row["high"], row["interval_method"] = mean_interval(d, seed, confidence)
-    row["n_subjects"], row["n_images"] = len(d), len(subjects)
-    row["wilcoxon_p"], row["wilcoxon_method"], row["smallest_p"] = nan, DESCRIPTIVE, nan
+    row |= {"n_subjects": len(d), "n_images": len(subjects)}
+    row |= {"wilcoxon_p": nan, "wilcoxon_method": DESCRIPTIVE, "smallest_p": nan}
     if len(d) >= MIN_SUBJECTS:
-        row["wilcoxon_p"], method = wilcoxon(d)
-        row["wilcoxon_method"] = method
-        row["smallest_p"] = smallest_wilcoxon_p(int(np.count_nonzero(d)) or 1, method)
-    row["d_z"], row["d_pooled"] = cohen_d_z(d), float(cohen_d_pooled(y, x))
+        row["wilcoxon_p"], row["wilcoxon_method"] = wilcoxon(d)
+        n = int(np.count_nonzero(d)) or 1
+        row["smallest_p"] = smallest_wilcoxon_p(n, row["wilcoxon_method"])
+    row |= {"d_z": cohen_d_z(d), "d_pooled": float(cohen_d_pooled(y, x))}
     row["rank_biserial"] = rank_biserial(d)
-    if margin is not None:
-        ends = paired_interval(cohen_d_pooled, y, x, seed, confidence)
-        row["d_low"], row["d_high"], row["d_method"] = ends
-        row["equivalence_p"] = equivalence_p(y, x, margin)
-        row["detectable_db"] = minimum_detectable_difference(y - x)
-        mixed = mixed_mean(per_image, subjects, confidence)
-        mean, row["mixed_low"], row["mixed_high"], row["between_share"] = mixed
-        t_ends = t_interval(y - x, confidence) if np.isfinite(mean) else (nan, nan)
-        row["t_low"], row["t_high"] = t_ends
-    return row
+    if margin is None:
+        return row
+    row["d_low"], row["d_high"], row["d_method"] = paired_interval(
+        cohen_d_pooled, y, x, seed, confidence
+    )
+    row["equivalence_p"] = equivalence_p(y, x, margin)
+    row["detectable_db"] = minimum_detectable_difference(y - x)
+    mean, *mixed = mixed_mean(per_image, subjects, confidence)
+    row["mixed_low"], row["mixed_high"], row["between_share"] = mixed
+    t_ends = t_interval(y - x, confidence) if np.isfinite(mean) else (nan, nan)
+    return row | dict(zip(("t_low", "t_high"), t_ends, strict=True))

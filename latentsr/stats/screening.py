@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import permutations
+from itertools import permutations, product
 from math import atanh, nan, sqrt, tanh
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,11 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from latentsr.metrics.image import Floats
 from latentsr.stats.intervals import measured
-
-
-def _fisher(r: float, variance: float, confidence: float) -> tuple[float, float]:
-    half = scipy.stats.norm.ppf((1 + confidence) / 2) * sqrt(variance)
-    return tanh(atanh(r) - half), tanh(atanh(r) + half)
 
 
 def fisher_interval(r: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -31,7 +27,10 @@ def fisher_interval(r: float, n: int, confidence: float = 0.95) -> tuple[float, 
     """
     if n < 4:
         return nan, nan
-    return (r, r) if abs(r) >= 1 else _fisher(r, 1 / (n - 3), confidence)
+    if abs(r) >= 1:
+        return r, r
+    half = scipy.stats.norm.ppf((1 + confidence) / 2) / sqrt(n - 3)
+    return tanh(atanh(r) - half), tanh(atanh(r) + half)
 
 
 def spearman_interval(rho: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -47,7 +46,8 @@ def spearman_interval(rho: float, n: int, confidence: float = 0.95) -> tuple[flo
     """
     if n < 4 or abs(rho) > 1 - 1e-9:
         return nan, nan
-    return _fisher(rho, (1 + rho**2 / 2) / (n - 3), confidence)
+    half = scipy.stats.norm.ppf((1 + confidence) / 2) * sqrt((1 + rho**2 / 2) / (n - 3))
+    return tanh(atanh(rho) - half), tanh(atanh(rho) + half)
 
 
 def spearman(x: ArrayLike, y: ArrayLike) -> tuple[float, float, float]:
@@ -68,13 +68,9 @@ def spearman(x: ArrayLike, y: ArrayLike) -> tuple[float, float, float]:
     return rho, p, smallest
 
 
-def _centred(
-    values: Floats, groups: NDArray[np.str_], rows: NDArray[np.bool_] | None = None
-) -> Floats:
+def _centred(values: Floats, groups: NDArray[np.str_], rows: Any = True) -> Floats:
     """Subtract from each value its group's mean, over ``rows`` alone where given."""
-    same = groups[:, None] == groups  # (n, n): points of the same group
-    if rows is not None:
-        same = same & rows
+    same = (groups[:, None] == groups) & rows  # (n, n): points of the same group
     return values - same @ values / same.sum(axis=1)
 
 
@@ -83,28 +79,14 @@ def _slope(x: Floats, y: Floats) -> float:
     return float(x @ y / (x @ x)) if np.abs(x).max(initial=0) > 1e-12 else nan
 
 
-def _over_points(x: Floats, y: Floats, freedom: int, confidence: float) -> tuple[float, float]:
+def _slope_interval(x: Floats, y: Floats, freedom: int, confidence: float) -> tuple[float, float]:
     """Return Student's t interval of `_slope`; nan without degrees of freedom."""
     slope = _slope(x, y)
     if freedom < 1 or slope != slope:
         return nan, nan
-    errors = y - slope * x
-    half = scipy.stats.t.ppf((1 + confidence) / 2, freedom) * sqrt(
-        float(errors @ errors) / freedom / float(x @ x)
-    )
-    return float(slope - half), float(slope + half)
-
-
-def _over_units(
-    x: Floats, y: Floats, units: NDArray[np.str_], confidence: float
-) -> tuple[float, float]:
-    """Return Student's t interval of the slope through the units' means; nan below three units."""
-    means = pd.DataFrame({"x": x, "y": y}).groupby(units).mean()
-    if len(means) < 3 or np.ptp(means["x"]) < 1e-12:
-        return nan, nan
-    fit = scipy.stats.linregress(means["x"], means["y"])
-    half = scipy.stats.t.ppf((1 + confidence) / 2, len(means) - 2) * fit.stderr
-    return float(fit.slope - half), float(fit.slope + half)
+    error = sqrt(float(np.sum((y - slope * x) ** 2)) / freedom / float(x @ x))
+    half = float(scipy.stats.t.ppf((1 + confidence) / 2, freedom)) * error
+    return slope - half, slope + half
 
 
 def regress(
@@ -138,36 +120,34 @@ def regress(
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         raise ValueError("regress: all predictors or all responses are equal; nothing to correlate")
     if vaes is not None and len(vaes) != len(x):
-        raise ValueError(
-            f"regress: {len(vaes)} autoencoders for {len(x)} points; name each point's"
-        )
+        raise ValueError(f"regress: {len(vaes)} autoencoders for {len(x)} points; name each")
     own_x, own_y, names = _centred(x, labels), _centred(y, labels), np.unique(labels)
     errors = np.empty_like(y)
     for name in names:
         out = labels == name
         errors[out] = own_y[out] - _slope(own_x[~out], own_y[~out]) * own_x[out]
-    n_vaes = nan
+    within, n_vaes = _slope(own_x, own_y), nan
     if vaes is None:
-        low, high = _over_points(own_x, own_y, len(x) - len(names) - 1, confidence)
+        ends = _slope_interval(own_x, own_y, len(x) - len(names) - 1, confidence)
     else:
-        units = np.asarray(vaes)
-        common = [u for u in np.unique(units) if set(labels[units == u]) == set(names)]
-        rows, n_vaes = np.isin(units, common), len(common)
-        low, high = _over_units(own_x[rows], own_y[rows], units[rows], confidence)
+        points = pd.DataFrame({"vae": vaes, "group": labels, "x": own_x, "y": own_y})
+        common = points.groupby("vae").filter(lambda own: own["group"].nunique() == len(names))
+        means = common.groupby("vae")[["x", "y"]].mean()
+        n_vaes = len(means)
+        centred = (means - means.mean()).to_numpy().T  # (2, n_vaes)
+        ends = _slope_interval(*centred, n_vaes - 2, confidence)
     r, slope = float(np.corrcoef(x, y)[0, 1]), _slope(x - x.mean(), y)
     rho, p, smallest_p = spearman(x, y)
     r_low, r_high = fisher_interval(r, len(x), confidence)
     rho_low, rho_high = spearman_interval(rho, len(x), confidence)
-    return {
-        "n_points": len(x), "n_groups": len(names), "n_vaes": n_vaes,
-        "pearson_r": r, "r_low": r_low, "r_high": r_high, "r2": r**2,
-        "spearman_rho": rho, "rho_low": rho_low, "rho_high": rho_high,
-        "spearman_p": p, "smallest_spearman_p": smallest_p,
-        "slope": slope, "intercept": float(y.mean() - slope * x.mean()),
-        "within_slope": _slope(own_x, own_y), "within_low": low, "within_high": high,
-        "left_out_rmse": float(np.sqrt(np.mean(errors**2))),
-        "no_difference_rmse": float(np.sqrt(np.mean(own_y**2))),
-    }  # fmt: skip
+    row = {"n_points": len(x), "n_groups": len(names), "n_vaes": n_vaes}
+    row |= {"pearson_r": r, "r_low": r_low, "r_high": r_high, "r2": r**2}
+    row |= {"spearman_rho": rho, "rho_low": rho_low, "rho_high": rho_high}
+    row |= {"spearman_p": p, "smallest_spearman_p": smallest_p}
+    row |= {"slope": slope, "intercept": float(y.mean() - slope * x.mean())}
+    row |= {"within_slope": within, "within_low": ends[0], "within_high": ends[1]}
+    row["left_out_rmse"] = float(np.sqrt(np.mean(errors**2)))
+    return row | {"no_difference_rmse": float(np.sqrt(np.mean(own_y**2)))}
 
 
 def within_correlation(predictor: ArrayLike, response: ArrayLike, groups: Sequence[str]) -> float:
@@ -224,18 +204,17 @@ def skill_table(
         sets, vaes = list(part["dataset"]), list(part["vae"])
         counts = {"n_points": len(part), "n_vaes": len(set(vaes))}
         counts["n_vaes_of_each_set"] = part.groupby("dataset")["vae"].nunique().min()
-        for response in responses:
-            for predictor in predictors:
-                x, y = part[predictor], part[response]
-                row = {"arm": arm, "response": response, "predictor": predictor, **counts}
-                row["within_r"] = within_correlation(x, y, sets)
-                row |= {"skill_set_left_out": nan, "skill_vae_left_out": nan}
-                if len(x) >= 3 and np.ptp(x) > 0:
-                    fit = regress(x, y, sets)
-                    ratio = fit["left_out_rmse"] / fit["no_difference_rmse"]
-                    row["skill_set_left_out"] = 1 - ratio**2
-                    if len(set(vaes)) > 2:
-                        error, null = leave_one_unit_out(x, y, sets, vaes)
-                        row["skill_vae_left_out"] = 1 - (error / null) ** 2
-                rows.append(row)
+        for response, predictor in product(responses, predictors):
+            x, y = part[predictor], part[response]
+            row = {"arm": arm, "response": response, "predictor": predictor, **counts}
+            row["within_r"] = within_correlation(x, y, sets)
+            row |= {"skill_set_left_out": nan, "skill_vae_left_out": nan}
+            if len(x) >= 3 and np.ptp(x) > 0:
+                fit = regress(x, y, sets)
+                ratio = fit["left_out_rmse"] / fit["no_difference_rmse"]
+                row["skill_set_left_out"] = 1 - ratio**2
+                if len(set(vaes)) > 2:
+                    error, null = leave_one_unit_out(x, y, sets, vaes)
+                    row["skill_vae_left_out"] = 1 - (error / null) ** 2
+            rows.append(row)
     return pd.DataFrame(rows)
