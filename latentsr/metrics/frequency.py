@@ -62,10 +62,8 @@ def decompose(
     if levels < 1:
         raise ValueError(f"levels: {levels}; at least 1 is needed")
     if (side := min(images.shape[-2:])) < 2**levels:
-        raise ValueError(
-            f"image side: {side} px, but {levels} wavelet levels need at least {2**levels} px;"
-            " lower levels"
-        )
+        need = f"{levels} wavelet levels need at least {2**levels} px; lower levels"
+        raise ValueError(f"image side: {side} px, but {need}")
     bank = np.array(pywt.Wavelet(wavelet).filter_bank[:2])[:, ::-1].copy()
     filters = torch.from_numpy(bank).to(images)  # (2, taps): correlation, so reversed
     details: list[Tensor] = []

@@ -65,10 +65,8 @@ def lexicographic_misalignment(names: Sequence[Name]) -> tuple[list[Name], float
     >>> assigned, round(share * 11)
     ([0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 2], 9)
     """
-    if len(set(names)) != len(names) or not names:
-        raise ValueError(
-            f"names: {len(set(names))} different of {len(names)}, but each image needs its own"
-        )
+    if (different := len(set(names))) != len(names) or not names:
+        raise ValueError(f"names: {different} different of {len(names)}; each image needs its own")
     listing = sorted(range(len(names)), key=lambda i: f"hr_{i}.npy")
     by_image = dict(zip(listing, names, strict=True))  # k-th file listed <- line k
     assigned = [by_image[i] for i in range(len(names))]

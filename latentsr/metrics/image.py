@@ -22,10 +22,8 @@ def as_pair(image: ArrayLike, reference: ArrayLike) -> tuple[Floats, Floats]:
     """Return both as float64 ``(..., H, W)``; refuse arrays of different shapes."""
     a, b = np.asarray(image, np.float64), np.asarray(reference, np.float64)
     if a.shape != b.shape or a.ndim < 2:
-        raise ValueError(
-            f"image {a.shape} and reference {b.shape}: both must be (..., H, W) of one shape;"
-            " pair them by image id first"
-        )
+        shapes = f"image {a.shape} and reference {b.shape}"
+        raise ValueError(f"{shapes}: give (..., H, W) of one shape; pair them by image id first")
     return a, b
 
 
@@ -133,9 +131,8 @@ def ms_ssim(
     `data_range` in, ``(...)`` out, 0 to 1. ``scales`` and the window's odd side ``window_px`` are by
     default `ms_ssim_setting` of the image; ``sigma_px`` is the window's SD.
 
-    Equals torchmetrics 1.9: contrast terms over whole windows only, the coarsest SSIM over all
-    pixels with mirrored borders. torchmetrics derives a Gaussian window's size from sigma (11 for
-    1.5) and ignores its `kernel_size`; here `window_px` is the window that is used.
+    Equals torchmetrics 1.9, whose window has the size that its sigma implies (11 for 1.5): contrast
+    terms over whole windows only, the coarsest SSIM over all pixels with mirrored borders.
 
     >>> ramp = np.linspace(0, 1, 64 * 64).reshape(64, 64)
     >>> float(ms_ssim(ramp, ramp).round(12)), bool(ms_ssim(ramp, ramp / 2) < 1)
@@ -143,18 +140,16 @@ def ms_ssim(
     """
     a, b = as_pair(image, reference)
     side = min(a.shape[-2:])
-    if scales is None:
-        scales = ms_ssim_setting(side)[0]
-    if window_px is None:
-        window_px = ms_ssim_setting(side)[1]
+    own_scales, own_window_px = ms_ssim_setting(side)
+    scales = own_scales if scales is None else scales
+    window_px = own_window_px if window_px is None else window_px
     weights = ms_ssim_weights(scales)
     if window_px < 1 or window_px % 2 == 0:
         raise ValueError(f"window_px: {window_px}, but it must be odd and positive")
     if side // 2 ** (scales - 1) < window_px:
-        raise ValueError(
-            f"image side: {side} px, but {scales} scales with a {window_px} px window need at least"
-            f" {window_px * 2 ** (scales - 1)} px; choose fewer scales or a smaller window"
-        )
+        need = f"{scales} scales with a {window_px} px window need at least"
+        need_px = window_px * 2 ** (scales - 1)
+        raise ValueError(f"image side: {side} px, but {need} {need_px} px; choose fewer or smaller")
     score = np.ones(a.shape[:-2])
     for scale, weight in enumerate(weights):
         terms = _structure(a, b, window_px, sigma_px, data_range)
@@ -186,8 +181,7 @@ def gmsd(image: ArrayLike, reference: ArrayLike) -> Floats:
         gradients = []
         for along, across in ((-2, -1), (-1, -2)):
             mean = correlate1d(half, np.full(3, 1 / 3), axis=along, mode="constant")
-            difference = correlate1d(mean, np.array([1.0, 0, -1]), axis=across, mode="constant")
-            gradients.append(difference)
+            gradients.append(correlate1d(mean, [1.0, 0, -1], axis=across, mode="constant"))
         magnitudes.append(np.hypot(*gradients))
     g_a, g_b = magnitudes
     c = 170 / 255**2

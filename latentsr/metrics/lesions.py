@@ -9,7 +9,7 @@ method could know, before any method is run.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,23 +85,21 @@ def insert_lesions(
 ) -> list[Lesion]:
     """Choose a place per size in every image ``(N, H, W)`` and the contrasts that give ``levels``.
 
-    A place lies inside the body: the mean over three SD around it is neither dark nor bright. An
-    image without such a place gets no lesion of that size.
+    An image without a `possible` place gets no lesion of that size.
     """
     side = hr.shape[-1]
     edge = round(MARGIN * side)
     lesions = []
-    for image, pixels in enumerate(hr.astype(np.float64)):
+    for image, pixels in enumerate(hr):
         for sd_px in sizes_px:
-            reach = reach_px(sd_px)
+            where = possible(pixels, sd_px)
             for _ in range(200):
                 row, column = (int(v) for v in rng.integers(edge, side - edge, 2))
-                near = pixels[row - reach : row + reach + 1, column - reach : column + reach + 1]
-                if GREY[0] < near.mean() < GREY[1] and near.max() < BRIGHT:
-                    unit = Lesion(image, row, column, sd_px, 1.0, 0.0).template(side)
-                    d_prime = detectability(unit, matrix, noise_sd)
+                if where[row, column]:
+                    unit = Lesion(image, row, column, sd_px, 1.0, 0.0)
+                    d_prime = detectability(unit.template(side), matrix, noise_sd)
                     lesions += [
-                        Lesion(image, row, column, sd_px, level / d_prime, level)
+                        replace(unit, contrast=level / d_prime, detectability=level)
                         for level in levels
                     ]
                     break
@@ -124,16 +122,17 @@ def contrast_recovery(
     with w the lesion's template, S and H the twins ``(H, W)`` of super-resolution (from the same
     sampling noise) and of the true image.
     """
-    in_sr, in_hr = (
-        np.subtract(*as_pair(sr_with, sr_without)),
-        np.subtract(*as_pair(hr_with, hr_without)),
-    )
+    in_sr = np.subtract(*as_pair(sr_with, sr_without))
+    in_hr = np.subtract(*as_pair(hr_with, hr_without))
     w = lesion.template(in_sr.shape[-1])
     return float((w * in_sr).sum() / (w * in_hr).sum())
 
 
 def possible(image: Images, sd_px: float) -> NDArray[np.bool_]:
-    """Return where in an image ``(H, W)`` `insert_lesions` might put a lesion of this size."""
+    """Return where in an image ``(H, W)`` a lesion of this size may lie: inside the body.
+
+    The mean over three SD around it is neither dark nor bright, and no pixel there is at the limit.
+    """
     from scipy import ndimage
 
     pixels, side = image.astype(np.float64), len(image)

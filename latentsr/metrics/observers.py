@@ -25,8 +25,8 @@ Detections = Floats  # (K, 3): response, row, column, the strongest first
 
 def spot(sd_px: float) -> Floats:
     """Return a lesion with a peak of 1 on a window of three SD."""
-    y, x = np.mgrid[-reach_px(sd_px) : reach_px(sd_px) + 1, -reach_px(sd_px) : reach_px(sd_px) + 1]
-    return np.asarray(np.exp(-(y**2 + x**2) / (2 * sd_px**2)))
+    reach = reach_px(sd_px)
+    return Lesion(0, reach, reach, sd_px, 1.0, 0.0).template(2 * reach + 1)
 
 
 def spot_filter(sd_px: float) -> Floats:

@@ -89,11 +89,11 @@ def windows(lr: ArrayLike, side: int, context_px: int = CONTEXT_PX) -> Floats:
     [0.0, 1.0, 2.0, 3.0]
     """
     images = np.asarray(lr, np.float64)
-    if side < 1 or images.shape[1] != images.shape[2] or images.shape[1] % side:
+    if images.shape[1] != images.shape[2] or images.shape[1] % side:
         raise ValueError(f"LR images {images.shape[1:]}: {side} places a side do not divide them")
     step = images.shape[1] // side
     wide = step + 2 * context_px
-    padded = np.pad(images, ((0, 0), (context_px, context_px), (context_px, context_px)), "edge")
+    padded = np.pad(images, [(0, 0)] + 2 * [(context_px, context_px)], "edge")
     every = np.lib.stride_tricks.sliding_window_view(padded, (wide, wide), (1, 2))
     return every[:, ::step, ::step].reshape(-1, wide * wide)  # of (N, side, side, wide, wide)
 
@@ -120,9 +120,10 @@ def explained_variance(prediction: Floats, truth: Floats) -> float:
     >>> explained_variance(np.array([[1.0], [1.0], [3.0]]), np.array([[0.0], [1.0], [2.0]]))
     0.0
     """
-    guess, true = (z.reshape(-1, z.shape[-1]) for z in (prediction, truth))
-    spread = ((true - true.mean(0)) ** 2).sum(0)
-    return float((1 - ((guess - true) ** 2).sum(0) / np.where(spread > 0, spread, 1)).mean())
+    from sklearn.metrics import r2_score
+
+    channels = truth.shape[-1]
+    return float(r2_score(truth.reshape(-1, channels), prediction.reshape(-1, channels)))
 
 
 def subsample(is_training: ArrayLike, most: int = 64) -> NDArray[np.int64]:
@@ -140,9 +141,9 @@ def predictability(latents: ArrayLike, lr: ArrayLike, is_training: ArrayLike) ->
     z, small, training = np.asarray(latents), np.asarray(lr), np.asarray(is_training, bool)
     count, channels, side, _ = z.shape
     fold = max(1, side // small.shape[-1])
-    side //= fold
-    z = z.reshape(count, channels, side, fold, side, fold)  # (N, C, s', r, s', r)
-    z = z.transpose(0, 2, 4, 1, 3, 5).reshape(count, side, side, channels * fold**2)
+    blocks = z.reshape(count, channels, side // fold, fold, side // fold, fold)
+    z = blocks.transpose(0, 2, 4, 1, 3, 5)  # (N, side / r, side / r, C, r, r)
+    z = z.reshape(*z.shape[:3], channels * fold**2)
     some = subsample(training)
     prediction = predict_latents(z[some], small[some], small[~training])
     return explained_variance(prediction, z[~training].astype(np.float64))
