@@ -170,14 +170,16 @@ def compare_rates(
     >>> compare_rates(a, a + 1e-6, 0.02, seed=0)["alike"]
     'equivalent'
     """
-    low, high, method = paired_interval(cohen_h, a, b, seed, confidence)
-    row = {"mean": float(cohen_h(a, b)), "low": low, "high": high, "n_subjects": len(np.asarray(a))}
-    tost_low, tost_high, _ = paired_interval(cohen_h, a, b, seed, 2 * confidence - 1)
+    x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    low, high, method = paired_interval(cohen_h, x, y, seed, confidence)
+    row: dict[str, Any] = {"mean": float(cohen_h(x, y)), "low": low, "high": high}
+    tost_low, tost_high, _ = paired_interval(cohen_h, x, y, seed, 2 * confidence - 1)
     word = verdict(tost_low, tost_high, margin, method)
-    row |= {"tost_low": tost_low, "tost_high": tost_high, "interval_method": method}
-    row |= {"alike": "beyond" if word == "beyond the margin" else word, "margin": margin}
-    share = float(np.mean(a))
-    row |= {"first": share, "second": float(np.mean(b))}
+    row |= {"n_subjects": len(x), "tost_low": tost_low, "tost_high": tost_high}
+    row |= {"interval_method": method, "margin": margin}
+    row["alike"] = "beyond" if word == "beyond the margin" else word
+    share = float(x.mean())
+    row |= {"first": share, "second": float(y.mean())}
     return row | {"margin_share": sin(asin(sqrt(share)) + margin / 2) ** 2 - share}
 
 

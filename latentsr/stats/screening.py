@@ -134,8 +134,8 @@ def regress(
         common = points.groupby("vae").filter(lambda own: own["group"].nunique() == len(names))
         means = common.groupby("vae")[["x", "y"]].mean()
         n_vaes = len(means)
-        centred = (means - means.mean()).to_numpy().T  # (2, n_vaes)
-        ends = _slope_interval(*centred, n_vaes - 2, confidence)
+        mean_x, mean_y = (means - means.mean()).to_numpy().T
+        ends = _slope_interval(mean_x, mean_y, n_vaes - 2, confidence)
     r, slope = float(np.corrcoef(x, y)[0, 1]), _slope(x - x.mean(), y)
     rho, p, smallest_p = spearman(x, y)
     r_low, r_high = fisher_interval(r, len(x), confidence)
