@@ -5,18 +5,16 @@ python benchmarks/seeds.py OUT [--minutes 8] [--seeds 3] [--workers 14] [--devic
 Draws the images of mini as longer.py does, trains every ablation of claim C4 and its reference from
 each seed, with both main autoencoders on three sets, and writes a row an image to OUT/seeds.csv as
 each training is done. Seeds that the minutes do not reach are left out. `--tables OUT/seeds.csv`
-prints the tables of benchmarks/README.md, and writes them and their figure to book/static/seeds.
+writes seeds.csv and seeds_to_1000_calls.csv in benchmarks/measured.
 """
 
 import argparse
 import multiprocessing
 import os
-import shutil
 import sys
-import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -28,20 +26,11 @@ from latentsr.companion.pipeline import params
 from latentsr.experiments import plans, run
 from latentsr.experiments.arms import read_prepared
 from latentsr.experiments.run import TrainConfig
-from latentsr.plots import forests
-from latentsr.plots import style as figures
-from latentsr.stats import apart
 from latentsr.stats.difference import change_over_seeds
 
 ROOT = Path(__file__).parents[1]
-PROFILE, STATIC = ROOT / "profiles" / "mini.yaml", ROOT / "book" / "static" / "seeds"
+PROFILE, MEASURED = ROOT / "profiles" / "mini.yaml", ROOT / "benchmarks" / "measured"
 SEEN, MARGIN_DB = "lr_latent", 0.15
-HIDDEN = ["unit", "settling_unit", "n_seeds", "against"]
-CAPTION = (
-    "Change of the gap by ablation over training seeds of both arms, paired, 90% intervals; the band is "
-    "0.15 dB. Not the run that made this book. {download}`SVG <static/seeds/changes.svg>`, "
-    "{download}`changes.csv <static/seeds/changes.csv>`; made by `benchmarks/seeds.py`."
-)
 WALKED = (1, 50, 1000)  # network calls of the schedules
 
 
@@ -75,7 +64,7 @@ def one_training(job):
 
 def measure(out, minutes, seeds, workers, device, sets, shorter):
     ends = time.monotonic() + 60 * minutes
-    block = asdict(params.read(PROFILE)["train_arm"])
+    block = dict(vars(params.read(PROFILE)["train_arm"]))
     block["steps"] = max(2, round(block["steps"] * shorter))
     results, path = out / "images", out / "seeds.csv"
     with ProcessPoolExecutor(workers) as pool:
@@ -143,49 +132,10 @@ def to_1000(found):
     return pd.DataFrame(tables)[["from", "to", "set", "change", "low", "high", "verdict"]]
 
 
-def drawn(found, titles):
-    """Draw the changes of every set, those of other trainings, samplers and schedules apart."""
-    found = found.dropna(subset="change")
-    arms = list(dict.fromkeys(found["arm"]))
-    ablations = [arm for arm in plans.ablations(MAIN[0], SEEN, 10, 42) if arm in arms]
-    trained = [arm for arm in ablations if arm not in apart.SAMPLED_ONLY]
-    groups = {
-        "Trained anew": trained,
-        "Another sampler": [arm for arm in arms if arm in apart.SAMPLED_ONLY],
-        "Another schedule": [arm for arm in arms if arm not in ablations],
-    }
-    return forests.forest(
-        found.rename(columns={"set": "dataset"}),
-        titles,
-        f"change of the gap: {MAIN[1]} - {MAIN[0]}, dB",
-        (MARGIN_DB,),
-        value="change",
-        groups={heading: {arm: arm for arm in names} for heading, names in groups.items()},
-        is_from_first=False,
-        reach=1.0,
-    )
-
-
-def publish(found, folder):
-    """Write the table and the figure for the page "What hours of training say"."""
-    folder.mkdir(parents=True, exist_ok=True)
-    found.to_csv(folder / "changes.csv", index=False)
-    seeds = found.groupby("set", sort=False)["n_seeds"].max()
-    titles = {name: f"{name} phantoms\n({n:g} training seeds)" for name, n in seeds.items()}
-    rows = found.dropna(subset="change").set_index(["set", "arm"])["change"]
-    alt = (
-        "Change of the gap in each ablation on three sets of phantoms, paired by training seed, with "
-        f"90% intervals over seeds, and the margin as a band; the change is {figures.span(rows, '+.2f')}."
-    )
-    figures.style()
-    with tempfile.TemporaryDirectory() as scratch:
-        figures.save(drawn(found, titles), Path(scratch), "07_changes", alt)
-        made = Path(scratch) / "figures" / "07" / "07_changes.svg"
-        shutil.copy(made, folder / "changes.svg")
-        alt = made.with_suffix(".txt").read_text().strip()
-    (folder / "figures.txt").write_text(
-        f"```{{figure}} static/{folder.name}/changes.svg\n:alt: {alt}\n:width: 100%\n\n{CAPTION}\n```\n"
-    )
+def publish(by_seed, folder):
+    """Write the tables of the page "Beyond the default run"."""
+    changes(by_seed).to_csv(folder / "seeds.csv", index=False)
+    to_1000(by_seed).to_csv(folder / "seeds_to_1000_calls.csv", index=False)
 
 
 def main():
@@ -201,13 +151,7 @@ def main():
     parser.add_argument("--tables", action="store_true")
     given = parser.parse_args()
     if given.tables:
-        by_seed = gaps(given.out)
-        found = changes(by_seed)
-        publish(found, STATIC)
-        for name, rows in found.groupby("set", sort=False):
-            print(f"\n{name}")
-            print(rows.drop(columns=["set", *HIDDEN]).round(2).to_string(index=False))
-        print(f"\n{to_1000(by_seed).round(2).to_string(index=False)}")
+        publish(gaps(given.out), MEASURED)
         return
     given.out.mkdir(parents=True, exist_ok=True)
     seeds = range(given.first_seed, given.first_seed + given.seeds)

@@ -41,7 +41,7 @@ def test_every_page_of_the_contents_exists_or_is_made():
     made = {f"notebooks/{name}" for _, name, _ in book.chapters(smoke, ["knee", "brain"])}
     made |= {"generated/results", "generated/provenance"}
     made |= {f"generated/api_{name}" for name in pages.API}
-    made |= {f"notebooks/exercises/{stem}" for stem in notebook.STEMS}
+    made |= {f"notebooks/exercises/{stem}" for stem in notebook.EXERCISES}
     written = {str(p.relative_to(BOOK).with_suffix("")) for p in BOOK.glob("**/*.md")}
     written -= {name for name in written if name.startswith(("generated/", "_build/", ".ipynb_"))}
     files = {entry["file"] for entry in CHAPTERS if "file" in entry} | {TOC["root"]}

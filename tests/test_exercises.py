@@ -107,7 +107,7 @@ def test_a_function_that_spoils_its_arguments_spoils_no_other_call():
     assert right == "5: right" and not data.any()
 
 
-@pytest.mark.parametrize("stem", [*notebook.STEMS, *notebook.LESSONS])
+@pytest.mark.parametrize("stem", [*notebook.EXERCISES, *notebook.LESSONS])
 def test_exercise_and_solution_ask_the_same(stem):
     exercise, solution = FOLDER / f"{stem}.ipynb", FOLDER / "solutions" / f"{Path(stem).name}.ipynb"
     first = 1
@@ -130,9 +130,9 @@ def test_exercise_and_solution_ask_the_same(stem):
 
 
 def test_every_exercise_has_a_solution_and_every_chapter_and_lesson_both():
-    assert sorted(path.stem for path in FOLDER.glob("*.ipynb")) == notebook.STEMS
+    assert sorted(path.stem for path in FOLDER.glob("*.ipynb")) == notebook.EXERCISES
     solved = sorted(path.stem for path in (FOLDER / "solutions").glob("*.ipynb"))
-    assert solved == [*notebook.STEMS, *(Path(stem).name for stem in notebook.LESSONS)]
+    assert solved == [*notebook.EXERCISES, *(Path(stem).name for stem in notebook.LESSONS)]
 
 
 @pytest.mark.parametrize("stem", ["exercises/01_data", "background/L4_wavelets"])

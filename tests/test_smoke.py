@@ -140,14 +140,14 @@ def test_the_book_has_a_page_a_chapter(results):
     pages = {path.name for path in (results / "book" / "notebooks").glob("*.html")}
     assert {"01_data.html", "03_train_arm.html", "04_vae_swap.html", "10_claims.html"} <= pages
     exercises = (results / "book" / "notebooks" / "exercises").glob("*.html")
-    assert sorted(path.stem for path in exercises) == notebook.STEMS
+    assert sorted(path.stem for path in exercises) == notebook.EXERCISES
 
 
 def graded(text):
     return [line for line in text.splitlines() if line[:3] in ("1: ", "2: ", "3: ", "4: ")]
 
 
-@pytest.mark.parametrize("stem", notebook.STEMS)
+@pytest.mark.parametrize("stem", notebook.EXERCISES)
 def test_exercises_grade_themselves(results, stem, monkeypatch, capsys):
     monkeypatch.chdir(results.parents[1])
     for part, word in (("", "not answered yet"), ("solutions/", "right")):
@@ -171,7 +171,7 @@ def wrong(answer):
     return np.asarray(answer) + 1
 
 
-@pytest.mark.parametrize("stem", notebook.STEMS)
+@pytest.mark.parametrize("stem", notebook.EXERCISES)
 def test_a_wrong_answer_gets_a_hint(results, stem, monkeypatch, capsys):
     monkeypatch.chdir(results.parents[1])
     namespace = {"inputs": "results/smoke"}

@@ -20,6 +20,28 @@ from latentsr.experiments.run import ArmConfig
 RELEASED_SPACED = replace(RELEASED, timestep_spacing="spaced")  # the same with 1000 network calls
 CALLS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000)  # of `schedules`
 SWITCHED_CALLS = 50  # where the two spacings of timesteps are compared
+LEVERS: dict[tuple[str, str], dict[str, Any]] = {  # of claim C0, see `one_factor`
+    ("target", "v"): {"prediction": "v"},
+    ("calls", "1"): {"num_inference_steps": 1},
+    ("calls", "50"): {"num_inference_steps": 50},
+    ("sampler", "ddpm"): {"sampler": "ddpm"},
+    ("training images", "x0.5"): {"images": 0.5},
+    ("width", "x0.5"): {"width": 0.5},
+    ("training steps", "x0.5"): {"steps": 0.5},
+    ("width", "x2"): {"width": 2.0},
+    ("training steps", "x2"): {"steps": 2.0},
+}
+ABLATIONS: dict[str, dict[str, Any]] = {  # of claim C4: what each changes of "reference"
+    "reference": {},
+    "target v": {"prediction": "v"},
+    "target epsilon": {"prediction": "epsilon"},
+    "rectified flow": {"prediction": "flow", "num_inference_steps": 16},
+    "one step": {"prediction": "one_step", "loss": "l2", "num_inference_steps": 1},
+    "transformer": {"kind": "transformer"},
+    "linear schedule": {"schedule": "linear"},
+    "ancestral sampling": {"sampler": "ddpm"},
+    "DPM-Solver++": {"sampler": "dpm++"},
+}
 
 
 @dataclass(frozen=True)
@@ -108,9 +130,8 @@ def switches(vae: str, seed: int, num_inference_steps: int) -> Iterator[PlanRow]
     starts = {"released": replace(theirs, protocol=RELEASED_SPACED), "controlled": ours}
     for start, config in starts.items():
         yield PlanRow("switches", start, config, vae, start)
-    ends = {"released": CONTROLLED, "controlled": RELEASED}
-    for start, config in starts.items():
-        for factor, protocol in one_at_a_time(config.protocol, ends[start]).items():
+    for (start, config), end in zip(starts.items(), (CONTROLLED, RELEASED), strict=True):
+        for factor, protocol in one_at_a_time(config.protocol, end).items():
             if factor != "timestep_spacing":
                 value, name = str(getattr(protocol, factor)), f"{start}, but {factor}"
                 changed = replace(config, protocol=protocol)
@@ -124,8 +145,7 @@ def switches(vae: str, seed: int, num_inference_steps: int) -> Iterator[PlanRow]
         config = replace(config, num_inference_steps=SWITCHED_CALLS)
         name = f"{start} at {SWITCHED_CALLS}"
         yield PlanRow("switches", name, config, vae, name)
-        truncated = replace(config.protocol, timestep_spacing="first")
-        config = replace(config, protocol=truncated)
+        config = replace(config, protocol=replace(config.protocol, timestep_spacing="first"))
         first = f"{name}, first entries"
         yield PlanRow("switches", first, config, vae, name, "timestep_spacing", "first")
 
@@ -138,50 +158,25 @@ def one_factor(
     ``base`` is the arm of ``vae`` under "released" or "controlled"; ``other`` is the second main
     autoencoder. Ancestral sampling from "released" keeps its schedule and half of the noise.
     """
-    base, condition = (
-        ArmConfig(vae, num_inference_steps=num_inference_steps, seed=seed),
-        "lr_latent",
-    )
+    base = ArmConfig(vae, num_inference_steps=num_inference_steps, seed=seed)
+    condition = "lr_latent"
     if protocol == "released":
         base, condition = released(vae, num_inference_steps, seed), "lr_pixels"
     yield PlanRow("levers", "base", base, start=protocol)
-    changes: list[tuple[str, str, dict[str, Any]]] = [
-        ("autoencoder", other, {"vae": other}),
-        ("condition", condition, {"protocol": replace(base.protocol, lr_condition=condition)}),
-        ("target", "v", {"prediction": "v"}),
-        ("calls", "1", {"num_inference_steps": 1}),
-        ("calls", "50", {"num_inference_steps": 50}),
-        ("sampler", "ddpm", {"sampler": "ddpm"}),
-        ("training images", "x0.5", {"images": 0.5}),
-        ("width", "x0.5", {"width": 0.5}),
-        ("training steps", "x0.5", {"steps": 0.5}),
-        ("width", "x2", {"width": 2.0}),
-        ("training steps", "x2", {"steps": 2.0}),
-    ]
-    for factor, value, change in changes:
-        config = replace(base, **change)
-        yield PlanRow(
-            "levers", f"{factor}: {value}", config, start=protocol, factor=factor, value=value
-        )
+    seen = replace(base.protocol, lr_condition=condition)
+    changes = {("autoencoder", other): {"vae": other}, ("condition", condition): {"protocol": seen}}
+    for (factor, value), change in (changes | LEVERS).items():
+        name, config = f"{factor}: {value}", replace(base, **change)
+        yield PlanRow("levers", name, config, start=protocol, factor=factor, value=value)
 
 
 def ablations(
     vae: str, lr_condition: str, num_inference_steps: int, seed: int
 ) -> dict[str, ArmConfig]:
-    """Return the arms behind claim C4, all else controlled; "reference" is what they vary."""
+    """Return the arms of `ABLATIONS`, all else controlled."""
     protocol = Protocol(lr_condition)
     base = ArmConfig(vae, "", protocol, num_inference_steps=num_inference_steps, seed=seed)
-    return {
-        "reference": base,
-        "target v": replace(base, prediction="v"),
-        "target epsilon": replace(base, prediction="epsilon"),
-        "rectified flow": replace(base, prediction="flow", num_inference_steps=16),
-        "one step": replace(base, prediction="one_step", loss="l2", num_inference_steps=1),
-        "transformer": replace(base, kind="transformer"),
-        "linear schedule": replace(base, schedule="linear"),
-        "ancestral sampling": replace(base, sampler="ddpm"),
-        "DPM-Solver++": replace(base, sampler="dpm++"),
-    }
+    return {name: replace(base, **change) for name, change in ABLATIONS.items()}
 
 
 def retrained(
@@ -200,14 +195,13 @@ def targets_and_conditions(
     main_vaes: Sequence[str], seed: int, steps: float = 1.0
 ) -> dict[tuple[str, str], ArmConfig]:
     """Return the 2 targets x 4 conditions on the common grid, by target and condition."""
-    first, second = main_vaes
     arms = {}
     for vae in main_vaes:
         base = ArmConfig(vae, seed=seed, steps=steps)
-        latent, upsampled = Protocol("lr_latent"), Protocol("upsampled_latent")
-        arms[vae, f"latent of {first}"] = replace(base, condition_vae=first, protocol=latent)
-        arms[vae, f"latent of {second}"] = replace(base, condition_vae=second, protocol=latent)
-        arms[vae, "upsampled_latent"] = replace(base, protocol=upsampled)
+        for seen in main_vaes:
+            latent = replace(base, condition_vae=seen, protocol=Protocol("lr_latent"))
+            arms[vae, f"latent of {seen}"] = latent
+        arms[vae, "upsampled_latent"] = replace(base, protocol=Protocol("upsampled_latent"))
         arms[vae, "lr_pixels"] = base
     return arms
 
@@ -227,34 +221,30 @@ def sensitivity(
     """Yield the arms that ask whether the gap depends on how the two main arms were made alike.
 
     "reference" is controlled but for the LR condition. A change of one arm alone is paired with
-    the other's reference. ``others`` are the further autoencoders available: the second training
-    seeds, and those that never saw this anatomy, take part where they are among them.
+    the other's reference. Of ``others``, the autoencoders available, the second training seeds and
+    those that never saw this anatomy take part.
     """
     f8, f4 = main_vaes
-    protocol = Protocol(lr_condition)
-    alike = {vae: ArmConfig(vae, protocol=protocol, seed=seed) for vae in main_vaes}
-    grids = replace(protocol, grid="own")
-    own = {vae: replace(config, protocol=grids) for vae, config in alike.items()}
+    own = Protocol(lr_condition, grid="own")
     # a pixel of the common grid holds four of f4's: as much noise per area
-    shifted = replace(alike[f4], log_snr_shift=LOGSNR_SHIFT_2X)
-    pairs = {
-        "reference": alike,
-        "own grids": own,
-        "own grids, f4 half as wide": own | {f4: replace(own[f4], width=0.5)},
-        "f8 twice as wide": alike | {f8: replace(alike[f8], width=2.0)},
-        "f8, batch x4": alike | {f8: replace(alike[f8], batch=4.0)},
-        "f4, schedule shifted": alike | {f4: shifted},
-        "LR twice as large": {vae: replace(config, lr_side=2.0) for vae, config in alike.items()},
+    shift = LOGSNR_SHIFT_2X
+    changes: dict[str, dict[str, dict[str, Any]]] = {
+        "reference": {},
+        "own grids": {f8: {"protocol": own}, f4: {"protocol": own}},
+        "own grids, f4 half as wide": {f8: {"protocol": own}, f4: {"protocol": own, "width": 0.5}},
+        "f8 twice as wide": {f8: {"width": 2.0}},
+        "f8, batch x4": {f8: {"batch": 4.0}},
+        "f4, schedule shifted": {f4: {"log_snr_shift": shift}},
+        "LR twice as large": {f8: {"lr_side": 2.0}, f4: {"lr_side": 2.0}},
     }
     if {f"{f8}-s1", f"{f4}-s1"} <= set(others):
-        pairs["second training seeds"] = {
-            vae: replace(config, vae=f"{vae}-s1") for vae, config in alike.items()
-        }
+        changes["second training seeds"] = {vae: {"vae": f"{vae}-s1"} for vae in main_vaes}
     if (without := f"{f4}-without-{dataset}") in others:
-        pairs["f4 that never saw this anatomy"] = alike | {f4: replace(alike[f4], vae=without)}
-    for factor, pair in pairs.items():
-        for vae, config in pair.items():
-            name = f"{lr_condition}, {factor}"
+        changes["f4 that never saw this anatomy"] = {f4: {"vae": without}}
+    for factor, change in changes.items():
+        for vae in main_vaes:
+            alike = ArmConfig(vae, protocol=Protocol(lr_condition), seed=seed)
+            config, name = replace(alike, **change.get(vae, {})), f"{lr_condition}, {factor}"
             yield PlanRow("sensitivity", name, config, vae, lr_condition, factor)
 
 
@@ -263,19 +253,7 @@ def seeds(vaes: Sequence[str], lr_condition: str, seed: int, number: int = 3) ->
     for k in range(seed, seed + number):
         for vae in vaes:
             config = ArmConfig(vae, protocol=Protocol(lr_condition), seed=k)
-            yield PlanRow("seeds", f"{lr_condition}, seed {k}", config, vae)
-
-
-def schedule_name(calls: int, timestep_spacing: str, noise_sd: float) -> str:
-    """Name an arm of `schedules`.
-
-    >>> schedule_name(1, "spaced", 1.0), schedule_name(50, "first", 0.5)
-    ('1 call', 'first 50 entries, half of the noise')
-    """
-    name = f"{calls} call{'s' * (calls > 1)}"
-    if timestep_spacing == "first":
-        name = f"first {calls} entries"
-    return name + ", half of the noise" * (noise_sd < 1)
+            yield PlanRow("seeds", f"{lr_condition}, seed {k}", config, vae, lr_condition)
 
 
 def schedules(
@@ -292,7 +270,9 @@ def schedules(
             for calls in sorted({*CALLS, num_inference_steps}):
                 if spacing == "first" and calls in (1, 1000):
                     continue
-                name = schedule_name(calls, spacing, noise_sd)
+                name = f"first {calls} entries" if spacing == "first" else f"{calls} calls"
+                name = name.replace("1 calls", "1 call") if calls == 1 else name
+                name += ", half of the noise" * (noise_sd < 1)
                 for vae in main_vaes:
                     config = ArmConfig(vae, "", protocol, num_inference_steps=calls, seed=seed)
                     yield PlanRow("walks", name, config, vae)
@@ -306,8 +286,10 @@ def full_plan(
     released_steps: int,
     num_inference_steps: int,
     seed: int,
+    number: int = 3,
+    factors: Sequence[float] = (1, 4, 16),
 ) -> list[PlanRow]:
-    """Return every row of the long ablations.
+    """Return every row of the long ablations, ``number`` training seeds and ``factors`` of steps.
 
     Most analyses have each arm of both main autoencoders; "levers" starts from the first.
     "seeds" and "corners" (under the released protocol) have all four cells of domain x geometry
@@ -318,15 +300,15 @@ def full_plan(
         rows += switches(vae, seed, released_steps)
         arms = ablations(vae, lr_condition, calls, seed)
         rows += [PlanRow("ablations", name, config, vae) for name, config in arms.items()]
-        rows += retrained(vae, lr_condition, calls, seed)
+        rows += retrained(vae, lr_condition, calls, seed, number)
     rows += one_factor(main_vaes[0], main_vaes[1], "released", released_steps, seed)
     rows += one_factor(main_vaes[0], main_vaes[1], "controlled", calls, seed)
     cells = registry.design_cells(others)
     for kind in ("lr_latent", "lr_pixels"):
         rows += sensitivity(main_vaes, others, dataset, kind, seed)
-        rows += seeds(list(dict.fromkeys([*main_vaes, *cells])), kind, seed)
+        rows += seeds(list(dict.fromkeys([*main_vaes, *cells])), kind, seed, number)
     for vae in cells:
         rows.append(PlanRow("corners", "released", released(vae, released_steps, seed), vae))
     rows += schedules(main_vaes, lr_condition, calls, seed)
-    rows += convergence(main_vaes, seed)
+    rows += convergence(main_vaes, seed, factors)
     return rows

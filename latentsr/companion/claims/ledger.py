@@ -18,7 +18,7 @@ from latentsr.companion.claims import KEYS, read_evidence
 from latentsr.stats.intervals import MIN_SUBJECTS
 
 PAPER_SETS, PAPER_VAES = ("knee", "brain", "chest"), ["sd-vae-ft-ema", "medvae-4-3"]
-CHAPTERS = ("04", "05", "06", "07", "08", "09")
+CHAPTERS = ("04", "05", "06", "07", "08", "09", "12")
 COLUMNS = (
     "claim part dataset lr_condition paper measured low high interval n_subjects n_images margin "
     "verdict because"

@@ -18,8 +18,9 @@ from latentsr.companion.pipeline import params
 SCRATCH = Path(".scratch")
 STEMS = (
     "01_data 02_autoencoders 03_train_arm 04_vae_swap 05_wavelets 06_hallucination 07_ablations "
-    "08_statistics 09_screening 10_claims 11_lesions"
+    "08_statistics 09_screening 10_claims 11_lesions 12_long_ablations"
 ).split()
+EXERCISES = STEMS[:-1]  # a default run measures nothing that chapter 12 could ask for
 LESSONS = [  # background: no lesson reads a result, so no parameter of a profile reaches one
     f"background/{name}"
     for name in "L1_autoencoders L2_diffusion L3_conditions L4_wavelets L5_effect_sizes".split()
@@ -219,9 +220,14 @@ def study(inputs: Path) -> dict[str, Any]:
     return values
 
 
+def block(inputs: Path, name: str) -> dict[str, Any]:
+    """Return one block of the parameters of the run that lies in ``inputs``."""
+    return dict(vars(_profile_behind(inputs)[name]))
+
+
 def runs_all(inputs: Path) -> bool:
     """Return whether the run in ``inputs`` was asked for what takes hours (``ablations.run``)."""
-    return bool(_profile_behind(inputs)["ablations"].run == "all")
+    return bool(block(inputs, "ablations")["run"] == "all")
 
 
 def arm_folders(inputs: Path) -> dict[str, str]:

@@ -133,6 +133,10 @@ SCHEMA: dict[str, dict[str, Any]] = {
         "margin_db": Positive,
         "seed": Natural,
     },
+    "long_ablations": {
+        "training_seeds": Annotated[int, Field(ge=2)],
+        "step_factors": Several[Positive],
+    },
     "statistics": {"equivalence_db": Positive, "schedule_from": Count, **INTERVAL},
     "screening": {"confidence": Share},
     "claims": {"reproduced_half_width": Share},

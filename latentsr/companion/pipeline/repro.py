@@ -204,7 +204,7 @@ def run(profile: str | None) -> tuple[str, dict[str, float]]:
         print(line)
     print(f"profile {name}: about {EXPECTED.get(name, 'an unknown time')}, less what is cached")
     if settings["ablations"].run == "all":
-        print("ablations.run is all: chapter 7 takes hours more, and goes on where it was stopped")
+        print("ablations.run is all: chapter 12 takes hours more, and goes on where it was stopped")
     differs = "git", "diff", "--name-only", "HEAD", "--", "dvc.lock", "data.dvc"
     before = _output(*differs).split()
     minutes = run_all(settings["threads"])
