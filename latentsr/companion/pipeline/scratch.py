@@ -60,7 +60,9 @@ def chapters_for(stem: str, graph: Mapping[str, set[str]]) -> list[str]:
     """
     stages = {name.split("@")[0] for name in needed_for(notebook.stage_name(stem), graph)}
     chapters = [chapter for chapter in notebook.STEMS if notebook.stage_name(chapter) in stages]
-    return sorted(chapters, key=lambda chapter: len(needed_for(notebook.stage_name(chapter), graph)))
+    return sorted(
+        chapters, key=lambda chapter: len(needed_for(notebook.stage_name(chapter), graph))
+    )
 
 
 def _fingerprint(stems: list[str]) -> str:
