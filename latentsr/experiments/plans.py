@@ -164,8 +164,11 @@ def one_factor(
         base, condition = released(vae, num_inference_steps, seed), "lr_pixels"
     yield PlanRow("levers", "base", base, start=protocol)
     seen = replace(base.protocol, lr_condition=condition)
-    changes = {("autoencoder", other): {"vae": other}, ("condition", condition): {"protocol": seen}}
-    for (factor, value), change in (changes | LEVERS).items():
+    first: dict[tuple[str, str], dict[str, Any]] = {
+        ("autoencoder", other): {"vae": other},
+        ("condition", condition): {"protocol": seen},
+    }
+    for (factor, value), change in (first | LEVERS).items():
         name, config = f"{factor}: {value}", replace(base, **change)
         yield PlanRow("levers", name, config, start=protocol, factor=factor, value=value)
 
