@@ -24,7 +24,7 @@ _HOME = {  # by module: what is reached through the top
     "autoencoders.latents": ("encode_all", "decode_all"),
     "degrade": ("upsample",),
     "diffusion.networks": ("Denoiser",),
-    "diffusion.samplers": ("ddim", "with_scheduler"),
+    "diffusion.samplers": ("ddim", "sample_with_scheduler"),
     "experiments.protocol": ("RELEASED", "CONTROLLED"),
     "metrics.frequency": ("decompose", "radial_spectrum"),
     "metrics.image": ("psnr_db", "ms_ssim", "gmsd"),
