@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import compvis
 
-from latentsr.autoencoders import cards, fetch, layouts, registry
+from latentsr.autoencoders import fetch, latents, layouts, registry
 from latentsr.autoencoders.layouts import build_small
 from latentsr.autoencoders.load import load_autoencoder
 from latentsr.autoencoders.model import Autoencoder
@@ -150,7 +150,7 @@ def main():
         model, error = parity(name, given.device)
         million = sum(p.numel() for p in model.parameters()) / 1e6
         side = SIDE // entry.factor
-        cost = cards.gflop(Autoencoder(name, model.cpu()), SIDE)
+        cost = latents.gflop(Autoencoder(name, model.cpu()), SIDE)
         print(
             f"| {name} | {error:.1e} | {million:.1f} | {entry.latent_channels} x {side} x {side} | "
             f"{cost[0]:.3g} | {cost[1]:.3g} |",

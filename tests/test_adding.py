@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_layouts import IMAGE, png
 
-from latentsr.autoencoders import cards, latents, registry
+from latentsr.autoencoders import latents, registry
 from latentsr.autoencoders.layouts import build_small
 from latentsr.autoencoders.load import load_autoencoder, save_autoencoder
 from latentsr.autoencoders.model import Autoencoder
@@ -141,7 +141,7 @@ def test_an_autoencoder_of_ones_own_is_trained_saved_and_used_by_its_path(tmp_pa
     after, decoded = psnr_of_copies(vae, hr)
     assert after > before + 3  # dB
     codes = latents.encode_all(vae, hr, batch=4)  # (N, C, h, w)
-    card = cards.card(vae, codes, decoded, hr)
+    card = latents.card(vae, codes, decoded, hr)
     assert (card["factor"], card["latent_channels"]) == (4, 1)
     # [/autoencoder]
 

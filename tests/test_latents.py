@@ -7,7 +7,7 @@ from scipy.stats import kurtosis
 from test_model import random_weights
 
 from latentsr import io
-from latentsr.autoencoders import cards, latents
+from latentsr.autoencoders import latents
 from latentsr.degrade import degrade, upsample
 
 rng = np.random.default_rng(0)
@@ -60,7 +60,7 @@ def test_reconstructions_of_lr_images(operator):
 def test_cost_of_a_layer_by_hand():
     """conv_in of the small f8 model: 9 multiply-adds x 16 channels x 64 x 64 pixels, twice."""
     vae = random_weights(8, 4)
-    encode_gflop, decode_gflop = cards.gflop(vae, 64)
+    encode_gflop, decode_gflop = latents.gflop(vae, 64)
     operations = []
 
     def count(layer, inputs, output):
@@ -80,7 +80,7 @@ def test_card_agrees_with_scipy():
     vae, hr = random_weights(4, 3), rng.random((2, 64, 64), np.float32)
     decoded = (hr + rng.normal(0, 0.1, hr.shape)).astype(np.float32)
     training = torch.from_numpy(rng.gamma(2, 1, (6, 3, 5, 7)).astype(np.float32))
-    card = cards.card(vae, training, decoded, hr)
+    card = latents.card(vae, training, decoded, hr)
     flat = training.transpose(0, 1).reshape(3, -1).numpy()  # (C, N h w)
     assert card["channel_kurtosis"] == pytest.approx(kurtosis(flat, axis=1), rel=1e-3)
     assert card["channel_mean"] == pytest.approx(flat.mean(1), rel=1e-5)
@@ -88,5 +88,5 @@ def test_card_agrees_with_scipy():
     assert card["noise_floor"] == pytest.approx(absolute.mean() + 2 * absolute.std())
     assert card["numbers_a_pixel"] == 3 / 16 and card["non_finite_share"] == 0
     training[0, 0, 0, 0] = float("nan")
-    share = cards.card(vae, training, decoded, hr)["non_finite_share"]
+    share = latents.card(vae, training, decoded, hr)["non_finite_share"]
     assert share == pytest.approx(1 / training.numel())

@@ -100,7 +100,7 @@ def test_stable_diffusion_loads_as_diffusers_loads_it(tmp_path, old_names):
             assert torch.equal(ours.eval().encode(image).latent_dist.mean, posterior.mean)
             decoded = theirs.decode(posterior.mean).sample
             assert torch.equal(ours.decode(posterior.mean).sample, decoded)
-    with pytest.raises(ValueError, match="_class_name 'VQModel'; AutoencoderKL and"):
+    with pytest.raises(ValueError, match="_class_name 'VQModel'; allowed are AutoencoderKL and"):
         layouts.from_config({"_class_name": "VQModel"}, state)
 
 

@@ -6,7 +6,6 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable
-from functools import partial
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from latentsr.autoencoders.registry import HUB, PUBLISHED, SHIPPED, WEIGHTS_FILE
 WEIGHTS = Path(__file__).parents[1] / "weights"
 LOCK = Path("vaes.lock")
 RECORDED = "recorded when it was first seen, not verified"
-OWN = "a file of one's own"
 NOW_LOCKED = f"its sha256 is now in {LOCK} ({RECORDED})"
 Download = Callable[[Path], object]
 Opens = Callable[[str, Path], object]
@@ -43,12 +41,11 @@ def weights_path(name: str) -> Path:
     """
     if name in SHIPPED:
         return WEIGHTS / f"{name}.safetensors"
-    if name in PUBLISHED:
-        row = PUBLISHED[name]
+    if row := PUBLISHED.get(name):
         return fetched_dir() / f"{name}{Path(row.inside or row.file).suffix}"
-    return (
-        fetched_dir() / name.replace("/", "--") if HUB.fullmatch(name) else Path(name).expanduser()
-    )
+    if HUB.fullmatch(name):
+        return fetched_dir() / name.replace("/", "--")
+    return Path(name).expanduser()
 
 
 def missing(name: str) -> str | None:
@@ -58,13 +55,15 @@ def missing(name: str) -> str | None:
         return None
     if name in SHIPPED:
         return f"vae {name}: no weights at {path}; `make pretrain` makes them, then copy them there"
-    gets = f"vae {name}: {path} is not there; `latentsr vaes fetch {name}` gets it, or put"
     if row:
         file = f"{row.inside} out of the archive" if row.inside else row.file
-        return f"{gets} there {file} published at https://{row.source}"
-    if HUB.fullmatch(name):
-        return f"{gets} into that folder config.json and {WEIGHTS_FILE} of that revision"
-    return f"vae {name}: no such file or folder, and no registered name"
+        by_hand = f"there {file} published at https://{row.source}"
+    elif HUB.fullmatch(name):
+        by_hand = f"into that folder config.json and {WEIGHTS_FILE} of that revision"
+    else:
+        return f"vae {name}: no such file or folder, and no registered name"
+    gets = f"`latentsr vaes fetch {name}` gets it"
+    return f"vae {name}: {path} is not there; {gets}, or put {by_hand}"
 
 
 def _lock_rows() -> dict[str, Any]:
@@ -72,21 +71,19 @@ def _lock_rows() -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8") if path.exists() else ""
         rows = yaml.load(text, yaml.BaseLoader) or {}  # noqa: S506 - all of it is text
-    except yaml.YAMLError:
-        rows = None
-    if not isinstance(rows, dict):
-        raise ValueError(f"{LOCK}: not YAML rows; `git checkout {LOCK}` brings it back")
-    return rows
+        return {name: {"sha256": row["sha256"], **row} for name, row in rows.items()}
+    except (yaml.YAMLError, AttributeError, TypeError, KeyError):
+        raise ValueError(
+            f"{LOCK}: not rows with a sha256; `git checkout {LOCK}` brings it back"
+        ) from None
 
 
 def locked(name: str) -> str | None:
     """Return the sha256 that a file must have, by the lock file or its publisher; None if unknown."""
     rows, row = _lock_rows(), PUBLISHED.get(name)
-    if name not in rows:
-        return row.sha256 or None if row else None
-    if not isinstance(rows[name], dict) or "sha256" not in rows[name]:
-        raise ValueError(f"{LOCK}: the row of {name} has no sha256; remove the row or mend it")
-    return str(rows[name]["sha256"])
+    if name in rows:
+        return str(rows[name]["sha256"])
+    return row.sha256 or None if row else None
 
 
 def weights_file(path: Path) -> Path:
@@ -105,15 +102,11 @@ def weights_file(path: Path) -> Path:
 
 def digest(path: Path) -> str:
     """Return the sha256 of a file, or of a folder's weights and configuration, as 64 digits."""
-
-    def of_file(file: Path) -> str:
-        with file.open("rb") as opened:
-            return file_digest(opened, "sha256").hexdigest()
-
-    weights = of_file(weights_file(path))
-    if not path.is_dir():
-        return weights
-    return sha256(f"{weights} {of_file(path / 'config.json')}".encode()).hexdigest()
+    if path.is_dir():
+        parts = f"{digest(weights_file(path))} {digest(path / 'config.json')}"
+        return sha256(parts.encode()).hexdigest()
+    with path.open("rb") as opened:
+        return file_digest(opened, "sha256").hexdigest()
 
 
 def check(name: str, path: Path) -> None:
@@ -147,12 +140,10 @@ def from_hub(repo: str, file: str, revision: str, target: Path) -> None:
         mirror = os.environ.get("HF_ENDPOINT")
         cached = hf_hub_download(repo, file, revision=revision, endpoint=mirror)
     except HfHubHTTPError as error:
-        if error.response.status_code in (401, 403):
-            form = f"accept its form at https://huggingface.co/{repo}"
-            raise ValueError(
-                f"{repo}: access is not granted; {form}, and put a token into HF_TOKEN"
-            ) from None
-        raise
+        if error.response.status_code not in (401, 403):
+            raise
+        form = f"accept its form at https://huggingface.co/{repo} and put a token into HF_TOKEN"
+        raise ValueError(f"{repo}: access is not granted; {form}") from None
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(cached, target)
 
@@ -227,23 +218,24 @@ def fetch(name: str, opens: Opens) -> str:
 
     ``opens`` is `latentsr.autoencoders.load.read_model`; errors are one line, as of `obtain`.
     """
-    if row := PUBLISHED.get(name):
-        download: Download = partial(from_hub, row.repo, row.file, row.revision)
-        if row.url:
-            download = partial(from_archive, row.url, row.inside)
-        return obtain(name, weights_path(name), download, opens)
-    if hub := HUB.fullmatch(name):
+    row, hub = PUBLISHED.get(name), HUB.fullmatch(name)
+    if name in SHIPPED:
+        raise ValueError(f"vaes fetch: {name} comes with the package; there is nothing to fetch")
+    if not row and not hub:
+        allowed = f"{', '.join(PUBLISHED)}, hf/OWNER/NAME/REVISION with a revision of 40 digits"
+        raise ValueError(f"vaes fetch: {name!r}; allowed are {allowed}")
 
-        def folder(target: Path) -> None:
+    def download(target: Path) -> None:
+        if row and row.url:
+            from_archive(row.url, row.inside, target)
+        elif row:
+            from_hub(row.repo, row.file, row.revision, target)
+        elif hub:
             for file in ("config.json", WEIGHTS_FILE):
                 inner = f"{hub['folder']}/{file}".strip("/")
                 from_hub(hub["repo"], inner, hub["revision"], target / file)
 
-        return obtain(name, weights_path(name), folder, opens)
-    if name in SHIPPED:
-        raise ValueError(f"vaes fetch: {name} comes with the package; there is nothing to fetch")
-    allowed = f"{', '.join(PUBLISHED)}, hf/OWNER/NAME/REVISION with a revision of 40 digits"
-    raise ValueError(f"vaes fetch: {name!r}; allowed are {allowed}")
+    return obtain(name, weights_path(name), download, opens)
 
 
 def note(name: str, opens: Opens) -> str | None:
@@ -256,7 +248,7 @@ def note(name: str, opens: Opens) -> str | None:
         _accept(name, path, opens)
         return None if before else f"{name}: {NOW_LOCKED}"
     if name not in SHIPPED:
-        record(name, path, OWN)
+        record(name, path, "a file of one's own")
         if before and locked(name) != before:
             return f"{name}: changed since the last run"
     return None

@@ -59,13 +59,6 @@ def merge_lora(state: Mapping[str, Tensor]) -> State:
     ``(r, in, k, k)`` become ``X.weight``; other keys stay as they are (the convolutions of
     down- and upsampling are called ``.conv.`` too).
 
-    Raises
-    ------
-    ValueError
-        Where one half of an update is not there or does not fit its kernel.
-
-    Examples
-    --------
     >>> import torch
     >>> kernel, up, down = (torch.full((1, 1, 1, 1), value) for value in (1.0, 2.0, 3.0))
     >>> layer = {"q.conv.weight": kernel, "q.lora_up.weight": up, "q.lora_down.weight": down}
@@ -73,28 +66,21 @@ def merge_lora(state: Mapping[str, Tensor]) -> State:
     7.0
     """
     halves = re.compile(r"(.*\.)lora_(up|down)\.weight")
-    layers = {match[1] for key in state if (match := halves.fullmatch(key))}
-    merged = {}
-    for key, value in state.items():
-        layer, _, part = key.rpartition("conv.") if ".conv." in key else (key, "", "")
-        if layer in layers:
-            update = _low_rank(state, layer, value) if part == "weight" else 0
-            merged[layer + part] = value.float() + update if part == "weight" else value
-        elif not halves.fullmatch(key):
-            merged[key] = value
+    merged = {key: value for key, value in state.items() if not halves.fullmatch(key)}
+    for layer in {match[1] for key in state if (match := halves.fullmatch(key))}:
+        keys = [f"{layer}lora_{half}.weight" for half in ("up", "down")]
+        if absent := [key for key in keys if key not in state]:
+            raise ValueError(f"no {absent[0]} beside its other half")
+        up, down = (state[key].float().flatten(1) for key in keys)  # (out, r), (r, in * k * k)
+        if f"{layer}conv.bias" in merged:
+            merged[f"{layer}bias"] = merged.pop(f"{layer}conv.bias")
+        if (kernel := merged.pop(f"{layer}conv.weight", None)) is None:
+            continue  # which is then missing
+        shape = len(kernel), math.prod(kernel.shape[1:])
+        if (len(up), down.shape[1]) != shape or up.shape[1] != len(down):
+            raise ValueError(f"{layer}lora: {tuple(up.shape)} by {tuple(down.shape)} for {shape}")
+        merged[f"{layer}weight"] = kernel.float() + (up @ down).reshape(kernel.shape)
     return merged
-
-
-def _low_rank(state: Mapping[str, Tensor], layer: str, kernel: Tensor) -> Tensor:
-    """Return the update B A of one layer's kernel."""
-    keys = [f"{layer}lora_{half}.weight" for half in ("up", "down")]
-    if absent := [key for key in keys if key not in state]:
-        raise ValueError(f"no {absent[0]} beside its other half")
-    up, down = (state[key].float().flatten(1) for key in keys)  # (out, r), (r, in * k * k)
-    shape = len(kernel), math.prod(kernel.shape[1:])
-    if (len(up), down.shape[1]) != shape or up.shape[1] != len(down):
-        raise ValueError(f"{layer}lora: {tuple(up.shape)} by {tuple(down.shape)} for {shape}")
-    return (up @ down).reshape(kernel.shape)
 
 
 def _as_diffusers(state: Mapping[str, Tensor]) -> State:
@@ -124,11 +110,6 @@ def infer_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
     Where one of two kernels with the same answer is not there the other is asked, so that
     `load_strictly` comes to list all that is missing.
-
-    Raises
-    ------
-    ValueError
-        Where a tensor that the answer needs is not there, or a width is no multiple of 32.
     """
 
     def side(axis: int, *keys: str) -> int:
@@ -167,13 +148,7 @@ def infer_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def load_strictly(model: Any, state: Mapping[str, Tensor]) -> None:
-    """Fill a model with float32 copies of a state dict that has just its keys and shapes.
-
-    Raises
-    ------
-    ValueError
-        One line with the keys that are missing, unexpected, of another shape, or not finite.
-    """
+    """Fill a model with float32 copies of a state dict that has just its keys and shapes."""
     own = model.state_dict()
     problems = {
         "missing": own.keys() - state.keys(),
@@ -191,15 +166,10 @@ def load_strictly(model: Any, state: Mapping[str, Tensor]) -> None:
 
 
 def from_state_dict(state: Mapping[str, Tensor]) -> AutoencoderKL | AutoencoderTiny:
-    """Build the autoencoder that a state dict holds, whichever layout it has.
+    """Build the autoencoder that a state dict holds, or raise with the keys that do not fit.
 
     Known layouts: CompVis (with a prefix or without, LoRA as MedVAE stores it), AutoencoderKL of
     diffusers old and new, AutoencoderTiny.
-
-    Raises
-    ------
-    ValueError
-        With the list of keys, where one is missing or left over.
     """
     if "encoder.layers.0.weight" in state:
         return from_config({"_class_name": "AutoencoderTiny"}, state)
@@ -208,19 +178,12 @@ def from_state_dict(state: Mapping[str, Tensor]) -> AutoencoderKL | AutoencoderT
 
 
 def from_config(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> Any:
-    """Build the autoencoder of a diffusers folder from its ``config.json`` and weights.
-
-    Raises
-    ------
-    ValueError
-        For another class than AutoencoderKL and AutoencoderTiny, or keys that do not fit.
-    """
+    """Build the autoencoder of a diffusers folder from its ``config.json`` and weights."""
     import diffusers
 
     kind = config.get("_class_name")
     if kind not in ("AutoencoderKL", "AutoencoderTiny"):
-        allowed = "AutoencoderKL and AutoencoderTiny are read"
-        raise ValueError(f"config.json: _class_name {kind!r}; {allowed}")
+        raise ValueError(f"config.json: _class_name {kind!r}; allowed are AutoencoderKL and -Tiny")
     model = getattr(diffusers, kind).from_config(dict(config))
     load_strictly(model, _as_diffusers(state) if kind == "AutoencoderKL" else state)
     return model

@@ -42,14 +42,10 @@ def _view(storage: Any, offset: int, size: Any, stride: Any, *_: Any) -> Tensor:
     return flat.as_strided(tuple(size), tuple(stride), offset)
 
 
-def _data(tensor: Tensor, *_: Any) -> Tensor:
-    return tensor
-
-
 READ: dict[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_tensor"): _view,
     ("torch._utils", "_rebuild_tensor_v2"): _view,
-    ("torch._utils", "_rebuild_parameter"): _data,
+    ("torch._utils", "_rebuild_parameter"): lambda tensor, *_: tensor,
     ("torch", "Size"): tuple,
     ("collections", "OrderedDict"): OrderedDict,
     **{
@@ -84,11 +80,6 @@ def read_checkpoint(path: Path) -> Any:
     Whatever else a pickle holds (Lightning checkpoints hold callbacks and configuration objects)
     becomes an `Inert` mapping; no function that a file names is ever called. Files of PyTorch
     before 1.6, which are no zip archives, are read by its weights-only reader.
-
-    Raises
-    ------
-    ValueError
-        One line, where the file is not there or cannot be read.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
@@ -115,13 +106,7 @@ def read_checkpoint(path: Path) -> Any:
 
 
 def state_dict(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a checkpoint: the file's own mapping or what lies under ``state_dict``.
-
-    Raises
-    ------
-    ValueError
-        Where there is none, or where it holds anything but tensors.
-    """
+    """Read the tensors of a checkpoint: the file's own mapping or what lies under ``state_dict``."""
     content = read_checkpoint(path)
     inner = content.get("state_dict", content) if isinstance(content, Mapping) else content
     if not isinstance(inner, Mapping) or not inner:
@@ -139,40 +124,32 @@ def training_card(name: str) -> dict[str, Any]:
 
 
 def read_model(name: str, path: Path) -> Any:
-    """Build the model that a file or folder holds; ``name`` is what it is to be.
-
-    Raises
-    ------
-    ValueError
-        Where it cannot be read, or is of another geometry than the registry has for ``name``.
-    """
+    """Build the model that a file or folder holds; of a registered name the geometry must fit."""
     row = SHIPPED.get(name) or PUBLISHED.get(name)
     weights = fetch.weights_file(path)
-    config = None if row else _configuration(path, weights.parent / "config.json")
-    state = state_dict(weights)
-    if config is None and weights.suffix == ".safetensors":  # written by `save_autoencoder`
-        from safetensors import safe_open
-
-        with safe_open(weights, framework="pt") as file:
-            config = json.loads((file.metadata() or {}).get("config", "null"))
+    state, config = state_dict(weights), None if row else _configuration(path, weights)
     model = layouts.from_config(config, state) if config else layouts.from_state_dict(state)
     if row and (geometry := Autoencoder(name, model).geometry) != row.geometry:
         raise ValueError(f"{path}: an autoencoder {geometry}, but {name} is {row.geometry}")
     return model
 
 
-def _configuration(path: Path, settings: Path) -> dict[str, Any] | None:
-    """Read a folder's configuration, or an autoencoder's beside a file; None where there is none."""
-    if not settings.is_file():
-        return None
-    try:
-        config = json.loads(settings.read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{settings}: cannot be read ({type(error).__name__})") from None
-    if not isinstance(config, dict):
-        raise ValueError(f"{settings}: not the configuration of a model")
-    mine = path.is_dir() or str(config.get("_class_name")).startswith("Autoencoder")
-    return config if mine else None
+def _configuration(path: Path, weights: Path) -> Any:
+    """Read what lies beside the weights, or what `save_autoencoder` wrote into them; else None."""
+    settings = weights.parent / "config.json"
+    if settings.is_file():
+        try:
+            config = json.loads(settings.read_text())
+            if path.is_dir() or str(config.get("_class_name")).startswith("Autoencoder"):
+                return config
+        except (OSError, ValueError, AttributeError) as error:
+            raise ValueError(f"{settings}: cannot be read ({type(error).__name__})") from None
+    if weights.suffix == ".safetensors":
+        from safetensors import safe_open
+
+        with safe_open(weights, framework="pt") as file:
+            return json.loads((file.metadata() or {}).get("config", "null"))
+    return None
 
 
 def load_autoencoder(
@@ -184,17 +161,14 @@ def load_autoencoder(
     ----------
     name : str
         A name of the registry, ``hf/OWNER/NAME/REVISION``, or the path of a diffusers folder, a
-        single CompVis checkpoint or a safetensors file.
-    device : str
-        "cpu" or "cuda".
+        single CompVis checkpoint or a safetensors file. Another one is never taken instead.
     dtype : torch.dtype
         float32 or bfloat16; float16 goes on in float32 after its first overflow.
 
     Raises
     ------
     ValueError
-        One line: nothing at that place, a file that is not what its card or the lock file says,
-        missing or unexpected keys. Another autoencoder is never taken instead.
+        One line: nothing at that place, another digest than known, keys that do not fit.
 
     Examples
     --------

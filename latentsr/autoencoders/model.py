@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,9 +13,8 @@ from torch.nn import functional
 TOLERANCE = 1e-3  # of grey values beyond 0 and 1
 
 
-def _exact() -> Any:
-    """Keep a GPU from rounding convolutions to TF32: latents and images are the CPU's to 1e-4."""
-    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+# keeps a GPU from rounding convolutions to TF32: latents and images are the CPU's to 1e-4
+exact = partial(torch.backends.cudnn.flags, enabled=True, allow_tf32=False)
 
 
 class Autoencoder:
@@ -22,11 +22,6 @@ class Autoencoder:
 
     ``model`` is diffusers' AutoencoderKL or AutoencoderTiny, whose own images are in [-1, 1] and
     may have three channels: a grey image is repeated, and the mean over channels comes back.
-
-    Raises
-    ------
-    ValueError
-        For a model whose images have other than one or three channels.
     """
 
     def __init__(self, name: str, model: Any):
@@ -64,25 +59,10 @@ class Autoencoder:
 
     @torch.no_grad()
     def encode(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Encode to the posterior mean, or to one sample of the posterior.
+        """Encode to the posterior mean ``(B, C, ceil(H / factor), ceil(W / factor))``.
 
-        Parameters
-        ----------
-        images : Tensor
-            ``(B, 1, H, W)`` in [0, 1]; sides are padded by edge values to a multiple of the factor.
-        generator : torch.Generator, optional
-            A CPU generator; when given, the posterior is sampled with it. AutoencoderTiny has no
-            posterior: its latent is the same with and without.
-
-        Returns
-        -------
-        Tensor
-            Latents ``(B, C, ceil(H / factor), ceil(W / factor))``.
-
-        Raises
-        ------
-        ValueError
-            When an image is not grey or a latent is not finite.
+        Sides of the images ``(B, 1, H, W)`` in [0, 1] are padded by edge values to a multiple of
+        the factor. With a CPU ``generator`` the posterior is sampled; AutoencoderTiny has none.
         """
         if images.ndim != 4 or images.shape[1] != 1:
             raise ValueError(f"images: shape {tuple(images.shape)}, but (B, 1, H, W) is needed")
@@ -92,7 +72,7 @@ class Autoencoder:
         pad_h, pad_w = (-images.shape[-2]) % self.factor, (-images.shape[-1]) % self.factor
         padded = functional.pad(images, (0, pad_w, 0, pad_h), mode="replicate")
         channels = (padded.to(self.device) * 2 - 1).expand(-1, self.image_channels, -1, -1)
-        with _exact():
+        with exact():
             encoded = self.model.encode(channels.to(self.dtype))
         if hasattr(encoded, "latents"):  # AutoencoderTiny
             latents = encoded.latents.float()
@@ -115,21 +95,9 @@ class Autoencoder:
     ) -> Tensor:
         """Decode latents ``(B, C, h, w)`` to images ``(B, 1, H, W)`` clipped to [0, 1].
 
-        Parameters
-        ----------
-        latents : Tensor
-            As `encode` gives them.
-        size : (int, int), optional
-            Crops to the image that was encoded, where its sides were padded.
-        tile_px : int, optional
-            Decode overlapping tiles of this side one after another, for images that do not fit
-            into memory. Tiles differ from the whole: nothing that is measured is decoded so.
-
-        Raises
-        ------
-        ValueError
-            For another number of channels, a size or tile that does not fit, or a pixel that is
-            not finite.
+        ``size`` crops to the image that was encoded, where its sides were padded. ``tile_px``
+        decodes overlapping tiles of this side one after another, for images that do not fit into
+        memory. Tiles differ from the whole: nothing that is measured is decoded so.
         """
         if latents.ndim != 4 or latents.shape[1] != self.latent_channels:
             needed = f"(B, {self.latent_channels}, h, w) is needed"
@@ -143,7 +111,7 @@ class Autoencoder:
             self.model.tile_sample_min_size = tile_px
             self.model.tile_latent_min_size = tile_px // self.factor
         try:
-            with _exact():
+            with exact():
                 decoded = self.model.decode(latents.to(self.device, self.dtype)).sample
         finally:
             if tile_px is not None:

@@ -63,13 +63,6 @@ VAGUE = {"vae", "diffusion_pytorch_model", "model", "pytorch_model", "best", "la
 def spec(name: str) -> AutoencoderSpec:
     """Return the row of an autoencoder.
 
-    Raises
-    ------
-    ValueError
-        For a name that is not in the table.
-
-    Examples
-    --------
     >>> spec("phantom-f4c3").geometry
     'f4c3'
     """
