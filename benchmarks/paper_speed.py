@@ -59,9 +59,10 @@ def main():
 
         sample()
         seconds = timed(sample, on)
+        parameters = sum(value.numel() for value in net.parameters())
         memory = torch.cuda.max_memory_allocated() / 1e9 if on == "cuda" else float("nan")
         print(
-            f"| {name} | {networks.parameters(net) / 1e6:.1f} | {1000 * step:.1f} | "
+            f"| {name} | {parameters / 1e6:.1f} | {1000 * step:.1f} | "
             f"{step * block.steps / 3600:.2f} | {seconds:.1f} | {memory:.1f} |",
             flush=True,
         )

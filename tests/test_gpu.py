@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import pywt
 import torch
-from test_released import checkpoint
+from test_authors import checkpoint
 
 from latentsr import degrade, phantoms
 from latentsr.autoencoders.load import load_autoencoder
-from latentsr.companion import authors as released
+from latentsr.companion import authors
 from latentsr.datasets import prepare_pixels
 from latentsr.diffusion import networks, process, samplers, train
 from latentsr.experiments import baselines
@@ -147,9 +147,9 @@ def test_the_released_sampler_is_that_of_the_cpu(tmp_path):
     )
     found = []
     for on in ("cpu", "cuda"):
-        net = released.load(tmp_path / "x.ckpt", on)
+        net = authors.load(tmp_path / "x.ckpt", on)
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            found.append(released.sample(net, noise.to(on), lr.to(on), net.alphas, 7).cpu())
+            found.append(authors.sample(net, noise.to(on), lr.to(on), net.alphas, 7).cpu())
     assert (found[0] - found[1]).abs().max() < 1e-4 * found[0].abs().max()
 
 

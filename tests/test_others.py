@@ -37,11 +37,11 @@ def ldm_folder(tmp_path_factory):
 
 def test_a_grey_image_goes_through_a_network_of_three_channels():
     image = np.random.default_rng(1).random((5, 7, 9), np.float32)
-    assert np.allclose(others.in_colour(lambda x: x, image, batch=2), image)
-    doubled = others.in_colour(lambda x: 2 * x, image)
+    assert np.allclose(others.in_color(lambda x: x, image, batch=2), image)
+    doubled = others.in_color(lambda x: 2 * x, image)
     assert np.allclose(doubled, np.clip(2 * image, 0, 1))
     weights = torch.tensor([1.0, 0.0, 0.5])[:, None, None]
-    assert np.allclose(others.in_colour(lambda x: x * weights, image), image / 2)
+    assert np.allclose(others.in_color(lambda x: x * weights, image), image / 2)
 
 
 def test_ldm_runs_from_a_folder_and_comes_out_again_for_a_seed(ldm_folder):

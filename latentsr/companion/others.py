@@ -2,13 +2,14 @@
 
 Each wants weights in a local place, and most a package that needs torchvision, whose usual build
 does not load beside a CPU build of torch. So they are imported where they are used, and what is
-missing is told in one line.
+missing is said in one line.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from latentsr import io
 from latentsr.companion.pipeline import notebook
-from latentsr.metrics import image as metrics
+from latentsr.metrics import image
 
 Images = NDArray[np.float32]
 PERCEPTUAL = ("lpips", "fid")
@@ -32,41 +33,32 @@ def _package(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except (ImportError, RuntimeError) as error:  # torchvision's operators: RuntimeError
-        told = str(error).split("\n")[0]
-        raise ValueError(
-            f"{name}: cannot be imported ({told}); `pip install 'latentsr[others]'` adds it"
-        ) from None
+        cause, mend = str(error).split("\n")[0], "`pip install 'latentsr[others]'` adds it"
+        raise ValueError(f"{name}: cannot be imported ({cause}); {mend}") from None
 
 
-def _there(path: Path, what: str) -> Path:
+def _require(path: Path, what: str) -> None:
     if not path.exists():
         raise ValueError(f"{path}: not there; put {what} there")
-    return path
 
 
-def in_colour(run: Callable[[Tensor], Tensor], lr: Images, batch: int = 8) -> Images:
+def in_color(run: Callable[[Tensor], Tensor], lr: Images, batch: int = 8) -> Images:
     """Run a network of three channels, ``(B, 3, h, w)`` in [0, 1], on grey images ``(N, h, w)``.
 
     The grey image is given three times; the mean of what comes back is kept, cut to [0, 1].
     """
-    found = []
+    images = []
     for start in range(0, len(lr), batch):
         part = torch.from_numpy(np.array(lr[start : start + batch], np.float32))
         with torch.no_grad():
             out = run(part[:, None].expand(-1, 3, -1, -1))  # (B, 3, H, W)
-        found.append(out.float().mean(1).clamp(0, 1).cpu().numpy())
-    return np.concatenate(found)
+        images.append(out.float().mean(1).clamp(0, 1).cpu().numpy())
+    return np.concatenate(images)
 
 
 def single_file(path: Path, lr: Images, hr_px: int, device: str) -> Images:
-    """Super-resolve with a single-file model (ESRGAN, SwinIR and others that spandrel reads).
-
-    Raises
-    ------
-    ValueError
-        Without spandrel, without the file, or for a model of another factor or kind.
-    """
-    _there(path, "a checkpoint of ESRGAN, SwinIR or another model that spandrel reads")
+    """Super-resolve with a single-file model (ESRGAN, SwinIR and others that spandrel reads)."""
+    _require(path, "a checkpoint of ESRGAN, SwinIR or another model that spandrel reads")
     spandrel = _package("spandrel")
     try:
         model = spandrel.ModelLoader(torch.device(device)).load_from_file(path)
@@ -79,21 +71,12 @@ def single_file(path: Path, lr: Images, hr_px: int, device: str) -> Images:
         raise ValueError(f"{path}: enlarges {model.scale} times; {factor:g} times is needed")
     model.eval()
 
-    def run(x: Tensor) -> Tensor:
-        return model(x[:, : model.input_channels].to(device))
-
-    return in_colour(run, lr)
+    return in_color(lambda x: model(x[:, : model.input_channels].to(device)), lr)
 
 
 def ldm(folder: Path, lr: Images, hr_px: int, device: str, *, num_steps: int, seed: int) -> Images:
-    """Super-resolve with LDM-SR as diffusers saved it into a folder; it enlarges four times.
-
-    Raises
-    ------
-    ValueError
-        Without the folder, or for another factor.
-    """
-    _there(folder / "model_index.json", "what diffusers saves of CompVis/ldm-super-resolution-4x")
+    """Super-resolve with LDM-SR as diffusers saved it into a folder; it enlarges four times."""
+    _require(folder / "model_index.json", "what diffusers saves of CompVis/ldm-super-resolution-4x")
     if hr_px != 4 * lr.shape[-1]:
         raise ValueError(f"{folder}: enlarges 4 times; {hr_px / lr.shape[-1]:g} times is needed")
     from diffusers.pipelines.latent_diffusion import pipeline_latent_diffusion_superresolution
@@ -106,7 +89,7 @@ def ldm(folder: Path, lr: Images, hr_px: int, device: str, *, num_steps: int, se
     def run(x: Tensor) -> Tensor:  # tensors in [-1, 1] in, in [0, 1] out
         return pipe(2 * x - 1, x.shape[0], num_steps, 1.0, drawn, output_type="pt").images
 
-    return in_colour(run, lr, batch=1)
+    return in_color(run, lr, batch=1)
 
 
 def sr_models(
@@ -119,15 +102,11 @@ def sr_models(
     tables = []
     for folder in sorted(path for path in (results / "data").iterdir() if path.is_dir()):
         test = io.test_images(io.read_arrays(folder))
-        if place.is_dir():
-            sr = ldm(
-                place, test["lr"], test["hr"].shape[-1], device, num_steps=num_steps, seed=seed
-            )
-        else:
-            sr = single_file(place, test["lr"], test["hr"].shape[-1], device)
-        found = {"psnr_db": metrics.psnr_db(sr, test["hr"]), "gmsd": metrics.gmsd(sr, test["hr"])}
+        model = partial(ldm, num_steps=num_steps, seed=seed) if place.is_dir() else single_file
+        sr = model(place, test["lr"], test["hr"].shape[-1], device)
+        values = {"psnr_db": image.psnr_db(sr, test["hr"]), "gmsd": image.gmsd(sr, test["hr"])}
         identity = io.identity(folder.name, seed=seed, method=place.stem)
-        tables.append(io.table(test, identity, found))
+        tables.append(io.table(test, identity, values))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -139,13 +118,12 @@ def lpips(images: Images, references: Images) -> NDArray[np.float64]:
     _package("torchvision")
     measure = _package("torchmetrics.functional.image").learned_perceptual_image_patch_similarity
     weights = Path(torch.hub.get_dir()) / "checkpoints" / "alexnet-owt-7be5be79.pth"
-    _there(weights, "torchvision's weights of AlexNet")
-
-    def one(a: Images, b: Images) -> float:
-        pair = [torch.from_numpy(x)[None, None].float().expand(1, 3, -1, -1) for x in (a, b)]
-        return float(measure(*pair, net_type="alex", normalize=True))
-
-    return np.array([one(a, b) for a, b in zip(images, references, strict=True)])
+    _require(weights, "torchvision's weights of AlexNet")
+    values = []
+    for a, b in zip(images, references, strict=True):
+        pair = [torch.from_numpy(x).float().expand(1, 3, *x.shape) for x in (a, b)]
+        values.append(float(measure(pair[0], pair[1], net_type="alex", normalize=True)))
+    return np.array(values)
 
 
 def fid(images: Images, references: Images) -> float:
@@ -157,13 +135,13 @@ def fid(images: Images, references: Images) -> float:
     _package("torchvision")
     _package("torch_fidelity")
     weights = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION
-    _there(weights, "the weights of Inception that torch-fidelity names")
+    _require(weights, "the weights of Inception that torch-fidelity names")
     distance = _package("torchmetrics.image.fid").FrechetInceptionDistance(
         normalize=True, feature_extractor_weights_path=str(weights)
     )
     for stack, real in ((references, True), (images, False)):
-        for image in stack:
-            grey = torch.from_numpy(np.array(image, np.float32))
+        for each in stack:
+            grey = torch.from_numpy(np.array(each, np.float32))
             distance.update(grey.expand(1, 3, *grey.shape), real=real)
     return float(distance.compute())
 

@@ -16,11 +16,6 @@ def to_grid(x: Tensor, grid_px: int) -> Tensor:
 
     >>> to_grid(torch.zeros(2, 3, 32, 32), 16).shape
     torch.Size([2, 12, 16, 16])
-
-    Raises
-    ------
-    ValueError
-        Where the grid is finer than ``x`` or does not divide it: values would have to be invented.
     """
     side = x.shape[-1]
     if side < grid_px or side % grid_px:
@@ -53,17 +48,9 @@ def on_grid(lr_condition: str, condition: Tensor, grid_px: int) -> Tensor:
 def linear_probe_psnr_db(condition: Tensor, lr: Tensor, is_training: Tensor) -> NDArray[np.float64]:
     """Return how well a linear probe gets the LR image back, in dB for every test image ``(M,)``.
 
-    Ridge regression, fitted on the training images, of the LR pixels of a place of the grid on the
-    condition of that place and its eight neighbours. PSNR of range 1 after clipping.
-
-    Parameters
-    ----------
-    condition : Tensor
-        ``(N, K, h, w)``, what the denoiser sees.
-    lr : Tensor
-        LR images ``(N, H, W)`` in [0, 1]; H a multiple of h, or h of H.
-    is_training : Tensor
-        ``(N,)`` bool; the others are tested.
+    Ridge regression, fitted on the training images, of the LR pixels ``(N, H, W)`` of a place of
+    the grid on the condition ``(N, K, h, w)`` of that place and its eight neighbours; H is a
+    multiple of h, or h of H. PSNR of range 1 after clipping.
     """
     from sklearn.linear_model import Ridge
 

@@ -57,10 +57,8 @@ class Denoiser(nn.Module):
         super().__init__()
         from diffusers import UNet2DModel
 
-        down = [
-            "AttnDown" if level in network.attends else "Down"
-            for level in range(len(network.channels))
-        ]
+        levels = range(len(network.channels))
+        down = ["AttnDown" if level in network.attends else "Down" for level in levels]
         self.unet: UNet2DModel = UNet2DModel(
             in_channels=target_channels + condition_channels,
             out_channels=target_channels,
@@ -113,8 +111,6 @@ class Block(nn.Module):
 class DiffusionTransformer(nn.Module):
     """A transformer on the same inputs; a place of the grid is a token of ``width`` features.
 
-    References
-    ----------
     Peebles & Xie, Scalable Diffusion Models with Transformers, ICCV 2023.
     """
 
@@ -188,11 +184,6 @@ def load(path: Path, device: str = "cpu") -> nn.Module:
     denoiser = build(config["ends"][0], config["ends"][1], network, seed=0)
     denoiser.load_state_dict(load_file(path))
     return denoiser.to(device).eval()
-
-
-def parameters(denoiser: nn.Module) -> int:
-    """Count the trained parameters."""
-    return sum(value.numel() for value in denoiser.parameters())
 
 
 def gflop(denoiser: nn.Module, target: Shape, condition: Shape) -> float:

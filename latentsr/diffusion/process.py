@@ -36,18 +36,12 @@ def check_name(what: str, name: str, allowed: Sequence[str]) -> None:
 def alphas_cumprod(schedule: str = "cosine", log_snr_shift: float = 0.0) -> Tensor:
     r"""Return the cumulative signal share of every time, ``(1000,)``; t = 0 is nearly clean.
 
-    Parameters
-    ----------
-    schedule : {"cosine", "linear", "released"}
-        diffusers' ``squaredcos_cap_v2``; its ``linear`` from 1e-4 to 0.02; or the paper's released
-        code: :math:`\cos^2\left(\frac{x / (T + 1) + s}{1 + s} \cdot \frac{\pi}{2}\right)` with
-        s = 0.008 on T + 1 points x from 0 to T + 1, as a product of steps of at least 1e-4.
-    log_snr_shift : float
-        Added to the log-SNR. With -2 ln 2 the means of 2 x 2 latents have the noise that single
-        latents have without (Hoogeboom, Heek & Salimans, simple diffusion, ICML 2023, section 3.1).
+    "cosine" is diffusers' ``squaredcos_cap_v2``; "linear" goes from 1e-4 to 0.02; "released" is
+    the authors' :math:`\cos^2\left(\frac{x / (T + 1) + s}{1 + s} \cdot \frac{\pi}{2}\right)` with
+    s = 0.008 on T + 1 points x from 0 to T + 1, as a product of steps of at least 1e-4. The shift
+    is added to the log-SNR: with -2 ln 2 the means of 2 x 2 latents have the noise that single
+    latents have without (Hoogeboom, Heek & Salimans, simple diffusion, ICML 2023, section 3.1).
 
-    Examples
-    --------
     >>> shifted, plain = alphas_cumprod("linear", LOGSNR_SHIFT_2X), alphas_cumprod("linear")
     >>> noise_to_signal = (1 - shifted[500]) / shifted[500] / 4  # of the mean of four latents
     >>> bool(torch.isclose(noise_to_signal, (1 - plain[500]) / plain[500]))
@@ -105,19 +99,15 @@ def training_target(
 ) -> Tensor:
     r"""Return what a network of this kind should predict, ``(B, C, h, w)``.
 
-    x0 itself; :math:`v = \sqrt{\bar\alpha} \epsilon - \sqrt{1 - \bar\alpha} x_0`;
-    :math:`\epsilon`; or the flow's velocity :math:`\epsilon - x_0`. A one-step regression predicts
-    x0.
+    x0 (of a one-step regression too); :math:`v = \sqrt{\bar\alpha} \epsilon -
+    \sqrt{1 - \bar\alpha} x_0`; :math:`\epsilon`; or the flow's velocity :math:`\epsilon - x_0`.
     """
-    check_name("prediction", prediction, PREDICTIONS)
+    signal, rest = signal_and_noise(prediction, timesteps, alphas)
     if prediction == "epsilon":
         return noise
     if prediction == "flow":
         return noise - x0
-    if prediction == "v":
-        signal, rest = signal_and_noise(prediction, timesteps, alphas)
-        return signal * noise - rest * x0
-    return x0
+    return signal * noise - rest * x0 if prediction == "v" else x0
 
 
 def to_x0(prediction: str, output: Tensor, z: Tensor, timesteps: Tensor, alphas: Tensor) -> Tensor:

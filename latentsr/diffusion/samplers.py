@@ -1,8 +1,7 @@
 """Sampling: initial noise per image, timesteps, and the loops from noise to a predicted image.
 
-Every sampler takes a network that predicts x0 (see `x0_wrapper`) and maps z ``(B, C, h, w)``,
-condition ``(B, K, h, w)`` and times ``(B,)``; ``timesteps`` descend in 0..999; ``alphas`` is that of
-`process.alphas_cumprod`.
+Every sampler takes a network that predicts x0 from z ``(B, C, h, w)``, condition ``(B, K, h, w)``
+and times ``(B,)``; ``timesteps`` descend in 0..999; ``alphas`` is that of `process.alphas_cumprod`.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -67,18 +67,6 @@ def timesteps(
     return list(dict.fromkeys(min(int(t), start) for t in times))
 
 
-def x0_wrapper(net: Net, prediction: str, alphas: Tensor) -> Net:
-    """Turn a network that predicts x0, v, epsilon or a flow's velocity into one that predicts x0."""
-    process.check_name("prediction", prediction, process.PREDICTIONS)
-    if prediction in ("x0", "one_step"):
-        return net
-
-    def x0(z: Tensor, condition: Tensor, t: Tensor) -> Tensor:
-        return process.to_x0(prediction, net(z, condition, t), z, t, alphas)
-
-    return x0
-
-
 @torch.no_grad()
 def ddim(
     net: Net,
@@ -96,18 +84,14 @@ def ddim(
     along the straight path of rectified flow, where the steps are Euler's. With ``released`` as in
     the paper's released code: the same step as a sum of increments, with 1e-4 in a denominator.
 
-    References
-    ----------
     Song, Meng & Ermon, Denoising Diffusion Implicit Models, ICLR 2021, eq. 12; Liu, Gong & Liu,
     Flow Straight and Fast, ICLR 2023.
     """
     line = (torch.arange(NUM_TRAIN_TIMESTEPS) + 1).to(alphas.dtype) / NUM_TRAIN_TIMESTEPS
     signal, rest = (1 - line, line) if flow else (alphas.sqrt(), (1 - alphas).sqrt())
     z = noise
-    for now, following in zip(timesteps, [*timesteps[1:], None], strict=True):
+    for now, following in pairwise(timesteps):
         x0 = net(z, condition, torch.full((len(z),), now, device=z.device))
-        if following is None:
-            return x0
         if released:
             eps = (z - signal[now] * x0) / (rest[now] + 1e-4)
             z = z + (signal[following] - signal[now]) * x0
@@ -115,7 +99,7 @@ def ddim(
         else:
             eps = (z - signal[now] * x0) / rest[now]
             z = signal[following] * x0 + rest[following] * eps
-    raise AssertionError("there is at least one time")
+    return net(z, condition, torch.full((len(z),), timesteps[-1], device=z.device))
 
 
 @torch.no_grad()
@@ -137,15 +121,9 @@ def sample_with_scheduler(
     process.check_name("sampler", sampler, SAMPLERS[1:])
     common = {"trained_betas": process.betas(alphas).tolist(), "prediction_type": "sample"}
     if sampler == "ddpm":
-        scheduler = DDPMScheduler(NUM_TRAIN_TIMESTEPS, clip_sample=False, **common)
-    else:
-        scheduler = DPMSolverMultistepScheduler(
-            NUM_TRAIN_TIMESTEPS,
-            algorithm_type="dpmsolver++",
-            final_sigmas_type="zero",
-            lower_order_final=True,
-            **common,
-        )
+        scheduler = DDPMScheduler(clip_sample=False, **common)
+    else:  # DPM-Solver++ of second order, as is diffusers' default
+        scheduler = DPMSolverMultistepScheduler(final_sigmas_type="zero", **common)
     scheduler.set_timesteps(timesteps=list(timesteps))
     fresh_noise = {"generator": list(generators)} if sampler == "ddpm" else {}
     z = noise
@@ -157,13 +135,7 @@ def sample_with_scheduler(
 
 @dataclass(frozen=True)
 class SamplerConfig:
-    """How an arm is sampled; its prediction must be the one that the network was trained for.
-
-    Raises
-    ------
-    ValueError
-        Where sampler, prediction or schedule is not known, or a flow is not sampled with ddim.
-    """
+    """How an arm is sampled; its prediction must be the one that the network was trained for."""
 
     num_inference_steps: int
     sampler: str = "ddim"
@@ -198,7 +170,10 @@ class SamplerConfig:
         """Go from noise ``(B, C, h, w)`` to x0 with a network of this kind."""
         alphas = process.alphas_cumprod(self.schedule, self.log_snr_shift)
         times = self.timesteps(timestep_spacing)
-        x0_net = x0_wrapper(net, self.prediction, alphas)
+
+        def x0_net(z: Tensor, condition: Tensor, t: Tensor) -> Tensor:
+            return process.to_x0(self.prediction, net(z, condition, t), z, t, alphas)
+
         if self.prediction == "one_step":
             noise = torch.zeros_like(noise)
         if self.sampler != "ddim":

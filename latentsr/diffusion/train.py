@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,8 +53,7 @@ def fingerprint(denoiser: nn.Module, target: Tensor, condition: Tensor, settings
 
     versions = f"{TRAINING_VERSION} torch {torch.__version__} diffusers {diffusers_version}"
     digest = sha256(f"{settings!r} {versions}".encode())
-    tensors = {"target": target, "condition": condition, **denoiser.state_dict()}
-    for name, tensor in tensors.items():
+    for name, tensor in {"target": target, "condition": condition, **denoiser.state_dict()}.items():
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
@@ -80,8 +78,6 @@ def train(
 
     Parameters
     ----------
-    denoiser : nn.Module
-        Changed in place and left on ``device``.
     target, condition : Tensor
         Scaled training tensors ``(N, C, h, w)`` and ``(N, K, h, w)`` on the common grid.
     device : str
@@ -97,12 +93,6 @@ def train(
     -------
     list of float
         The loss of every step.
-
-    Raises
-    ------
-    ValueError
-        When the loss stops being finite, processes cannot share a batch equally, or a checkpoint is
-        of another training than its name says.
     """
     from accelerate import Accelerator
 
@@ -131,13 +121,13 @@ def train(
     plain = accelerator.unwrap_model(net)
     average = {k: v.clone() for k, v in plain.state_dict().items()} if settings.ema_decay else {}
     losses: list[float] = []
+    parts: dict[str, Any] = {"weights": plain, "optimiser": optimiser, "schedule": schedule}
     if path and path.exists():
         state = torch.load(path, map_location=accelerator.device, weights_only=True)
         if state["identity"] != identity:
             raise ValueError(f"{path}: the state of another training; remove it")
-        plain.load_state_dict(state["weights"])
-        optimiser.load_state_dict(state["optimiser"])
-        schedule.load_state_dict(state["schedule"])
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
         order.set_state(state["order"].cpu())
         noises.set_state(state["noises"].cpu())
         average, losses = state["average"], state["losses"]
@@ -147,10 +137,10 @@ def train(
     for step in range(len(losses), settings.steps):
         rows = torch.randint(len(target), (settings.batch,), generator=order)
         times = torch.randint(process.NUM_TRAIN_TIMESTEPS, (settings.batch,), generator=order)
-        noise = torch.randn(target[rows].shape, generator=noises)
-        if settings.prediction == "one_step":
-            times = torch.full_like(times, process.NUM_TRAIN_TIMESTEPS - 1)
         x0, kind = target[rows], settings.prediction
+        noise = torch.randn(x0.shape, generator=noises)
+        if kind == "one_step":
+            times = torch.full_like(times, process.NUM_TRAIN_TIMESTEPS - 1)
         noisy = process.add_noise(x0, noise, times, alphas, kind)
         wanted = process.training_target(kind, x0, noise, times, alphas)
         batch = (noisy, condition[rows], times, wanted)
@@ -167,10 +157,12 @@ def train(
         for key, value in plain.state_dict().items() if average else ():
             average[key].lerp_(value, 1 - settings.ema_decay)
         if path and accelerator.is_main_process and time.monotonic() - saved >= save_every_s:
-            state = {"identity": identity, "weights": plain.state_dict(), "average": average}
-            state |= {"optimiser": optimiser.state_dict(), "schedule": schedule.state_dict()}
+            state = {name: part.state_dict() for name, part in parts.items()}
             state |= {"order": order.get_state(), "noises": noises.get_state(), "losses": losses}
-            _save_whole(state, path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fresh = path.with_suffix(".part")
+            torch.save(state | {"identity": identity, "average": average}, fresh)
+            fresh.replace(path)
             saved = time.monotonic()
         progress()
     if average:
@@ -179,10 +171,3 @@ def train(
         path.unlink(missing_ok=True)
     net.eval()
     return losses
-
-
-def _save_whole(state: dict[str, Any], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    torch.save(state, part)
-    os.replace(part, path)

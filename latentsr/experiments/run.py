@@ -174,7 +174,7 @@ class TrainedArm:
         target, condition = self.arm.target.shape[1:], self.arm.condition.shape[1:]
         pixels = self.arm.test["hr"].shape[-1] // target[-1]
         return {
-            "parameters": networks.parameters(self.net),
+            "parameters": sum(value.numel() for value in self.net.parameters()),
             "gflop_a_call": networks.gflop(self.net, target, condition),
             "receptive_field_px": pixels * networks.receptive_field(self.net, target, condition),
         }

@@ -249,29 +249,27 @@ _add_data_command("status", "Say which images the study uses.")
 @vaes_app.command("list")
 def list_vaes() -> None:
     """List the autoencoders: geometry, what they were trained on, and whether they are here."""
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     from latentsr.autoencoders import fetch, registry
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for head in ("name", "geometry", "trained on", "licence", "MB", "here"):
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for head in ("name", "latent", "trained on", "licence", "MB", "here"):
         table.add_column(head, no_wrap=head in ("name", "licence"))
     table.columns[2].min_width = 12
     for name in registry.NAMES:
         row, path = registry.spec(name), fetch.weights_path(name)
         there, size = path.exists(), str(row.megabytes or "?")
-        trained = registry.trained_on(name) + (f" (seed {row.seed})" if row.seed else "")
         if name in registry.SHIPPED:
             size = f"{path.stat().st_size / 1e6:.1f}" if there else ""
-        where = ("package" if name in registry.SHIPPED else "yes") if there else "no"
+        where, trained = "yes" if there else "no", registry.trained_on(name)
         table.add_row(name, row.geometry, trained, row.licence, size, where)
     for path in sorted(fetch.fetched_dir().glob("hf--*")):
         if (path / "config.json").is_file() and path.suffix != ".fetched":
             table.add_row(path.name.replace("--", "/"), "", "not known", "see the hub", "", "yes")
     Console().print(table)
-    print(f"published ones lie in {fetch.fetched_dir()}/")
+    print(f"-s1: trained with seed 1; published ones lie in {fetch.fetched_dir()}/")
     print("what is not here: `latentsr vaes fetch NAME`, for the small ones `make pretrain`")
 
 
@@ -364,7 +362,7 @@ def score(
     ] = False,
 ) -> None:
     """Score released denoisers on the test images of the current profile (in a clone)."""
-    from latentsr.companion import authors, released_scores
+    from latentsr.companion import authors
 
     if not 1 <= steps <= authors.STEPS:
         raise ValueError(f"--steps: {steps}; 1 to {authors.STEPS} are allowed")
@@ -379,7 +377,7 @@ def score(
         if latents is not None:
             cached = authors.read_latents(latents, split, by_position=by_position)
         path, device = folder / "released" / f"{name}{kind}.csv", default_device()
-        print_lines(released_scores.write(folder, name, steps, seed, path, cached, device))
+        print_lines(authors.write_scores(folder, name, steps, seed, path, cached, device))
 
 
 @others_app.command()

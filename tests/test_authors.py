@@ -6,8 +6,7 @@ from diffusers import UNet2DModel
 from test_paper_path import prepared
 
 from latentsr.autoencoders import fetch
-from latentsr.companion import authors as released
-from latentsr.companion import released_scores
+from latentsr.companion import authors
 from latentsr.diffusion.samplers import SamplerConfig
 from latentsr.experiments.protocol import RELEASED
 
@@ -34,7 +33,7 @@ def checkpoint(path, attention=2, average="", **changes):
             f"model_ema.{before}{spelt(key)}": value + 0.01
             for key, value in unet.state_dict().items()
         }
-    state["alphas"] = released.authors_alphas()
+    state["alphas"] = authors.authors_alphas()
     told = {"base_channels": 32, "channel_mult": [1, 1, 2], "attention_resolutions": [16]}
     saved = {"state_dict": state, "hyper_parameters": told, "epoch": 3} | changes
     torch.save(saved, path)
@@ -44,7 +43,7 @@ def checkpoint(path, attention=2, average="", **changes):
 @pytest.mark.parametrize("attention", [1, 2])
 def test_attention_levels_come_from_the_tensors(tmp_path, attention):
     unet = checkpoint(tmp_path / "x.ckpt", attention)
-    net = released.load(tmp_path / "x.ckpt")
+    net = authors.load(tmp_path / "x.ckpt")
     z, lr = torch.randn(2, 3, 16, 16), torch.randn(2, 3, 4, 4)
     shown = torch.nn.functional.interpolate(lr, (16, 16), mode="bilinear", align_corners=False)
     with torch.no_grad():
@@ -55,7 +54,7 @@ def test_attention_levels_come_from_the_tensors(tmp_path, attention):
 @pytest.mark.parametrize("average", ["same", "module", "undotted"])
 def test_the_moving_average_is_used(tmp_path, average):
     unet = checkpoint(tmp_path / "x.ckpt", average=average)
-    net = released.load(tmp_path / "x.ckpt")
+    net = authors.load(tmp_path / "x.ckpt")
     wanted = unet.state_dict()["conv_in.weight"] + 0.01
     assert torch.equal(net.unet.state_dict()["conv_in.weight"], wanted)
 
@@ -64,11 +63,11 @@ def test_the_moving_average_is_used(tmp_path, average):
 def test_the_sampler_is_the_authors_arithmetic(tmp_path, num_steps):
     """Their loop, written once more from its description, in float64 and with numpy."""
     checkpoint(tmp_path / "x.ckpt")
-    net = released.load(tmp_path / "x.ckpt")
+    net = authors.load(tmp_path / "x.ckpt")
     noise, lr = (
         torch.randn(2, 3, n, n, generator=torch.Generator().manual_seed(n)) for n in (16, 4)
     )
-    found = released.sample(net, noise, lr, net.alphas, num_steps)
+    found = authors.sample(net, noise, lr, net.alphas, num_steps)
     a = net.alphas.double().numpy()
 
     def predict(z, i):
@@ -92,7 +91,7 @@ def test_the_formulas_hold_to_a_millionth_on_a_toy_network(num_steps):
     cosine = np.cos((place + 0.008) / 1.008 * np.pi / 2) ** 2
     betas = np.clip(1 - cosine[1:] / cosine[:-1], 0, 0.9999)
     a = np.cumprod(1 - betas)[::-1]  # from noise to image
-    assert np.abs(released.authors_alphas().numpy() - a).max() < 1e-6
+    assert np.abs(authors.authors_alphas().numpy() - a).max() < 1e-6
     rng = np.random.default_rng(num_steps)
     noise, seen = rng.normal(size=(2, 2, 3, 5, 4))
 
@@ -113,19 +112,19 @@ def test_the_formulas_hold_to_a_millionth_on_a_toy_network(num_steps):
         return toy(z, seen, num_steps - 1)
 
     given = [torch.from_numpy(x.copy()) for x in (noise, seen, a)]
-    assert np.abs(released.sample(net, *given, num_steps).numpy() - by_hand(a)).max() < 1e-6
+    assert np.abs(authors.sample(net, *given, num_steps).numpy() - by_hand(a)).max() < 1e-6
     # an arm of the released protocol takes the same steps; its time runs down from 999
     sampler, start = (
         SamplerConfig(num_steps, schedule="released"),
         RELEASED.initial_noise_sd * given[0],
     )
     found = sampler.sample(lambda z, c, t: net(z, c, 999 - t), start, given[1], "first", [])
-    stored = released.authors_alphas().double().numpy()  # in float32, 1 - a of the end is rounded
+    stored = authors.authors_alphas().double().numpy()  # in float32, 1 - a of the end is rounded
     assert np.abs(found.numpy() - by_hand(stored)).max() < 1e-6
 
 
 def test_their_schedule_runs_from_noise_to_image():
-    a = released.authors_alphas()
+    a = authors.authors_alphas()
     assert len(a) == 1000 and a[0] < 1e-4 and a[-1] > 0.9999
     assert (a[1:] >= a[:-1]).all()
     assert float(a[49]) == pytest.approx(0.006, abs=5e-4)  # little signal after fifty entries
@@ -146,7 +145,7 @@ def test_their_schedule_runs_from_noise_to_image():
 def test_a_checkpoint_that_differs_is_one_line(tmp_path, changes, message):
     checkpoint(tmp_path / "x.ckpt", **changes)
     with pytest.raises(ValueError, match=message) as caught:
-        released.load(tmp_path / "x.ckpt")
+        authors.load(tmp_path / "x.ckpt")
     assert "\n" not in str(caught.value) and "x.ckpt" in str(caught.value)
 
 
@@ -156,7 +155,7 @@ def test_left_over_tensors_stop(tmp_path):
     saved["state_dict"]["model.more"] = torch.zeros(1)
     torch.save(saved, tmp_path / "x.ckpt")
     with pytest.raises(ValueError, match=r"1 keys unexpected \(more\)"):
-        released.load(tmp_path / "x.ckpt")
+        authors.load(tmp_path / "x.ckpt")
 
 
 @pytest.fixture
@@ -171,14 +170,14 @@ def cached(tmp_path):
 
 
 def test_latents_carry_the_names_of_their_lines(cached):
-    found = released.read_latents(cached, "test")
+    found = authors.read_latents(cached, "test")
     assert found.hr.shape == (12, 3, 4, 4) and found.lr.shape == (12, 3, 1, 1)
     assert list(found.names) == [f"image{i}.png" for i in range(12)]
     np.testing.assert_array_equal(found.hr[:, 0, 0, 0], range(12))
 
 
 def test_names_by_position_are_those_of_the_released_reader(cached):
-    found = released.read_latents(cached, "test", by_position=True)
+    found = authors.read_latents(cached, "test", by_position=True)
     listing = sorted(f"hr_{i}.npy" for i in range(12))
     wanted = {file: f"image{line}.png" for line, file in enumerate(listing)}
     assert list(found.names) == [wanted[f"hr_{i}.npy"] for i in range(12)]
@@ -197,7 +196,7 @@ def test_names_by_position_are_those_of_the_released_reader(cached):
 def test_latents_that_do_not_match_are_one_line(cached, spoil, message):
     spoil(cached / "test_latent")
     with pytest.raises(ValueError, match=message):
-        released.read_latents(cached, "test")
+        authors.read_latents(cached, "test")
 
 
 @pytest.fixture
@@ -205,7 +204,7 @@ def run(tmp_path, monkeypatch):
     """A run as chapters 1 and 2 leave it, with a denoiser and an autoencoder of random weights."""
     prepared(tmp_path, 64)
     monkeypatch.setattr(fetch, "fetched_dir", lambda: tmp_path / "vaes")
-    monkeypatch.setattr(released, "FETCHED", tmp_path / "denoisers")
+    monkeypatch.setattr(authors, "FETCHED", tmp_path / "denoisers")
     for name in ("vaes", "denoisers", "autoencoders/knee"):
         (tmp_path / name).mkdir(parents=True)
     _, state = compvis.random_state(3, 3, (1, 2, 4), rank=4)
@@ -217,24 +216,24 @@ def run(tmp_path, monkeypatch):
 
 
 def test_released_denoisers_are_scored_without_training(run):
-    table = released_scores.score(run, "medvae-4-3_mrnet", 3, seed=1)
+    table = authors.score(run, "medvae-4-3_mrnet", 3, seed=1)
     assert table["image_id"].tolist() == ["c", "d"] and set(table["protocol"]) == {"released"}
     assert table["psnr_db"].between(0, 60).all()
-    one = released_scores.score(run, "medvae-4-3_mrnet", 3, seed=1, batch=1)
+    one = authors.score(run, "medvae-4-3_mrnet", 3, seed=1, batch=1)
     np.testing.assert_allclose(one["psnr_db"], table["psnr_db"], atol=1e-3)
 
 
 def test_what_scoring_lacks_is_one_line(run):
     with pytest.raises(ValueError, match="denoiser: 'x_mrnet'; allowed are sdvae_mrnet"):
-        released_scores.score(run, "x_mrnet", 3, 1)
+        authors.score(run, "x_mrnet", 3, 1)
     with pytest.raises(ValueError, match="`latentsr denoisers fetch kl-f4_mrnet` gets it"):
-        released_scores.score(run, "kl-f4_mrnet", 3, 1)
+        authors.score(run, "kl-f4_mrnet", 3, 1)
     checkpoint(run / "denoisers/kl-f4_mrnet.ckpt")
     with pytest.raises(ValueError, match="no kl-f4 in it; add it to autoencoders.arms"):
-        released_scores.score(run, "kl-f4_mrnet", 3, 1)
+        authors.score(run, "kl-f4_mrnet", 3, 1)
     checkpoint(run / "denoisers/medvae-4-3_cxr.ckpt")
     with pytest.raises(ValueError, match="data/chest: not there; run chapter 1"):
-        released_scores.score(run, "medvae-4-3_cxr", 3, 1)
+        authors.score(run, "medvae-4-3_cxr", 3, 1)
 
 
 def test_cached_latents_are_scored_by_the_names_they_are_given(run):
@@ -248,8 +247,8 @@ def test_cached_latents_are_scored_by_the_names_they_are_given(run):
     (folder / "filenames.txt").write_text("".join(f"knee/i{i}.png\n" for i in range(12)))
     images = {f"i{i}": draw.random((64, 64), np.float32) for i in range(12)}
     tables = [
-        released_scores.score_latents(
-            released.read_latents(run, "test", by_position=rule), "medvae-4-3_mrnet", 3, 1, images
+        authors.score_latents(
+            authors.read_latents(run, "test", by_position=rule), "medvae-4-3_mrnet", 3, 1, images
         )
         for rule in (False, True)
     ]
@@ -258,20 +257,20 @@ def test_cached_latents_are_scored_by_the_names_they_are_given(run):
     moved = (named.name != ruled.name).to_numpy()
     assert moved.sum() == 10 and (named.psnr_db != ruled.psnr_db)[moved].all()
     assert (named.psnr_db == ruled.psnr_db)[~moved].all()
-    none = released_scores.score_latents(
-        released.read_latents(run, "test"), "medvae-4-3_mrnet", 3, 1, {}, batch=5
+    none = authors.score_latents(
+        authors.read_latents(run, "test"), "medvae-4-3_mrnet", 3, 1, {}, batch=5
     )
     assert none.psnr_db.isna().all()
     np.testing.assert_allclose(none.psnr_own_decode_db, named.psnr_own_decode_db, atol=1e-3)
     np.save(folder / "hr_0.npy", np.zeros((4, 16, 16), np.float32))
     with pytest.raises(ValueError, match="must all be"):
-        released.read_latents(run, "test")
+        authors.read_latents(run, "test")
     np.save(folder / "hr_0.npy", np.full((3, 16, 16), np.nan, np.float32))
     with pytest.raises(ValueError, match="hr_0.npy: a number is not finite"):
-        released.read_latents(run, "test")
-    odd = released.Latents(np.zeros((1, 3, 9, 9)), np.zeros((1, 3, 2, 2)), ["x"])
+        authors.read_latents(run, "test")
+    odd = authors.Latents(np.zeros((1, 3, 9, 9)), np.zeros((1, 3, 2, 2)), ["x"])
     with pytest.raises(ValueError, match="latents: 9 x 9 places; multiples of"):
-        released_scores.score_latents(odd, "medvae-4-3_mrnet", 3, 1, {})
-    wrong = released.Latents(np.zeros((1, 4, 8, 8)), np.zeros((1, 4, 2, 2)), ["x"])
+        authors.score_latents(odd, "medvae-4-3_mrnet", 3, 1, {})
+    wrong = authors.Latents(np.zeros((1, 4, 8, 8)), np.zeros((1, 4, 2, 2)), ["x"])
     with pytest.raises(ValueError, match="4 and 4 channels; 3 are needed for medvae-4-3_mrnet"):
-        released_scores.score_latents(wrong, "medvae-4-3_mrnet", 3, 1, {})
+        authors.score_latents(wrong, "medvae-4-3_mrnet", 3, 1, {})
