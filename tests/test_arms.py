@@ -12,7 +12,7 @@ from latentsr import io
 from latentsr.autoencoders import latents
 from latentsr.autoencoders.load import load_autoencoder
 from latentsr.degrade import degrade, upsample
-from latentsr.diffusion import networks, train
+from latentsr.diffusion import networks, process, samplers, train
 from latentsr.diffusion.networks import Network
 from latentsr.diffusion.samplers import SamplerConfig
 from latentsr.experiments import lesions, protocol, run
@@ -346,3 +346,20 @@ def test_networks_report_what_they_cost():
     assert networks.receptive_field(mixer, small, small) == 8
     with pytest.raises(ValueError, match="network: 'mlp'; allowed are unet, transformer"):
         networks.build(2, 2, Network((8,), kind="mlp"), 0)
+
+
+def test_a_trajectory_has_the_steps_that_make_the_image(study):
+    spec = ArmConfig("phantom-f4c3")
+    done, sampler = run.train_or_load(study, spec, BASE), BASE.sampler_of(spec)
+    steps = done.arm.trajectory(done.net, sampler, spec.seed)
+    assert [t for t, *_ in steps] == samplers.timesteps("spaced", BASE.sampling_steps)
+    noise = samplers.initial_noise(study.test["image_id"][:1], steps[0][1].shape[1:], spec.seed)
+    torch.testing.assert_close(steps[0][1], noise)
+    a = process.alphas_cumprod()
+    for (t, z, x0), (following, after, _) in zip(steps, steps[1:], strict=False):
+        eps = (z - a[t].sqrt() * x0) / (1 - a[t]).sqrt()
+        expected = a[following].sqrt() * x0 + (1 - a[following]).sqrt() * eps
+        torch.testing.assert_close(after, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        steps[-1][2], done.arm.sample_latents(done.net, sampler, spec.seed, images=1)
+    )

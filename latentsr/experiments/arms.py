@@ -85,6 +85,23 @@ class Arm:
         """Super-resolve test images to ``(M, H, W)``; see `sample_latents`."""
         return self.decode(self.sample_latents(net, sampler, seed, images, protocol, batch))
 
+    def trajectory(
+        self, net: Net, sampler: SamplerConfig, seed: int
+    ) -> list[tuple[int, Tensor, Tensor]]:
+        """Sample the first test image with a denoiser of x0; return what each network call has.
+
+        The time t, the noisy latent and the predicted clean one, scaled, ``(1, C', grid, grid)``.
+        """
+        steps: list[tuple[int, Tensor, Tensor]] = []
+
+        def recorded(noisy: Tensor, condition: Tensor, times: Tensor) -> Tensor:
+            clean = net(noisy, condition, times)
+            steps.append((int(times[0]), noisy.cpu(), clean.cpu()))
+            return clean
+
+        self.sample_latents(recorded, sampler, seed, images=1)
+        return steps
+
     def subset(self, rows: Sequence[int]) -> Arm:
         """Return the arm with some of its test images alone, to be sampled, not trained."""
         places = torch.nonzero(~self.is_training)[:, 0][list(rows)]
