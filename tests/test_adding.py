@@ -1,5 +1,9 @@
-"""A data set and an autoencoder of one's own, added and used; two pages of the book show this."""
+"""A data set, an autoencoder and other things of one's own, added; two book pages show the first."""
 
+import filecmp
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -153,3 +157,63 @@ def test_its_path_is_taken_as_a_parameter(tmp_path):
     (tmp_path / "params.yaml").write_text(named)
     settings = params.read(tmp_path / "params.yaml")
     assert settings["autoencoders"].vaes[0] == f"{tmp_path}/mine.safetensors"
+
+
+ADDED = {  # by thing: the edits, (file, before which text, what), and what then holds
+    "an autoencoder": (
+        [("autoencoders/registry.yaml", "  natural-f8c4-s1:", "  mine-f4c1: {factor: 4, "
+          "latent_channels: 1, trained_on: [natural], color: '#123456'}\n")],
+        "from latentsr import load_autoencoder as load; assert load('mine-f4c1').geometry == 'f4c1'",
+    ),
+    "a data set": (
+        [("datasets/sets.py", "ADAPTERS = {", "from latentsr.datasets import wrists\n\n"),
+         ("datasets/sets.py", "folder.ADAPTER)", "wrists.ADAPTER, ")],
+        "from latentsr.datasets import ADAPTERS; assert 'wrists' in ADAPTERS",
+    ),
+    "a metric": (
+        [("metrics/image.py", '    "ms_ssim": Metric(', '    "mine": Metric(gmsd, "mine"),\n')],
+        "from latentsr.metrics import image; assert image.QUALITY['mine'] == 'mine'",
+    ),
+    "an ablation": (
+        [("experiments/plans.py", '    "target v"', '    "mine": {"prediction": "v"},\n')],
+        "from latentsr.experiments import plans; assert 'mine' in plans.ablations('u', 'lr_pixels', 1, 0)",
+    ),
+    "a claim": (
+        [("companion/claims/claims.yaml", "- id: C1\n", "- id: X1\n  title: x\n  claim: x\n"
+          "  tests:\n    - {quantity: x_db, paper: {knee: 1}, arms: {released: x}}\n")],
+        "from latentsr.companion.claims import ledger; assert 'X1' in {p.id for p in ledger.ledger()}",
+    ),
+}  # fmt: skip
+MOST_FILES = {
+    "an autoencoder": 3,  # its row; weights and their card, which `make pretrain` writes
+    "a data set": 2,
+    "a metric": 1,
+    "an ablation": 1,
+    "a claim": 1,
+}
+
+
+@pytest.mark.parametrize("thing", ADDED)
+def test_adding_touches_few_files(thing, tmp_path):
+    """The edit of CONTRIBUTING's table, made in a copy of the package, is enough."""
+    package, (edits, holds) = Path(registry.__file__).parents[1], ADDED[thing]
+    copy = shutil.copytree(package, tmp_path / "latentsr", ignore=shutil.ignore_patterns("__py*"))
+    for name, before, text in edits:
+        whole = (copy / name).read_text()
+        assert before in whole
+        (copy / name).write_text(whole.replace(before, text + before, 1))
+    if thing == "an autoencoder":
+        for name in (copy / "weights").glob("natural-f4c1.*"):
+            shutil.copy(name, name.with_stem("mine-f4c1"))
+    if thing == "a data set":
+        head, code = Path(__file__).read_text().split("# [adapter]\n", 1)
+        imports = "from functools import partial\nfrom latentsr.datasets import pixels\nfrom "
+        imports += "latentsr.datasets.records import Adapter, Record, seeded_split\n"
+        (copy / "datasets/wrists.py").write_text(imports + code.split("# [/adapter]")[0])
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", holds], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    files = [path.relative_to(copy) for path in copy.rglob("*") if path.is_file()]
+    same = filecmp.cmpfiles(copy, package, files, shallow=False)[0]
+    assert len(files) - len(same) <= MOST_FILES[thing]
