@@ -20,8 +20,8 @@ Images = NDArray[np.float32]
 def _resize(images: Images, side_px: tuple[int, int], operator: str) -> Images:
     # Pillow takes (width, height); mode "F" computes in float and antialiases when shrinking
     floats = (Image.fromarray(np.asarray(image, np.float32)) for image in images)
-    resized = [image.resize(side_px[::-1], PILLOW[operator]) for image in floats]
-    return np.stack([np.asarray(image, np.float32) for image in resized])  # (N, h, w)
+    resized = (np.asarray(image.resize(side_px[::-1], PILLOW[operator])) for image in floats)
+    return np.stack([*resized])  # (N, h, w)
 
 
 def _gaussian_rows(long_px: int, short_px: int) -> NDArray[np.float64]:
@@ -42,25 +42,14 @@ def _kspace_rows(long_px: int, short_px: int) -> NDArray[np.complex128]:
 
 
 def degrade(hr: Images, lr_px: int | tuple[int, int], operator: str = "bicubic") -> Images:
-    """Shrink HR images to LR size; LR pixel centres lie where Pillow puts them, in every operator.
+    """Shrink HR images (N, H, W) in [0, 1] to LR images (N, h, w), clipped to [0, 1].
 
-    Parameters
-    ----------
-    hr : (N, H, W) float32
-        In [0, 1].
-    lr_px : int or (int, int)
-        Height of the LR images in pixels (the width keeps the shape), or (height, width).
-    operator : {"bicubic", "lanczos", "gaussian", "kspace"}
-        Keys' cubic with a = -0.5, or Lanczos with 3 lobes, both antialiased, by Pillow; a Gaussian
-        of SD 0.4 x H / h HR pixels, read at the LR pixel centres; or truncation of k-space, as a
-        scanner of lower resolution samples: the frequencies below h / 2 cycles a field of view.
+    ``lr_px`` is their height (the width keeps the shape), or (height, width). "bicubic" is Keys'
+    cubic with a = -0.5 and "lanczos" has 3 lobes, both antialiased, by Pillow; "gaussian" has an
+    SD of 0.4 x H / h HR pixels and is read at the LR pixel centres; "kspace" keeps the frequencies
+    below h / 2 cycles a field of view, as a scanner of lower resolution samples. LR pixel centres
+    lie where Pillow puts them, in every operator; all but the Gaussian overshoot at edges.
 
-    Returns
-    -------
-    (N, h, w) float32, clipped to [0, 1]: all but the Gaussian overshoot at edges.
-
-    Examples
-    --------
     >>> degrade(np.full((1, 8, 8), 0.25, np.float32), 2).tolist()
     [[[0.25, 0.25], [0.25, 0.25]]]
     """
@@ -88,12 +77,8 @@ def check_pairs(
     """Make sure that every LR image is made from the HR image of its id, and from no other.
 
     ``hr`` (N, H, W), ``lr`` (N, h, w). The operator is applied again to each HR image; its own LR
-    image must be equal within ``tolerance`` and no other may come closer.
-
-    Raises
-    ------
-    ValueError
-        Naming the first image that does not fit.
+    image must be equal within ``tolerance`` and no other may come closer. The first image that
+    does not fit is named.
     """
     again = degrade(hr, lr.shape[1:], operator).reshape(len(hr), -1).astype(np.float64)
     flat = lr.reshape(len(lr), -1).astype(np.float64)  # (N, h * w)

@@ -12,6 +12,13 @@ HOW = Preparation(16, 4, brain_slices=2, test_fraction=0.4, split_seed=1)
 FOLDER = SetEntry("folder", "set", "folder")
 
 
+def split_of(root, tested, count, images=1):
+    """Give the first files to the test split, so many images a subject."""
+    sides = ["test" if i < tested else "train" for i in range(count)]
+    rows = [(f"{i}.png", f"s{i // images}", side) for i, side in enumerate(sides)]
+    write_manifest(root, *rows, header=("file", "subject", "split"))
+
+
 def test_load_set_makes_the_arrays_of_a_study(tmp_path):
     for patient in range(1, 9):
         brats_scan(tmp_path / "brain", patient)
@@ -41,9 +48,7 @@ def test_load_set_makes_the_arrays_of_a_study(tmp_path):
 
 
 def test_a_limit_takes_every_subject_before_a_second_image(tmp_path):
-    folder_of(tmp_path / "set", 12)
-    rows = [(f"{i}.png", f"s{i // 2}", "test" if i < 6 else "train") for i in range(12)]
-    write_manifest(tmp_path / "set", *rows, header=("file", "subject", "split"))
+    split_of(folder_of(tmp_path / "set", 12), 6, 12, images=2)
     arrays = load_set("x", FOLDER, tmp_path, replace(HOW, train_images=4, test_images=3))
     assert arrays["image_id"].tolist() == ["10", "11", "6", "8", "0", "2", "4"]
 
@@ -66,8 +71,7 @@ def test_a_bad_file_among_many_can_be_skipped(tmp_path):
     root = folder_of(tmp_path / "set", 12)
     (root / "3.png").write_text("x")
     png(root / "5.png", IMAGE[:9])
-    entry = SetEntry("folder", "set", "folder", on_error="skip")
-    lines = []
+    entry, lines = replace(FOLDER, on_error="skip"), []
     stored = load_set("x", entry, tmp_path, HOW, folder=tmp_path / "kept", left_out=lines)
     assert len(lines) == 2 and "3.png: cannot be read" in lines[0] + lines[1]
     assert stored["hr"].shape == (10, 16, 16) and stored["lr"].shape == (10, 4, 4)
@@ -82,31 +86,24 @@ def test_a_bad_file_among_many_can_be_skipped(tmp_path):
 
 
 def test_a_skipped_file_makes_room_for_the_next(tmp_path):
-    root = folder_of(tmp_path / "set", 16)
-    rows = [(f"{i:02d}.png", f"s{i}", "test" if i < 8 else "train") for i in range(16)]
-    for i in range(16):
-        (root / f"{i}.png").rename(root / f"{i:02d}.part")
-        (root / f"{i:02d}.part").rename(root / f"{i:02d}.png")
-    write_manifest(root, *rows, header=("file", "subject", "split"))
-    (root / "01.png").write_text("x")
-    entry, lines = SetEntry("folder", "set", "folder", on_error="skip"), []
-    how = replace(HOW, train_images=4, test_images=4)
-    arrays = load_set("x", entry, tmp_path, how, left_out=lines)
-    assert arrays["image_id"].tolist() == ["08", "09", "10", "11", "00", "02", "03", "04"]
-    assert len(lines) == 1 and "01.png: cannot be read" in lines[0]
+    root = folder_of(tmp_path / "set", 10)
+    split_of(root, 5, 10)
+    (root / "1.png").write_text("x")
+    lines, how = [], replace(HOW, train_images=4, test_images=4)
+    arrays = load_set("x", replace(FOLDER, on_error="skip"), tmp_path, how, left_out=lines)
+    assert arrays["image_id"].tolist() == ["5", "6", "7", "8", "0", "2", "3", "4"]
+    assert len(lines) == 1 and "1.png: cannot be read" in lines[0]
 
 
 def test_an_image_of_the_other_split_is_dropped_and_told(tmp_path):
     root = folder_of(tmp_path / "set", 12)
-    rows = [(f"{i}.png", f"s{i}", "test" if i < 5 else "train") for i in range(12)]
-    write_manifest(root, *rows, header=("file", "subject", "split"))
-    png(root / "7.png", IMAGE // 2)
-    png(root / "2.png", IMAGE // 2)
+    split_of(root, 5, 12)
+    for name in ("7.png", "2.png"):
+        png(root / name, IMAGE // 2)
     lines = []
     arrays = load_set("x", FOLDER, tmp_path, HOW, left_out=lines)
     assert "2" not in arrays["image_id"] and "7" in arrays["image_id"]
-    (line,) = lines
-    assert line == "set x: 2: left out of test, the same pixels as 7 in train"
+    assert lines == ["set x: 2: left out of test, the same pixels as 7 in train"]
 
 
 def test_12_bits_in_16_bit_files_are_refused(tmp_path):
@@ -152,16 +149,8 @@ SETS = "source: own\nnames: [a]\nsets:\n  a: {adapter: folder, folder: a, anatom
         ("folder: a,", "folder: /a,", "a folder inside data/ is needed"),
         (", anatomy: folder", "", "sets.a.anatomy: missing key"),
         ("anatomy:", "site: x, anatomy:", "sets.a.site: unknown key; allowed are adapter"),
-        (
-            "adapter: folder",
-            "adapter: mrnet, split_by: image",
-            "split_by: 'image'; adapter mrnet does not take it",
-        ),
-        (
-            "adapter: folder",
-            "adapter: brats, square: pad",
-            "square: 'pad'; adapter brats does not take it",
-        ),
+        ("adapter: folder", "adapter: mrnet, split_by: image", "'image'; adapter mrnet does not"),
+        ("adapter: folder", "adapter: brats, square: pad", "'pad'; adapter brats does not take it"),
     ],
 )
 def test_sets_yaml_is_checked(tmp_path, old, new, message):

@@ -212,10 +212,10 @@ def test_a_contact_sheet_shows_images_as_the_study_sees_them(tmp_path):
 
 
 def test_a_contact_sheet_shows_several_slices_of_a_volume(tmp_path):
-    for patient in range(1, 13):
+    for patient in range(1, 5):
         brats_scan(tmp_path / "many", patient)
-    sheet = verify.contact_sheet("brats", tmp_path / "many", count=20, slices=5, side_px=16)
-    assert sheet.shape == (4 * 16, 5 * 16)  # four scans, one a row
+    sheet = verify.contact_sheet("brats", tmp_path / "many", count=10, slices=5, side_px=16)
+    assert sheet.shape == (2 * 16, 5 * 16)  # two scans, one a row
     volume = np.stack([IMAGE // 4 + 9 * z for z in range(15)]).astype(np.uint8)
     (tmp_path / "few").mkdir()
     np.save(tmp_path / "few/a.npy", volume)

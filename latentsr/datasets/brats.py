@@ -144,8 +144,7 @@ def records(
 
 
 def _root_of(path: Path, root: Path) -> Path | None:
-    match = SCAN.fullmatch(path.name)
-    return root if match and match[4] == "t2w" else None
+    return root if re.fullmatch(r"BraTS-GLI-\d{5}-\d{3}-t2w\.nii(\.gz)?", path.name) else None
 
 
 def _inventory(root: Path, slices: int) -> tuple[list[CheckRow], list[Record]]:

@@ -41,17 +41,15 @@ def grey_values(path: Path, window: bool) -> Array:
         raise ValueError(f"{data.get('PhotometricInterpretation')} pixels; grey is needed")
     stored = library().pixels.apply_modality_lut(data.pixel_array, data)
     values = np.asarray(stored, np.float64)
-    dark = data.get("PhotometricInterpretation") == "MONOCHROME1"
+    inverted = data.get("PhotometricInterpretation") == "MONOCHROME1"
     if not window:
-        return -values if dark else values
+        return -values if inverted else values
     if "WindowWidth" not in data or "WindowCenter" not in data:
         raise ValueError("intensity: 'window', but it has no window; use percentile")
-    centre, width = (
-        float(np.atleast_1d(data[key].value)[0]) for key in ("WindowCenter", "WindowWidth")
-    )
+    centre, width = (float(np.ravel(data[key].value)[0]) for key in ("WindowCenter", "WindowWidth"))
     # the linear function of the standard, part 3, C.11.2.1.2
     values = np.clip((values - (centre - 0.5)) / max(width - 1, 1e-9) + 0.5, 0, 1)
-    return 1 - values if dark else values
+    return 1 - values if inverted else values
 
 
 class Slice(NamedTuple):

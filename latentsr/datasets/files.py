@@ -42,8 +42,8 @@ def _unpacked(path: Path) -> BinaryIO:
 
 
 def _nifti_class(head: bytes) -> str | None:
-    sizes = (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big"))
-    return next((NIFTI_SIZES[size] for size in sizes if size in NIFTI_SIZES), None)
+    little, big = (int.from_bytes(head[:4], order) for order in ("little", "big"))
+    return NIFTI_SIZES.get(little) or NIFTI_SIZES.get(big)
 
 
 def nifti(path: Path) -> Any:
@@ -61,14 +61,7 @@ def nifti(path: Path) -> Any:
 
 
 def kind(path: Path) -> str | None:
-    """Tell a file by its first bytes: picture, npy, npz, nifti, dicom, or None.
-
-    >>> import tempfile
-    >>> with tempfile.NamedTemporaryFile() as file:
-    ...     _ = (file.write(b"\\x93NUMPY"), file.flush())
-    ...     kind(Path(file.name))
-    'npy'
-    """
+    """Tell a file by its first bytes: picture, npy, npz, nifti, dicom, or None."""
     with path.open("rb") as file:
         head = file.read(540)
     if head.startswith(PICTURES):
@@ -76,8 +69,8 @@ def kind(path: Path) -> str | None:
     if head.startswith(b"\x93NUMPY"):
         return "npy"
     if head.startswith(b"PK\x03\x04"):
-        names = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
-        arrays = bool(names) and all(name.endswith(".npy") for name in names)
+        names = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else [""]
+        arrays = all(name.endswith(".npy") for name in names)
         return "npz" if arrays or path.suffix.lower() == ".npz" else None
     if head.startswith(b"\x1f\x8b"):
         try:
@@ -87,7 +80,7 @@ def kind(path: Path) -> str | None:
             return "nifti" if path.name.lower().endswith((".nii", ".nii.gz")) else None
     if _nifti_class(head):
         return "nifti"
-    bare = head[:4] in (b"\x08\x00\x05\x00", b"\x08\x00\x00\x00")  # without preamble
+    bare = head.startswith((b"\x08\x00\x05\x00", b"\x08\x00\x00\x00"))  # without preamble
     named = path.suffix.lower() == ".dcm" and len(head) > 132
     return "dicom" if head[128:132] == b"DICM" or bare or named else None
 
@@ -119,7 +112,7 @@ class Stack:
         """Return the pixel size (rows, columns) in mm of a slice."""
         if self.pixel_mm is None:
             return None
-        rest = [mm for axis, mm in enumerate(self.pixel_mm) if place is None or axis != place[0]]
+        rest = [mm for axis, mm in enumerate(self.pixel_mm) if not place or axis != place[0]]
         return tuple(rest[::-1] if self.kind == "nifti" else rest)
 
     def volume(self, window: bool = False) -> Array:
@@ -152,10 +145,8 @@ class Stack:
         else:
             low, high = _percentiles(self, self._modified_ns())
         if not high > low:
-            raise ValueError(
-                f"{intensity}: both limits are {low:g}, so nothing is left to scale by; "
-                "use another intensity rule, or leave it out"
-            )
+            mend = "use another intensity rule, or leave it out"
+            raise ValueError(f"{intensity}: both limits are {low:g}, nothing to scale by; {mend}")
         return np.clip((image.astype(np.float64) - low) / (high - low), 0, 1)
 
     def _modified_ns(self) -> tuple[int, ...]:
@@ -173,8 +164,7 @@ def _volume(stack: Stack, window: bool, _modified_ns: tuple[int, ...]) -> Array:
     if stack.kind == "nifti":
         import nibabel
 
-        volume = np.asarray(nibabel.as_closest_canonical(nifti(path)).dataobj)
-        return volume.reshape(_without_ones(volume.shape))
+        return np.asarray(nibabel.as_closest_canonical(nifti(path)).dataobj).reshape(stack.shape)
     slices = []
     for path in stack.paths:
         try:
@@ -212,13 +202,6 @@ def _array(path: Path, kind: str) -> Array:
         return cast(Array, archive[archive.files[0]])
 
 
-def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Drop axes of length 1 at the end, as NIfTI files of one time point have them."""
-    while len(shape) > 2 and shape[-1] == 1:
-        shape = shape[:-1]
-    return tuple(int(length) for length in shape)
-
-
 def opened(path: Path, kind: str) -> Stack:
     """Read what the header of a picture, an array or a NIfTI file says; voxels stay where they are."""
     if kind == "picture":
@@ -229,16 +212,14 @@ def opened(path: Path, kind: str) -> Stack:
         import nibabel
 
         image = nifti(path)
-        shape, zooms, dtype = (
-            _without_ones(image.shape),
-            image.header.get_zooms(),
-            image.get_data_dtype(),
-        )
+        shape, dtype = [int(length) for length in image.shape], image.get_data_dtype()
+        while len(shape) > 2 and shape[-1] == 1:  # files of one time point or one slice
+            shape.pop()
         order = [*range(len(shape))]
         if len(shape) == 3:
             order = np.argsort(nibabel.io_orientation(image.affine)[:, 0]).tolist()
-        turned, mm = tuple(shape[i] for i in order), tuple(float(zooms[i]) for i in order)
-        stack = Stack(kind, (path,), turned, mm)
+        mm = tuple(float(image.header.get_zooms()[axis]) for axis in order)
+        stack = Stack(kind, (path,), tuple(shape[axis] for axis in order), mm)
     else:
         array = _array(path, kind)
         stack, dtype = Stack(kind, (path,), array.shape), array.dtype
