@@ -45,15 +45,13 @@ def find_scans(root: Path) -> list[Scan]:
         folder = path.parent if kind else path
         scan = scans.setdefault(name, Scan(name, patient, folder / f"{name}-t2w.nii.gz"))
         if kind == "t2w" and kind in scan.volumes:
-            there = scan.volumes[kind]
-            raise ValueError(f"{path}: scan {name} is there twice, also as {there}")
+            raise ValueError(f"{path}: scan {name} is there twice, also as {scan.volumes[kind]}")
         if kind:
             inside = [path]
             if path.is_dir():  # some copies of BraTS hold a folder X.nii with the one file in it
                 inside = [p for p in sorted(path.iterdir()) if p.is_file() and ".nii" in p.name]
             if len(inside) != 1:
-                many = f"{len(inside)} NIfTI files in this folder"
-                scan.fault = f"{path}: {many}; one is needed"
+                scan.fault = f"{path}: {len(inside)} NIfTI files in this folder; one is needed"
             scan.volumes[kind] = inside[0] if inside else path
     if not any("t2w" in scan.volumes for scan in scans.values()):
         raise ValueError(f"{root}: no BraTS-GLI-XXXXX-YYY-t2w.nii.gz in it, at any depth")
@@ -61,8 +59,8 @@ def find_scans(root: Path) -> list[Scan]:
     for scan in scans.values():
         scan.t2w = scan.volumes.get("t2w", scan.t2w)
         if "t2w" not in scan.volumes:
-            missing = f"not there, though scan {scan.name} has a folder or other volumes"
-            scan.fault = f"{missing}; get it again"
+            there = f"scan {scan.name} has a folder or other volumes"
+            scan.fault = f"not there, though {there}; get it again"
         elif masked and "seg" not in scan.volumes and not scan.fault:
             scan.fault = "no segmentation beside it, though other scans have one; get it again"
     return [scans[name] for name in sorted(scans)]
@@ -144,7 +142,8 @@ def records(
 
 
 def _root_of(path: Path, root: Path) -> Path | None:
-    return root if re.fullmatch(r"BraTS-GLI-\d{5}-\d{3}-t2w\.nii(\.gz)?", path.name) else None
+    match = SCAN.fullmatch(path.name)
+    return root if match and match[4] == "t2w" else None
 
 
 def _inventory(root: Path, slices: int) -> tuple[list[CheckRow], list[Record]]:

@@ -47,13 +47,7 @@ class Preparation:
 
 
 def list_images(name: str, entry: SetEntry, root: Path, how: Preparation) -> list[Record]:
-    """List a set's images by its adapter; nothing is decoded.
-
-    Raises
-    ------
-    ValueError
-        Every problem of the list, one line each: the folder, ids, subjects in two splits, too few.
-    """
+    """List a set's images by its adapter, free of `list_problems`; nothing is decoded."""
     if not root.is_dir():
         raise ValueError(f"set {name}: folder {root} is not there; run dvc repro data.dvc")
     drawn = {"test_fraction": how.test_fraction, "seed": how.split_seed}
@@ -169,11 +163,8 @@ def read_images(
     An image that equals one of the other split pixel by pixel is passed over, with a line in
     ``left_out``: it would be tested on what was trained on.
 
-    Raises
-    ------
-    ValueError
-        After the last image: every file that cannot be used, a line each; and 16-bit files that
-        use 12 bits of 16.
+    The error after the last image names every file that cannot be used, a line each, and 16-bit
+    files that use 12 bits of 16.
     """
     problems: list[str] = []
     peaks: list[int] = []

@@ -96,14 +96,9 @@ def prepare_pixels(
     Integers are scaled by the range of their type (uint8 by 255); floats lie in [0, 1]. A brain
     slice is scaled by its own minimum and maximum instead, and may be enlarged a little, from 240
     pixels to 256 as the paper does. ``how`` an oblong image becomes square: "crop" or "pad".
+    Refused are images not 2-D, non-finite, constant where min and max are needed, or smaller than
+    ``hr_px``.
 
-    Raises
-    ------
-    ValueError
-        Not 2-D, non-finite, constant where min and max are needed, or smaller than ``hr_px``.
-
-    Examples
-    --------
     >>> prepare_pixels(np.array([[0, 255], [51, 0]], np.uint8), "knee", 2).round(1).tolist()
     [[0.0, 1.0], [0.20000000298023224, 0.0]]
     """

@@ -135,12 +135,8 @@ def verify(
     ``full`` opens every image that the study may read, volumes and segmentations as a whole; else
     `QUICK` of them are opened, evenly spread, and of a volume the middle slice. Images smaller
     than ``hr_px`` are a problem. ``progress`` is called after every image with how many were
-    opened, and how many will be; on Ctrl-C the report is of those opened until then.
-
-    Raises
-    ------
-    ValueError
-        When the layout is unknown or the folder cannot be listed at all.
+    opened, and how many will be; on Ctrl-C the report is of those opened until then. A folder that
+    cannot be listed at all is an error.
     """
     adapter = adapter_called(layout)
     if not root.is_dir():
