@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from test_files import dicom
-from tiny_layouts import mimic_of, png
+from tiny_layouts import mimic_of
 
 from latentsr.companion.pipeline import data
 from latentsr.datasets import Preparation, list_images, load_set, read_sets, study_sets
@@ -158,18 +158,14 @@ def test_links_are_moved_and_not_followed(study, tmp_path):
 
 
 def test_files_that_a_manifest_does_not_name_are_counted(study, tmp_path):
-    own = _images(tmp_path / "own")
-    (own / "manifest.csv").write_text(
-        "file,subject\n" + "".join(f"{i}.png,s{i}\n" for i in range(6))
-    )
-    (own / "late.png").write_bytes((own / "0.png").read_bytes())
-    told, line = data.use([f"hand_1={own}"], [], study)
-    assert told == "set hand_1: manifest.csv does not name 1 files, late.png the first"
+    own = _images(tmp_path / "own", count=7)
+    rows = "".join(f"{i}.png,s{i}\n" for i in range(6))
+    (own / "manifest.csv").write_text(f"file,subject\n{rows}")
+    left, line = data.use([f"hand_1={own}"], [], study)
+    assert left == "set hand_1: manifest.csv does not name 1 files, 6.png the first"
     assert "hand_1 (folder, 6 images in 6 files)" in line
-    assert _in(study / "assets/own/hand_1") == [
-        *(f"{i}.png" for i in range(6)),
-        "manifest.csv",
-    ]
+    gathered = [*(f"{i}.png" for i in range(6)), "manifest.csv"]
+    assert _in(study / "assets/own/hand_1") == gathered
 
 
 def test_use_reset_and_back(study, tmp_path):
@@ -321,12 +317,14 @@ def test_what_is_skipped_is_told_once_and_not_copied(study, tmp_path, listed):
     gathered = study / "assets/own/hand"
     good = [f"{i}.png" for i in range(9) if i != 3]
     assert _in(gathered) == [".left-out", *good, *["manifest.csv"] * listed]
-    told = []
+    left_out = []
     how = Preparation(64, 16, test_fraction=0.4, split_seed=1)
     entry = read_sets(study / "sets.yaml")[1]["hand"]
-    arrays = load_set("hand", entry, gathered.parent, how, left_out=told)
+    arrays = load_set("hand", entry, gathered.parent, how, left_out=left_out)
     assert len(arrays["hr"]) == 8  # and the report of chapter 1 still lists what was left out
-    counts = {name: sum(line.startswith(f"set hand: {name}: ") for line in told) for name in bad}
+    counts = {
+        name: sum(line.startswith(f"set hand: {name}: ") for line in left_out) for name in bad
+    }
     assert counts.pop("vol.npy") > 1  # its slices that were to be read
     assert set(counts.values()) == {1}
 
@@ -373,17 +371,11 @@ def test_wrong_keys_of_use(study, tmp_path, setting, message):
         data.use([f"a={_images(tmp_path / 'own')}"], [], study, [setting])
 
 
-def pictures(root):
-    for i in range(8):
-        png(root / f"{i}.png", np.random.default_rng(i).integers(0, 256, (64, 64), np.uint8))
-    return root
-
-
 def test_own_images_are_never_called_phantoms(study, monkeypatch):
     """A hand in sets.yaml alone would put them onto pages."""
     monkeypatch.chdir(study)
     assert study_sets(Path("results/smoke"))[0] == "phantoms"
-    data.use([f"mine={pictures(study.parent / 'mine')}"], [])
+    data.use([f"mine={_images(study.parent / 'mine')}"], [])
     assert study_sets(Path("results/smoke"))[0] == "own"
     text = (study / "sets.yaml").read_text()
     (study / "sets.yaml").write_text(text.replace("source: own", "source: phantoms"))
@@ -395,11 +387,11 @@ def test_own_images_are_never_called_phantoms(study, monkeypatch):
 
 
 def test_what_use_cannot_take_is_one_line(study, tmp_path):
-    mine = pictures(tmp_path / "mine")
+    mine = _images(tmp_path / "mine", count=8)
     (mine / "notes.txt").write_text("x")
-    told = data.use([f"mine={mine}"], [], study)
-    assert any("of no kind that is read: 1 files, notes.txt the first" in line for line in told)
-    assert any("mine (folder, 8 images in 8 files)" in line for line in told)
+    lines = data.use([f"mine={mine}"], [], study)
+    assert any("of no kind that is read: 1 files, notes.txt the first" in line for line in lines)
+    assert any("mine (folder, 8 images in 8 files)" in line for line in lines)
     with pytest.raises(ValueError, match=r"--set mine.slices=\[1: '\[1' is not YAML"):
         data.use([f"mine={mine}"], [], study, ["mine.slices=[1"])
     for image in mine.glob("*.png"):

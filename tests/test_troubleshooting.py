@@ -25,9 +25,8 @@ ROWS = re.findall(r"^\| `(.+?)` \|", PAGE, re.M)
 HOW = Preparation(16, 4, brain_slices=1, test_fraction=0.5, split_seed=1)
 
 
-def load_folder(root, **told):
-    entry = SetEntry("folder", root.name, "folder", **told)
-    load_set("mine", entry, root.parent, HOW)
+def load_folder(folder):
+    load_set("mine", SetEntry("folder", folder.name, "folder"), folder.parent, HOW)
 
 
 def edited(old, new):
@@ -192,35 +191,11 @@ def extra_not_installed(root):
     others._package("no_such_package")
 
 
-PROVOKED = (
-    outside_a_clone,
-    another_profile,
-    edits_of_ones_own,
-    unknown_key,
-    wrong_value,
-    no_yaml,
-    paper_needs_more,
-    nothing_to_publish,
-    failing_cell,
-    killed_kernel,
-    stopped_pipeline,
-    broken_book,
-    no_such_run,
-    chapter_one_reads_images,
-    empty_folder,
-    few_subjects,
-    colour,
-    small_image,
-    twelve_bits,
-    same_name_twice,
-    subject_on_both_sides,
-    strangers_in_data,
-    autoencoder_not_here,
-    another_file,
-    pickled_code,
-    closed_download,
-    extra_not_installed,
-)
+PROVOKED = [
+    function
+    for function in list(globals().values())
+    if getattr(function, "__module__", "") == __name__ and "root" in signature(function).parameters
+]
 
 
 def said(provoke, root, monkeypatch):
