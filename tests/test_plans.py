@@ -165,7 +165,8 @@ def test_convergence_asks_for_every_arm_at_every_length():
 
 
 def test_the_full_plan_holds_four_cells_where_they_are_available():
-    rows = plans.full_plan(MAIN, [*CELLS, "natural-f4c1"], "knee", "lr_latent", 10, 10, 42)
+    params = PARAMS | {"vaes": [*CELLS, "natural-f4c1"], "sampling_steps": 10}
+    rows = plans.full_plan(params, "knee", "lr_latent", 42)
     by = {}
     for row in rows:
         by.setdefault(row.analysis, []).append(row)
@@ -177,7 +178,7 @@ def test_the_full_plan_holds_four_cells_where_they_are_available():
     ) == len(rows)
     paired = {row.role for row in rows if row.analysis not in ("levers", "seeds", "corners")}
     assert paired == set(MAIN)
-    fewer = plans.full_plan(MAIN, MAIN, "knee", "lr_latent", 10, 10, 42)
+    fewer = plans.full_plan(params | {"vaes": MAIN}, "knee", "lr_latent", 42)
     needed = [len(plans.unique_trainings(row.config for row in some)) for some in (rows, fewer)]
     assert needed[0] - needed[1] == 2 * 3 * 2 + 2
     assert "corners" not in {row.analysis for row in fewer}

@@ -74,16 +74,10 @@ class Arm:
         return in_batches(sample, noise, condition, batch=batch, device=self.autoencoder.device)
 
     def sample(
-        self,
-        net: Net,
-        sampler: SamplerConfig,
-        seed: int,
-        images: int | None = None,
-        protocol: Protocol | None = None,
-        batch: int = 64,
+        self, net: Net, sampler: SamplerConfig, seed: int, images: int | None = None, **options: Any
     ) -> Images:
-        """Super-resolve test images to ``(M, H, W)``; see `sample_latents`."""
-        return self.decode(self.sample_latents(net, sampler, seed, images, protocol, batch))
+        """Super-resolve test images to ``(M, H, W)``; see `sample_latents` for the options."""
+        return self.decode(self.sample_latents(net, sampler, seed, images, **options))
 
     def trajectory(
         self, net: Net, sampler: SamplerConfig, seed: int
@@ -123,13 +117,12 @@ class Arm:
 
     def identity(self, seed: int) -> dict[str, Any]:
         """Return the identifying columns of the arm's tables, its six switches among them."""
-        vae, condition_vae = (
-            registry.display_name(self.vae),
-            registry.display_name(self.condition_vae),
+        names = [registry.display_name(vae) for vae in (self.vae, self.condition_vae)]
+        protocol = self.protocol
+        row = io.identity(
+            self.dataset, names[0], names[1], protocol.lr_condition, protocol.name, seed
         )
-        kind, protocol = self.protocol.lr_condition, self.protocol.name
-        identity = io.identity(self.dataset, vae, condition_vae, kind, protocol, seed)
-        return {**self.protocol.columns(), **identity}
+        return {**protocol.columns(), **row}
 
 
 @dataclass(frozen=True)

@@ -282,36 +282,37 @@ def schedules(
 
 
 def full_plan(
-    main_vaes: Sequence[str],
-    others: Sequence[str],
+    params: Mapping[str, Any],
     dataset: str,
     lr_condition: str,
-    released_steps: int,
-    num_inference_steps: int,
     seed: int,
     number: int = 3,
     factors: Sequence[float] = (1, 4, 16),
 ) -> list[PlanRow]:
     """Return every row of the long ablations, ``number`` training seeds and ``factors`` of steps.
 
-    Most analyses have each arm of both main autoencoders; "levers" starts from the first.
-    "seeds" and "corners" (under the released protocol) have all four cells of domain x geometry
-    where they are among ``others``, the autoencoders of the study.
+    ``params`` has main_vaes, vaes, released_steps and sampling_steps. Most analyses have each arm
+    of both main autoencoders; "levers" starts from the first. "seeds" and "corners" (under the
+    released protocol) have all four cells of domain x geometry where they are among the vaes.
     """
-    calls, rows = num_inference_steps, list[PlanRow]()
+    main_vaes, others = params["main_vaes"], params["vaes"]
+    released_calls, calls, rows = (
+        params["released_steps"],
+        params["sampling_steps"],
+        list[PlanRow](),
+    )
     for vae in main_vaes:
-        rows += switches(vae, seed, released_steps)
+        rows += switches(vae, seed, released_calls)
         arms = ablations(vae, lr_condition, calls, seed)
         rows += [PlanRow("ablations", name, config, vae) for name, config in arms.items()]
         rows += retrained(vae, lr_condition, calls, seed, number)
-    rows += one_factor(main_vaes[0], main_vaes[1], "released", released_steps, seed)
+    rows += one_factor(main_vaes[0], main_vaes[1], "released", released_calls, seed)
     rows += one_factor(main_vaes[0], main_vaes[1], "controlled", calls, seed)
     cells = registry.design_cells(others)
     for kind in ("lr_latent", "lr_pixels"):
         rows += sensitivity(main_vaes, others, dataset, kind, seed)
         rows += seeds(list(dict.fromkeys([*main_vaes, *cells])), kind, seed, number)
     for vae in cells:
-        rows.append(PlanRow("corners", "released", released(vae, released_steps, seed), vae))
+        rows.append(PlanRow("corners", "released", released(vae, released_calls, seed), vae))
     rows += schedules(main_vaes, lr_condition, calls, seed)
-    rows += convergence(main_vaes, seed, factors)
-    return rows
+    return [*rows, *convergence(main_vaes, seed, factors)]

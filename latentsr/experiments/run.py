@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from latentsr.experiments.plans import PlanRow
 
 ATTENTION_PX = 16
+SHARED_SETTINGS = "seed prediction loss schedule log_snr_shift".split()  # of training
 Progress = Callable[[], object]
 
 
@@ -118,11 +119,7 @@ class TrainConfig:
             self.settings,
             steps=max(1, round(self.settings.steps * config.steps)),
             batch=max(1, round(self.settings.batch * config.batch)),
-            seed=config.seed,
-            prediction=config.prediction,
-            loss=config.loss,
-            schedule=config.schedule,
-            log_snr_shift=config.log_snr_shift,
+            **{name: getattr(config, name) for name in SHARED_SETTINGS},
         )
 
     def sampler_of(self, config: ArmConfig) -> SamplerConfig:
@@ -130,14 +127,6 @@ class TrainConfig:
         calls = config.num_inference_steps or self.sampling_steps
         shift = config.log_snr_shift
         return SamplerConfig(calls, config.sampler, config.prediction, config.schedule, shift)
-
-
-def prepare_arm(prepared: PreparedSet, config: ArmConfig, base: TrainConfig) -> Arm:
-    """Return the arm's tensors, with LR images as large as it asks for."""
-    if config.lr_side != 1:
-        lr_px = round(prepared.data["lr"].shape[-1] * config.lr_side)
-        prepared = prepared.with_lr(lr_px, base.operator)
-    return prepared.arm(config.vae, config.protocol, config.condition_vae, config.seed)
 
 
 def training_rows(arm: Arm, subject_ids: NDArray[Any], share: float, seed: int) -> torch.Tensor:
@@ -205,7 +194,10 @@ def train_or_load(
     It is read where ``stored``, a file, or ``base.cache_dir`` holds this very training, by its
     fingerprint; else it is trained, and kept in the cache.
     """
-    arm = prepare_arm(prepared, config, base)
+    if config.lr_side != 1:
+        lr_px = round(prepared.data["lr"].shape[-1] * config.lr_side)
+        prepared = prepared.with_lr(lr_px, base.operator)
+    arm = prepared.arm(config.vae, config.protocol, config.condition_vae, config.seed)
     settings = base.settings_of(config)
     network = base.network_of(config, arm.autoencoder.factor)
     net = networks.build(arm.channels[0], arm.channels[1], network, config.seed)
