@@ -34,67 +34,58 @@ def measurements(*texts):
 def test_the_published_example():
     """To the digits of the article, as R's blandr 0.6.0 quotes it (tests/testthat/test-pefr.r)."""
     wright, mini = measurements(WRIGHT, MINI)
-    found = limits(wright - mini)
-    sd = (found["upper"] - found["lower"]) / (2 * 1.96)
-    assert (found["n_subjects"], round(found["bias"], 1), round(sd, 1)) == (17, -2.1, 38.8)
-    assert (round(found["bias_low"], 1), round(found["bias_high"], 1)) == (-22.0, 17.8)
+    result = limits(wright - mini)
+    sd = (result["upper"] - result["lower"]) / (2 * 1.96)
+    assert (result["n_subjects"], round(result["bias"], 1), round(sd, 1)) == (17, -2.1, 38.8)
+    assert (round(result["bias_low"], 1), round(result["bias_high"], 1)) == (-22.0, 17.8)
     # the article takes 2 SD, of rounded numbers
-    assert (found["bias"] - 2 * sd, found["bias"] + 2 * sd) == pytest.approx((-79.7, 75.5), abs=0.1)
+    assert (result["bias"] - 2 * sd, result["bias"] + 2 * sd) == pytest.approx(
+        (-79.7, 75.5), abs=0.1
+    )
     # and SE = s sqrt(3 / n) = 16.3 of a limit; blandr's formula is the one here: 16.4
     t = scipy.stats.t.ppf(0.975, 16)
-    assert round((found["upper_high"] - found["upper"]) / t, 1) == 16.4
-    assert round((found["lower"] - found["lower_low"]) / t, 1) == 16.4
-    assert found["lower_high"] - found["lower_low"] == pytest.approx(114.3 - 45.1, rel=0.02)
-    assert found["upper_high"] - found["upper_low"] == pytest.approx(110.1 - 40.9, rel=0.02)
+    assert round((result["upper_high"] - result["upper"]) / t, 1) == 16.4
+    assert round((result["lower"] - result["lower_low"]) / t, 1) == 16.4
+    assert result["lower_high"] - result["lower_low"] == pytest.approx(114.3 - 45.1, rel=0.02)
+    assert result["upper_high"] - result["upper_low"] == pytest.approx(110.1 - 40.9, rel=0.02)
 
 
-def test_the_slope_of_the_difference_on_the_mean():
-    """Equals statsmodels; 0 in the published example, whose meters differ alike at every flow."""
-    wright, mini = measurements(WRIGHT, MINI)
-    found = proportional_limits(wright, mini)
-    fit = sm.OLS(wright - mini, sm.add_constant((wright + mini) / 2)).fit()
-    assert (found["intercept"], found["slope"]) == pytest.approx(tuple(fit.params))
-    assert (found["slope_low"], found["slope_high"]) == pytest.approx(tuple(fit.conf_int()[1]))
-    assert found["sd_about"] == pytest.approx(np.sqrt(fit.mse_resid))
-    assert found["slope_low"] < 0 < found["slope_high"]
-    found = proportional_limits(1.2 * mini, mini)
-    assert found["slope"] == pytest.approx(0.2 / 1.1) and found["slope_low"] > 0
-    assert np.isnan(list(proportional_limits([1.0, 2.0], [1.0, 2.5]).values())).all()
-
-
-def test_the_published_proportional_limits():
-    """SD about the line of Bland and Altman 1999, p. 148: 0.08033; the line by statsmodels.
+def test_proportional_limits_equal_statsmodels_and_the_published_spread():
+    """No slope in the meters; SD about the line of Bland and Altman 1999, p. 148: 0.08033.
 
     The figure is quoted by ba1999demo.m of github.com/erikhuizinga/Bland-Altman-Analysis.
     """
-    trig, gerber = measurements(TRIG, GERBER)
-    assert len(trig) == len(gerber) == 45
-    for values, printed in ((trig, (0.96, 2.67, 6.21)), (gerber, (0.85, 2.67, 6.20))):
-        assert (values.min(), np.median(values), values.max()) == printed
-    found = proportional_limits(trig, gerber)
-    fit = sm.OLS(trig - gerber, sm.add_constant((trig + gerber) / 2)).fit()
-    assert (found["intercept"], found["slope"]) == pytest.approx(tuple(fit.params))
-    assert found["sd_about"] == pytest.approx(0.08033, abs=5e-6) and found["slope_high"] < 0
-    for end in ("least", "most"):
-        middle = fit.predict([[1, found[end]]])[0]
-        ends = [found[f"{side}_at_{end}"] for side in ("lower", "upper")]
-        assert ends == pytest.approx([middle - 1.96 * 0.08033, middle + 1.96 * 0.08033], abs=1e-5)
-    level = limits(trig - gerber)
-    assert level["upper"] - level["lower"] > found["upper_at_most"] - found["lower_at_most"]
+    wright, mini, trig, gerber = measurements(WRIGHT, MINI, TRIG, GERBER)
+    for a, b in ((wright, mini), (trig, gerber)):
+        fitted = proportional_limits(a, b)
+        fit = sm.OLS(a - b, sm.add_constant((a + b) / 2)).fit()
+        assert (fitted["intercept"], fitted["slope"]) == pytest.approx(tuple(fit.params))
+        ends = fitted["slope_low"], fitted["slope_high"]
+        assert ends == pytest.approx(tuple(fit.conf_int()[1]))
+        assert fitted["sd_about"] == pytest.approx(np.sqrt(fit.mse_resid))
+        for end in ("least", "most"):
+            middle = fit.predict([[1, fitted[end]]])[0]
+            level = fitted[f"lower_at_{end}"], fitted[f"upper_at_{end}"]
+            half = 1.96 * fitted["sd_about"]
+            assert level == pytest.approx((middle - half, middle + half))
+    assert fitted["sd_about"] == pytest.approx(0.08033, abs=5e-6) and fitted["slope_high"] < 0
+    meters = proportional_limits(wright, mini)
+    assert meters["slope_low"] < 0 < meters["slope_high"]
+    assert np.isnan(list(proportional_limits([1.0, 2.0], [1.0, 2.5]).values())).all()
 
 
 def test_few_subjects_get_no_interval():
-    found = limits([1.0, 2.0, 3.0])
-    assert found["bias"] == 2 and found["upper"] == pytest.approx(3.96)
-    assert np.isnan([found["bias_low"], found["lower_high"], found["upper_low"]]).all()
+    result = limits([1.0, 2.0, 3.0])
+    assert result["bias"] == 2 and result["upper"] == pytest.approx(3.96)
+    assert np.isnan([result["bias_low"], result["lower_high"], result["upper_low"]]).all()
 
 
 def test_mean_intensity_follows_the_pairing():
     hr = np.arange(4.0)[:, None, None] * np.ones((4, 2, 3))
     subjects = np.array(["a", "a", "b", "c"])
-    found = mean_intensity(hr + 0.5, hr, subjects)
-    assert found["hr"].to_dict() == {"a": 0.5, "b": 2, "c": 3}
-    assert (found["sr"] - found["hr"]).tolist() == [0.5] * 3
+    result = mean_intensity(hr + 0.5, hr, subjects)
+    assert result["hr"].to_dict() == {"a": 0.5, "b": 2, "c": 3}
+    assert (result["sr"] - result["hr"]).tolist() == [0.5] * 3
     moved = mean_intensity(hr, hr, subjects, np.array([1, 2, 3, 0]))
     assert moved["sr"].to_dict() == {"a": (0 + 3) / 2, "b": 1, "c": 2}
 
@@ -103,12 +94,12 @@ def test_regions_equal_scikit_image():
     a, b = np.random.default_rng(0).random((2, 2, 20, 17))
     mask = np.zeros((2, 20, 17), bool)
     mask[0, 4:9, 3:11] = True
-    found = by_region(a, b, mask)
+    result = by_region(a, b, mask)
     inside = peak_signal_noise_ratio(b[0][mask[0]], a[0][mask[0]], data_range=1)
-    assert found.loc[0, "psnr_inside_db"] == pytest.approx(inside)
-    assert np.isnan(found.loc[1, ["psnr_inside_db", "ssim_inside"]].to_numpy(float)).all()
+    assert result.loc[0, "psnr_inside_db"] == pytest.approx(inside)
+    assert np.isnan(result.loc[1, ["psnr_inside_db", "ssim_inside"]].to_numpy(float)).all()
     whole = structural_similarity(a[1], b[1], data_range=1, full=True)[1].mean()
-    assert found.loc[1, "ssim_outside"] == pytest.approx(whole)
-    assert found.loc[1, "psnr_outside_db"] == pytest.approx(
+    assert result.loc[1, "ssim_outside"] == pytest.approx(whole)
+    assert result.loc[1, "psnr_outside_db"] == pytest.approx(
         peak_signal_noise_ratio(b[1], a[1], data_range=1)
     )

@@ -131,10 +131,7 @@ def test_seeds_that_would_settle_a_change():
     ("shift", "spread", "n", "word"),
     [
         (0.0, 0.001, 30, "equivalent"),
-        (0.1, 0.001, 30, "beyond"),
         (-0.1, 0.001, 12, "beyond"),
-        (0.0, 0.001, 12, "equivalent"),
-        (0.0, 0.1, 30, "inconclusive"),
         (0.0, 0.1, 12, "inconclusive"),
         (0.0, 0.001, 5, "descriptive only"),
     ],

@@ -42,16 +42,6 @@ def test_the_scores_of_a_band_equal_a_loop_of_dwt2():
                 assert scores == pytest.approx(expected, rel=1e-10)
 
 
-def test_four_by_four_haar_by_hand():
-    # Each 2x2 block [[p, q], [r, s]]: LL (p+q+r+s)/2, LH (p+q-r-s)/2, HL (p-q+r-s)/2, HH (p-q-r+s)/2
-    image = torch.tensor([[1.0, 2, 5, 5], [3, 4, 5, 5], [0, 2, 1, 0], [0, 2, 0, 1]]).double()
-    bands = frequency.decompose(image, levels=1)
-    np.testing.assert_allclose(bands["LL1"], [[5, 10], [2, 1]], atol=1e-12)
-    np.testing.assert_allclose(bands["LH1"], [[-2, 0], [0, 0]], atol=1e-12)
-    np.testing.assert_allclose(bands["HL1"], [[-1, 0], [-2, 0]], atol=1e-12)
-    np.testing.assert_allclose(bands["HH1"], [[0, 0], [0, 1]], atol=1e-12)
-
-
 def test_band_psnr_by_hand():
     reference = torch.eye(2).double()[None]  # LL = HH = 1, LH = HL = 0
     bands = frequency.compare_bands(reference + 0.05, reference, levels=1)  # LL is off by 0.1

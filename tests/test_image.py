@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter
 from scipy.spatial import distance
 from skimage.measure import block_reduce
 from skimage.metrics import peak_signal_noise_ratio
@@ -64,29 +63,17 @@ def test_psnr_keeps_leading_axes_and_identical_images_are_infinite(rng):
     assert psnr_db(half, np.full((64, 64), 0.4)) == pytest.approx(20.0, abs=1e-9)
 
 
-@pytest.mark.parametrize("height, width", [(176, 176), (183, 201)])
-def test_five_scales_equal_torchmetrics(rng, height, width):
+@pytest.mark.parametrize(
+    ("height", "width", "scales", "window_px", "sigma_px"),
+    [(176, 176, 5, 11, 1.5), (183, 201, 5, 11, 1.5), (64, 64, 3, 7, 0.9), (37, 31, 3, 7, 0.9)],
+)
+def test_ms_ssim_equals_torchmetrics(rng, height, width, scales, window_px, sigma_px):
+    """torchmetrics takes a 7 x 7 Gaussian window only for sigmas from 0.72 to 0.99."""
     image, reference = pair(rng, height, width)
-    expected = by_torchmetrics(image, reference, WANG_WEIGHTS, 11, 1.5)
-    np.testing.assert_allclose(ms_ssim(image, reference), expected, rtol=1e-6)
-
-
-@pytest.mark.parametrize("height, width", [(64, 64), (37, 31)])
-def test_three_scales_seven_pixels_equal_torchmetrics(rng, height, width):
-    # torchmetrics takes a 7x7 Gaussian window only for sigmas from 0.72 to 0.99
-    image, reference = pair(rng, height, width)
-    expected = by_torchmetrics(image, reference, ms_ssim_weights(3), 7, 0.9)
-    got = ms_ssim(image, reference, sigma_px=0.9)
-    np.testing.assert_allclose(got, expected, rtol=1e-6)
-
-
-@pytest.mark.parametrize("kernel_size", [7, 11])
-def test_torchmetrics_ignores_the_kernel_size_of_a_gaussian_window(rng, kernel_size):
-    image, reference = pair(rng, 128, 91)
-    expected = by_torchmetrics(image, reference, ms_ssim_weights(3), kernel_size, 1.5)
-    got = ms_ssim(image, reference, scales=3, window_px=11)
-    np.testing.assert_allclose(got, expected, rtol=1e-6)
-    assert np.abs(got - ms_ssim(image, reference, scales=3, window_px=7)).min() > 1e-6
+    weights = ms_ssim_weights(scales)
+    expected = by_torchmetrics(image, reference, weights, window_px, sigma_px)
+    assert ms_ssim_setting(min(height, width)) == (scales, window_px)
+    np.testing.assert_allclose(ms_ssim(image, reference, sigma_px=sigma_px), expected, rtol=1e-6)
 
 
 def test_single_scale_one_pixel_window_by_hand():
@@ -126,14 +113,10 @@ def test_settings_and_weights():
     ],
 )
 def test_ms_ssim_refuses_in_one_line(shape, options, message):
-    with pytest.raises(ValueError, match=message) as caught:
+    with pytest.raises(ValueError, match=message):
         ms_ssim(np.zeros(shape), np.zeros(shape), **options)
-    assert "\n" not in str(caught.value)
-
-
-def test_different_shapes_are_refused_not_broadcast():
     with pytest.raises(ValueError, match="pair them by image id"):
-        psnr_db(np.zeros((3, 4, 4)), np.zeros((1, 4, 4)))
+        ms_ssim(np.zeros((3, *shape)), np.zeros((1, *shape)))
 
 
 def by_torch(image, reference):
@@ -159,13 +142,6 @@ def by_torch(image, reference):
 def test_gmsd_equals_another_implementation(rng, height, width):
     image, reference = pair(rng, height, width)
     np.testing.assert_allclose(gmsd(image, reference), by_torch(image, reference), rtol=1e-9)
-
-
-def test_gmsd_sees_blur_and_not_a_shift_of_brightness(rng):
-    _, reference = pair(rng, 64, 64)
-    blurred = gaussian_filter(reference, (0, 2, 2))
-    inside = gmsd(reference[:, 8:-8, 8:-8] * 0.9 + 0.02, reference[:, 8:-8, 8:-8] * 0.9)
-    assert (gmsd(blurred, reference) > 3 * inside).all()
 
 
 def test_the_parts_of_an_error_add_up():

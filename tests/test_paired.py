@@ -60,10 +60,8 @@ def test_ties_and_zeros_take_the_approximation():
 @pytest.mark.parametrize(
     "n, method, printed",
     [
-        (12, "exact", "4.9e-04"),
         (60, "exact", "1.7e-18"),
         (100, "exact", "1.6e-30"),
-        (12, "approx", "2.2e-03"),
         (60, "approx", "1.6e-11"),
     ],
 )

@@ -17,15 +17,10 @@ def points(rng, slope=0.5, noise=0.3, n=5):
     return x, 3 + offset + slope * (x - offset) + noise * rng.normal(size=3 * n), groups
 
 
-@pytest.mark.parametrize("r, n, low, high", [(0.82, 6, 0.03, 0.98), (0.83, 15, 0.55, 0.94)])
-def test_the_papers_own_intervals(r, n, low, high):
-    got = fisher_interval(r, n)
-    assert (round(got[0], 2), round(got[1], 2)) == (low, high)
-
-
-def test_fisher_interval_at_the_edges():
-    assert np.isnan(fisher_interval(0.5, 3)).all()
-    assert fisher_interval(-1.0, 9) == (-1.0, -1.0)
+def test_the_papers_own_intervals_and_the_edges():
+    for (r, n), printed in {(0.82, 6): (0.03, 0.98), (0.83, 15): (0.55, 0.94)}.items():
+        assert np.round(fisher_interval(r, n), 2).tolist() == list(printed)
+    assert np.isnan(fisher_interval(0.5, 3)).all() and fisher_interval(-1.0, 9) == (-1.0, -1.0)
 
 
 def test_the_interval_of_rho_is_that_of_its_authors():
@@ -39,21 +34,6 @@ def test_the_interval_of_rho_is_that_of_its_authors():
     assert (np.arctanh(low), np.arctanh(high)) == pytest.approx((-0.143645, 1.242257), abs=1e-5)
     assert spearman_interval(0.5, 12, 0.9)[0] > low and fisher_interval(0.5, 12)[0] > low
     assert np.isnan([spearman_interval(0.5, 3), spearman_interval(-1.0, 9)]).all()
-
-
-@pytest.mark.parametrize("confidence", [0.95, 0.9])
-def test_the_interval_within_sets_equals_statsmodels(rng, confidence):
-    x, y, groups = points(rng, n=4)
-    frame = pd.DataFrame({"x": x, "y": y, "g": groups}).iloc[:-1]  # groups of unequal size
-    got = regress(frame.x, frame.y, list(frame.g), confidence)
-    fixed = smf.ols("y ~ x + C(g)", frame).fit()
-    expected = fixed.conf_int(1 - confidence).loc["x"]
-    assert fixed.df_resid == 11 - 3 - 1
-    assert (got["within_low"], got["within_high"]) == pytest.approx(tuple(expected))
-    assert (got["r_low"], got["r_high"]) == fisher_interval(got["pearson_r"], 11, confidence)
-    assert (got["rho_low"], got["rho_high"]) == spearman_interval(
-        got["spearman_rho"], 11, confidence
-    )
 
 
 def test_the_interval_over_autoencoders_equals_statsmodels(rng):
@@ -93,19 +73,24 @@ def test_autoencoders_and_not_points_are_the_unit(rng, n_vaes):
     assert covered["points"] / count < 0.95 - three_errors
 
 
-def test_regress_equals_scipy_and_statsmodels(rng):
-    x, y, groups = points(rng)
-    got = regress(x, y, groups)
+@pytest.mark.parametrize("confidence", [0.95, 0.9])
+def test_regress_equals_scipy_and_statsmodels(rng, confidence):
+    x, y, groups = (v[:-1] for v in points(rng))  # groups of unequal size
+    got = regress(x, y, groups, confidence)
     line = scipy.stats.linregress(x, y)
-    assert (got["n_points"], got["n_groups"]) == (15, 3)
+    assert (got["n_points"], got["n_groups"]) == (14, 3)
     assert (got["slope"], got["intercept"]) == pytest.approx((line.slope, line.intercept))
     assert (got["pearson_r"], got["r2"]) == pytest.approx((line.rvalue, line.rvalue**2))
-    interval = scipy.stats.pearsonr(x, y).confidence_interval(0.95)
+    interval = scipy.stats.pearsonr(x, y).confidence_interval(confidence)
     assert (got["r_low"], got["r_high"]) == pytest.approx(tuple(interval))
     rank = scipy.stats.spearmanr(x, y)
     assert (got["spearman_rho"], got["spearman_p"]) == pytest.approx((rank.statistic, rank.pvalue))
+    ends = spearman_interval(got["spearman_rho"], 14, confidence)
+    assert (got["rho_low"], got["rho_high"]) == ends
     fixed = smf.ols("y ~ x + C(g)", pd.DataFrame({"x": x, "y": y, "g": groups})).fit()
-    assert got["within_slope"] == pytest.approx(fixed.params["x"])
+    assert got["within_slope"] == pytest.approx(fixed.params["x"]) and fixed.df_resid == 14 - 3 - 1
+    expected = fixed.conf_int(1 - confidence).loc["x"]
+    assert (got["within_low"], got["within_high"]) == pytest.approx(tuple(expected))
 
 
 def test_leave_one_group_out_equals_a_loop(rng):
