@@ -39,10 +39,7 @@ def new_array(
 def read_images(path: Path, key: str, image_ids: Iterable[str]) -> NDArray[np.float64]:
     """Read one stack of an npz file with the rows in the order of these ids, ``(N, H, W)``.
 
-    Raises
-    ------
-    ValueError
-        When the file does not hold each of them, each id once, or holds a value that is not finite.
+    ValueError where the file does not hold each id once, or holds a value that is not finite.
     """
     archive, wanted = read_arrays(path), list(image_ids)
     place = {image: row for row, image in enumerate(archive["image_id"])}
@@ -77,10 +74,7 @@ def table(
 ) -> pd.DataFrame:
     """Make the per-image table of one arm: identifying columns, then the measures.
 
-    Raises
-    ------
-    ValueError
-        When a measure is NaN: nothing unmeasured enters a mean.
+    ValueError where a measure is NaN: nothing unmeasured enters a mean.
     """
     ids = {key: test[key] for key in ("image_id", "subject_id")}
     frame = pd.DataFrame({**ids, **identity, **measures})
@@ -154,13 +148,8 @@ def _nan_to_none(value: Any) -> Any:
 def same_images(frame: pd.DataFrame, arms: list[str]) -> None:
     """Make sure that all arms of a set, told apart by the columns ``arms``, share their images.
 
-    Raises
-    ------
-    ValueError
-        Naming the first arm scored on other images, or on an image twice, and an image.
+    ValueError names the first arm scored on other images, or on an image twice, and an image.
 
-    Examples
-    --------
     >>> rows = {"dataset": ["x"] * 3, "vae": ["u", "u", "v"], "image_id": ["1", "2", "1"]}
     >>> same_images(pd.DataFrame(rows), ["vae"])
     Traceback (most recent call last):

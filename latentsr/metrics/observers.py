@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,8 +96,9 @@ def detections(
     """
     reach = reach_px(sd_px)
     peak = response == ndimage.maximum_filter(response, 2 * reach + 1)
-    peak[:reach], peak[-reach:], peak[:, :reach], peak[:, -reach:] = False, False, False, False
-    rows, columns = np.nonzero(peak if where is None else peak & where)
+    inside = np.zeros_like(peak)
+    inside[reach:-reach, reach:-reach] = True
+    rows, columns = np.nonzero(peak & inside & (True if where is None else where))
     order = np.argsort(-response[rows, columns], kind="stable")
     return np.stack([response[rows, columns], rows, columns], 1)[order]
 
@@ -175,8 +177,7 @@ def search_background_known(
     searches: dict[tuple[str, str], Search] = {}
 
     def add(key: tuple[str, str], responses: Iterable[Floats]) -> None:
-        pairs = zip(responses, regions, strict=True)
-        peaks = [detections(one, sd_px, region) for one, region in pairs]
+        peaks = list(map(detections, responses, repeat(sd_px), regions))
         search = searches.setdefault(key, Search([], [], []))
         search.negatives.extend(peaks[:n_negatives])
         search.positives.extend(peaks[n_negatives:])

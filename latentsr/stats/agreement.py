@@ -33,16 +33,13 @@ def limits(differences: ArrayLike, confidence: float = 0.95) -> dict[str, float]
     (0.0, 1.671)
     """
     d = measured(differences)
-    n = len(d)
-    bias, sd = float(d.mean()), float(d.std(ddof=1)) if n > 1 else nan
+    n, bias = len(d), float(d.mean())
+    sd = float(d.std(ddof=1)) if n > 1 else nan
     t = float(scipy.stats.t.ppf((1 + confidence) / 2, n - 1)) if n >= MIN_SUBJECTS else nan
-    reach = t * sd * sqrt(1 / n + Z95**2 / (2 * (n - 1))) if n > 1 else nan
     row: dict[str, float] = {"n_subjects": n}
-    for name, middle, half in (
-        ("bias", bias, t * sd / sqrt(n)),
-        ("lower", bias - Z95 * sd, reach),
-        ("upper", bias + Z95 * sd, reach),
-    ):
+    for name, z in (("bias", 0.0), ("lower", -Z95), ("upper", Z95)):
+        middle = bias + z * sd if z else bias
+        half = t * sd * sqrt(1 / n + z**2 / (2 * max(n - 1, 1)))
         row |= {name: middle, f"{name}_low": middle - half, f"{name}_high": middle + half}
     return row
 
@@ -54,9 +51,8 @@ def proportional_limits(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) ->
         \hat\alpha + \hat\beta m \pm 1.96 s, \quad s^2 = \frac{\sum \hat\varepsilon_i^2}{n - 2}
 
     by least squares, with Student's t of n - 2 for the slope. Where its interval excludes 0 the
-    bias is proportional, and these limits hold, at the ``least`` and the ``most`` mean, as long as
-    the spread about the line is the same all along (Bland and Altman 1999, section 3.2). nan below
-    six subjects.
+    bias is proportional, and these limits, given at the ``least`` and the ``most`` mean, hold while
+    the spread is the same all along (Bland and Altman 1999, section 3.2). nan below six subjects.
 
     >>> fit = proportional_limits([1.1, 2.2, 3.3, 4.4, 5.5, 6.6], [1.0, 2, 3, 4, 5, 6])
     >>> round(fit["slope"], 4), round(fit["upper_at_most"], 4)  # SR is 1.1 times HR: 0.1 / 1.05
