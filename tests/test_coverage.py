@@ -28,10 +28,10 @@ def test_the_simulation_takes_the_intervals_of_the_package(name, n):
     x, y = SIMULATED["draw"](name, "skewed (exponential)", 4, n, np.random.default_rng(n))
     ends = SIMULATED["intervals"](name, x, y, np.random.default_rng(0)).T
     for row, (a, b) in enumerate(zip(x, y, strict=True)):
-        found = of_package(name, a, b)
-        width = found[1] - found[0]
+        ours = of_package(name, a, b)
+        width = ours[1] - ours[0]
         close = 1e-9 if n < 20 else 0.06 * width  # resamples differ
-        assert ends[row] == pytest.approx(found, abs=close)
+        assert ends[row] == pytest.approx(ours, abs=close)
 
 
 def test_every_size_and_shape_is_stated():
@@ -52,9 +52,9 @@ def test_coverage_is_what_chapter_8_states(row, monkeypatch):
     runs = row.runs if row.n < 20 else 2000
     monkeypatch.setitem(SIMULATED["bca_ends"].__globals__, "RESAMPLES", 999)
     rng = np.random.default_rng([11, row.Index])
-    found = SIMULATED["coverage"](row.interval, row.subjects, row.n, runs, rng, row.truth)
+    simulated = SIMULATED["coverage"](row.interval, row.subjects, row.n, runs, rng, row.truth)
     spread = row.coverage * (1 - row.coverage) * (1 / runs + 1 / row.runs)
-    assert abs(found - row.coverage) < 3 * np.sqrt(spread)
+    assert abs(simulated - row.coverage) < 3 * np.sqrt(spread)
 
 
 def test_a_test_over_images_is_too_optimistic():
@@ -62,7 +62,7 @@ def test_a_test_over_images_is_too_optimistic():
     for row in stated.itertuples():
         rng, runs = np.random.default_rng(12), 4000
         both = SIMULATED["rejections"](5, row.correlation, runs, rng)
-        for found, share in zip(both, (row.over_60_images, row.over_12_subjects), strict=True):
+        for simulated, share in zip(both, (row.over_60_images, row.over_12_subjects), strict=True):
             spread = share * (1 - share) * (1 / runs + 1 / row.runs)
-            assert abs(found - share) < 3 * np.sqrt(spread)
+            assert abs(simulated - share) < 3 * np.sqrt(spread)
     assert (stated["over_60_images"][1:] > 0.1).all() and (stated["over_12_subjects"] < 0.06).all()

@@ -26,7 +26,7 @@ def paired_images(
 ) -> pd.DataFrame:
     """Pair two arms' rows by image id; columns ``by``, image_id, subject_id, first, second, gap.
 
-    ``over`` is the column that tells the two arms of ``pair`` apart; ``gap`` is second - first. The
+    ``over`` is the column of which ``pair`` holds two values; ``gap`` is second - first. The
     result is itself a per-image table: paired again over one of ``by``, with ``gap`` for measure,
     it gives the change of a difference. ValueError where the arms were not scored on the same
     images, each once and of one subject.
@@ -130,9 +130,8 @@ def change_verdicts(
 def change_over_seeds(gaps: pd.DataFrame, margin: float) -> pd.DataFrame:
     """Return both levels, the difference and its change of arms that were trained again.
 
-    ``gaps`` has columns arm, seed, first, second and gap, a row an arm and training seed; one arm
-    is "reference". The result has a row an arm, each the mean over the seeds, the reference first
-    as ``reference, mean of n seeds``, with `change_verdicts` over seeds.
+    ``gaps`` has columns arm, seed, first, second and gap, one arm being "reference". A row an arm,
+    means over the seeds, with `change_verdicts`; first ``reference, mean of n seeds``.
     """
     by_seed = gaps.pivot(index="seed", columns="arm", values="gap")
     levels = gaps.groupby("arm", sort=False)[["first", "second", "gap"]].mean()

@@ -99,16 +99,15 @@ def regress(
     """Regress `response` on `predictor`, over all points and within groups (data sets).
 
     Points ``(n,)``, one for each VAE x set. `within_slope` has an intercept per group (fixed
-    effect; Mundlak 1978). Its interval is over the `n_vaes` autoencoders that every group has:
-    ``vaes`` names each point's, and the line goes through their means over groups (of differences
-    from the group's mean), with Student's t and n_vaes - 2 degrees of freedom. Without ``vaes``
-    points are taken for independent, with n - groups - 1 degrees of freedom, as they always are
-    for r and rho; where autoencoders have merits of their own that is too narrow.
+    effect; Mundlak 1978). Its interval, Student's t, is over the `n_vaes` autoencoders that every
+    group has, where ``vaes`` names each point's: of the line through their means over groups, less
+    the groups' means. Without ``vaes`` points are taken for independent, as they always are for r
+    and rho; where autoencoders have merits of their own that is too narrow.
 
-    Leave one group out (cross-validation, Stone 1974): the within-group slope of the other groups
-    predicts the left-out group's differences from its own mean; `left_out_rmse` is the error over
-    all points, `no_difference_rmse` that of predicting 0. nan where no other group holds two
-    predictors. Errors and intercept are in units of the response.
+    Leave one group out (cross-validation, Stone 1974): the within-group slope of the others
+    predicts the left-out group's differences from its own mean. `left_out_rmse` is the error over
+    all points, `no_difference_rmse` that of predicting 0, both in units of the response; nan where
+    no other group holds two predictors.
 
     >>> fit = regress([1.0, 2.0, 5.0, 6.0], [1.0, 2.0, 1.0, 2.0], ["a", "a", "b", "b"])
     >>> [round(fit[key], 4) for key in ("within_slope", "slope", "left_out_rmse")]
@@ -167,8 +166,7 @@ def leave_one_unit_out(
     """Predict each unit (an autoencoder) from the others; return two errors over all points.
 
     The others' within-group slope, through their mean in the same group, predicts the unit left out
-    (cross-validation, Stone 1974); the second error is that of their mean alone. nan where the
-    others have no slope.
+    (Stone 1974); the second error is that of their mean alone. nan where they have no slope.
 
     >>> x, groups, units = [1.0, 2.0, 3.0], ["a"] * 3, ["u", "v", "w"]
     >>> leave_one_unit_out(x, [2.0, 4.0, 6.0], groups, units)
