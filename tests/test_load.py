@@ -23,8 +23,7 @@ from latentsr.autoencoders.layouts import build_small
 from latentsr.autoencoders.load import load_autoencoder, save_autoencoder
 from latentsr.autoencoders.model import Autoencoder
 
-DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32]
-DTYPES += [torch.int16, torch.int8, torch.uint8, torch.bool, torch.complex64]
+DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.bool]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -85,7 +84,7 @@ def archive_of(path, content):
     return path
 
 
-@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
+@pytest.mark.parametrize("protocol", [0, 2, 5])
 @pytest.mark.parametrize("way", ["zip", "bare"])
 def test_a_hostile_pickle_runs_nothing(tmp_path, protocol, way):
     mark, path = tmp_path / "was-here", tmp_path / "x.ckpt"
@@ -116,40 +115,20 @@ def test_what_is_built_cannot_change_the_reader(tmp_path, name, state):
     assert not any(hasattr(kept, "planted") for kept in (load.Inert, *load.READ.values()))
 
 
-def test_a_tensor_cannot_be_built_anew(tmp_path):
-    class Sly:
-        def __reduce__(self):
-            inner = torch.arange(4.0).__reduce_ex__(2)
-            return inner[0], inner[1], (0, (9,), (1,))
-
-    torch.save({"w": Sly()}, tmp_path / "x.ckpt")
-    with pytest.raises(ValueError, match="sets the state of a tensor"):
-        load.state_dict(tmp_path / "x.ckpt")
-
-
-@pytest.mark.parametrize("view", [(2, (4,), (1,)), (3, (2,), (-1,)), (0, (2, 3), (3, 1))])
+@pytest.mark.parametrize("view", [(2, (4,), (1,)), (3, (2,), (-1,)), (0, (2, 3), (3, 1)), None])
 def test_a_storage_is_not_left(tmp_path, view):
-    """A tensor whose strides reach beyond its storage would read foreign memory."""
+    """Strides beyond a storage would read foreign memory; so would a tensor that is built anew."""
 
     class Reaching:
         def __reduce__(self):
             function, arguments = torch.arange(4.0).__reduce_ex__(2)[:2]
+            if view is None:
+                return function, arguments, (0, (9,), (1,))
             return function, (arguments[0], *view, *arguments[4:])
 
     torch.save({"w": Reaching()}, tmp_path / "x.ckpt")
     with pytest.raises(ValueError, match="cannot be read"):
         load.read_checkpoint(tmp_path / "x.ckpt")
-
-
-def test_a_short_storage_is_refused(tmp_path):
-    torch.save({"w": torch.arange(4.0)}, tmp_path / "x.ckpt")
-    with zipfile.ZipFile(tmp_path / "x.ckpt") as archive:
-        parts = {name: archive.read(name) for name in archive.namelist()}
-    with zipfile.ZipFile(tmp_path / "short.ckpt", "w") as archive:
-        for key, content in parts.items():
-            archive.writestr(key, content[:8] if key.endswith("/data/0") else content)
-    with pytest.raises(ValueError, match="cannot be read"):
-        load.read_checkpoint(tmp_path / "short.ckpt")
 
 
 def test_a_compiled_model_is_not_opened(tmp_path):

@@ -99,7 +99,7 @@ def test_an_oracle_recovers_the_image(sampler, prediction, error):
 
 
 @pytest.mark.parametrize("spacing", samplers.SPACINGS)
-@pytest.mark.parametrize("num_inference_steps", [1, 2, 3, 10, 50, 999, 1000])
+@pytest.mark.parametrize("num_inference_steps", [1, 3, 50, 1000])
 def test_timesteps_start_at_999_and_descend(spacing, num_inference_steps):
     times = samplers.timesteps(spacing, num_inference_steps)
     assert times[0] == 999 and len(times) == num_inference_steps
@@ -147,11 +147,14 @@ def test_batches_do_not_change_the_result():
         ("sampler", "heun", r"sampler: 'heun'; allowed are ddim, ddpm, dpm\+\+"),
         ("prediction", "score", "prediction: 'score'; allowed are x0, v, "),
         ("schedule", "sine", "schedule: 'sine'; allowed are cosine, "),
+        ("kind", "mamba", "'mamba'; allowed are"),
+        ("loss", "l3", "'l3'; allowed are"),
     ],
 )
 def test_samplers_and_arms_know_their_names(name, value, message):
-    with pytest.raises(ValueError, match=message):
-        SamplerConfig(5, **{name: value})
+    if name not in ("kind", "loss"):
+        with pytest.raises(ValueError, match=message):
+            SamplerConfig(5, **{name: value})
     with pytest.raises(ValueError, match=message):
         ArmConfig("natural-f8c4", **{name: value})
 
@@ -166,6 +169,3 @@ def test_what_cannot_be_sampled_is_refused():
     for calls in (0, 1001):
         with pytest.raises(ValueError, match=f"^num_inference_steps: {calls}, but 1 to 1000 are"):
             samplers.timesteps("spaced", calls)
-    for name, value in (("kind", "mamba"), ("loss", "l3")):
-        with pytest.raises(ValueError, match=f": '{value}'; allowed are"):
-            ArmConfig("natural-f8c4", **{name: value})

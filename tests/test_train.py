@@ -14,6 +14,18 @@ SETTINGS = train.Settings(
 )
 
 
+def stop_after(count):
+    """Return a progress callback that interrupts a training after ``count`` steps."""
+    calls = []
+
+    def stop():
+        calls.append(1)
+        if len(calls) == count:
+            raise KeyboardInterrupt
+
+    return stop
+
+
 def tensors():
     generator = torch.Generator().manual_seed(0)
     target = torch.randn(8, 3, 8, 8, generator=generator)
@@ -25,19 +37,17 @@ def trained(settings=SETTINGS):
     return net, train.train(net, *tensors(), settings)
 
 
+def same(net, other):
+    pairs = zip(net.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
 def test_training_is_bit_identical_and_learns():
+    state = torch.get_rng_state()
     (first, losses), (second, again) = trained(), trained()
-    assert losses == again
-    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
-    assert all(torch.equal(a, b) for a, b in pairs)
+    assert losses == again and same(first, second)
     assert sum(losses[-4:]) < sum(losses[:4])
-
-
-def test_training_leaves_the_global_generator_alone():
-    torch.manual_seed(123)
-    before = torch.get_rng_state()
-    trained()
-    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(torch.get_rng_state(), state)  # the global generator is left alone
 
 
 SHARED = """
@@ -124,33 +134,20 @@ def test_arms_of_one_seed_see_the_same_images_and_times():
     assert all(torch.equal(a, c) and torch.equal(b, d) for (a, b), (c, d) in pairs)
 
 
-def same(net, other):
-    pairs = zip(net.state_dict().values(), other.state_dict().values(), strict=True)
-    return all(torch.equal(a, b) for a, b in pairs)
-
-
-@pytest.mark.parametrize("ema_decay", [0.0, 0.8])
-@pytest.mark.parametrize("killed_after", [1, 2, 5, 9, 11])
+@pytest.mark.parametrize(("killed_after", "ema_decay"), [(1, 0.0), (5, 0.8), (11, 0.0)])
 def test_a_killed_training_goes_on_to_the_same_bits(tmp_path, killed_after, ema_decay):
     settings = replace(SETTINGS, ema_decay=ema_decay)
     whole, losses = trained(settings)
-    seen = []
-
-    def stop():
-        seen.append(1)
-        if len(seen) == killed_after:
-            raise KeyboardInterrupt
-
     net = networks.build(3, 2, NETWORK, seed=1)
     how = {"checkpoint_dir": tmp_path / "states", "save_every_s": 0}
     with pytest.raises(KeyboardInterrupt):
-        train.train(net, *tensors(), settings, progress=stop, **how)
+        train.train(net, *tensors(), settings, progress=stop_after(killed_after), **how)
     (state,) = (tmp_path / "states").iterdir()
     again = networks.build(3, 2, NETWORK, seed=1)
-    ran = []
-    found = train.train(again, *tensors(), settings, progress=lambda: ran.append(1), **how)
-    assert found == losses and same(again, whole)
-    assert len(ran) == settings.steps and not state.exists()
+    calls = []
+    resumed = train.train(again, *tensors(), settings, progress=lambda: calls.append(1), **how)
+    assert resumed == losses and same(again, whole)
+    assert len(calls) == settings.steps and not state.exists()
 
 
 KILLED = """
@@ -204,14 +201,10 @@ def test_five_processes_that_were_killed_go_on_to_the_same_bits(tmp_path):
 
 def test_a_state_of_another_training_is_not_taken_up(tmp_path):
     """Other settings, other data: another name. The same name with another content is refused."""
-
-    def stop():
-        raise KeyboardInterrupt
-
     net = networks.build(3, 2, NETWORK, seed=1)
     how = {"checkpoint_dir": tmp_path, "save_every_s": 0}
     with pytest.raises(KeyboardInterrupt):
-        train.train(net, *tensors(), SETTINGS, progress=stop, **how)
+        train.train(net, *tensors(), SETTINGS, progress=stop_after(1), **how)
     (state,) = tmp_path.iterdir()
     other, alone = (networks.build(3, 2, NETWORK, seed=1) for _ in range(2))
     longer = replace(SETTINGS, steps=13)
@@ -244,16 +237,10 @@ def test_the_moving_average_is_what_is_kept():
     path = []
     for steps in range(4):  # the same first steps: the schedule alone depends on their number
         net = networks.build(3, 2, NETWORK, seed=1)
-        seen = []
         if steps:
-
-            def stop(seen=seen, steps=steps):
-                seen.append(1)
-                if len(seen) == steps:
-                    raise KeyboardInterrupt
-
+            plain, stop = replace(settings, ema_decay=0.0), stop_after(steps)
             with pytest.raises(KeyboardInterrupt):
-                train.train(net, *tensors(), replace(settings, ema_decay=0.0), progress=stop)
+                train.train(net, *tensors(), plain, progress=stop)
         path.append(net.state_dict()["unet.conv_in.weight"].clone())
     net = networks.build(3, 2, NETWORK, seed=1)
     train.train(net, *tensors(), settings)
