@@ -23,7 +23,6 @@ ONE_CHAPTER = {  # still to go home into a chapter, or to be used by a second; n
     "latentsr.experiments.lesions",
     "latentsr.metrics.observers",
     "latentsr.plots.filmstrip",
-    "latentsr.plots.forests",
     "latentsr.stats.agreement",
     "latentsr.stats.patch_pca",
 }
