@@ -1,4 +1,4 @@
-"""Type of a saved figure, read from its SVG: an outside look at what `figures.save` promises."""
+"""Type of a saved figure, read from its SVG: an outside look at what `plots.save` promises."""
 
 import html
 import re

@@ -1,7 +1,8 @@
 """Figures draw the numbers of their table, can be read on a page, and a color means one arm."""
 
 import json
-from itertools import product
+from itertools import combinations, product
+from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -9,13 +10,24 @@ import numpy as np
 import pandas as pd
 import pytest
 import svg_text
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 
 from latentsr import plots
+from latentsr.autoencoders import registry
 
 matplotlib.use("agg")
 SETS = {name: {"is_phantom": True, "n_test_subjects": 4, "subject_word": "exam"} for name in "abc"}
 TITLES = {name: plots.set_title(name, fact) for name, fact in SETS.items()}
+ROOT = Path(__file__).parents[1]
+# what red-green blind eyes see of linear RGB: Machado, Oliveira & Fernandes 2009, severity 1, as
+# machado_et_al_2009_matrix of colorspacious 1.1.2 gives it
+BLIND = {
+    "protan": "0.152286 1.052583 -0.204868 0.114503 0.786281 0.099216 -0.003882 -0.048116 1.051998",
+    "deutan": "0.367322 0.860646 -0.227968 0.280085 0.672501 0.047413 -0.011820 0.042940 0.968881",
+}
+
+
+DRAWN = ("natural-f8c4", "phantom-f8c4", "natural-f4c3", "phantom-f4c3", "bicubic")
 VAES = ["natural-f8c4", "phantom-f4c3"]
 ARMS = ["released", "lr_pixels"]
 
@@ -65,7 +77,9 @@ def test_lines_draw_each_point_and_interval_in_the_panel_of_its_set(table):
     )  # fmt: skip
     for axis, name in zip(figure.axes, TITLES, strict=True):
         rows = table[table["dataset"] == name]
-        expected = zip(rows["steps"], rows["psnr_db"], rows["vae"].map(plots.color), strict=True)
+        expected = zip(
+            rows["steps"], rows["psnr_db"], rows["vae"].map(plots.colors(VAES)), strict=True
+        )
         assert marks(axis) == sorted((x, y, tone.lower()) for x, y, tone in expected)
         ends = {(x, low, high) for (x, low), (_, high) in segments(axis)}
         assert ends == set(
@@ -153,7 +167,9 @@ def test_violins_join_the_units_of_a_pair(rng):
         for line in axis.lines
         if line.get_marker() == "o"
     }
-    assert means == {plots.color(vae).lower(): pytest.approx(wide[vae].mean()) for vae in VAES}
+    assert means == {
+        plots.colors(VAES)[vae].lower(): pytest.approx(wide[vae].mean()) for vae in VAES
+    }
     assert len(axis.collections) == len(VAES)
 
 
@@ -246,3 +262,33 @@ def test_a_table_in_words_keeps_its_numbers():
     worded = plots.worded(table)
     assert worded.index[0] == "as released - LR pixels" and list(worded) == ["LR pixels"]
     assert worded.to_numpy().tolist() == [[1.0]]
+
+
+def test_an_arms_color_is_no_other_things():
+    arms = {tone.lower() for tone in plots.colors(DRAWN).values()}
+    assert not arms & {tone.lower() for tone in (*plots.TONES, *registry.FREE_COLORS)}
+    own = ("plots/style.py", "autoencoders/registry.py")
+    files = [*ROOT.glob("latentsr/**/*.py"), *ROOT.glob("notebooks/**/*.ipynb")]
+    for path in set(files) - {ROOT / "latentsr" / name for name in own}:
+        text = path.read_text()
+        if path.suffix == ".ipynb":
+            text = "".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
+        assert not [tone for tone in arms if tone in text.lower()], path
+
+
+@pytest.mark.parametrize("kind", BLIND)
+@pytest.mark.parametrize("names", ["arms", "tones"])
+def test_colors_differ_for_red_green_blind_eyes(kind, names):
+    tones = {"arms": list(plots.colors(DRAWN).values()), "tones": plots.TONES}[names]
+    rgb = np.array([to_rgb(tone) for tone in tones])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    perceived = (
+        np.clip(linear @ np.array(BLIND[kind].split(), float).reshape(3, 3).T, 0, 1)
+        @ xyz.T
+        / [0.9505, 1, 1.089]
+    )
+    root = np.where(perceived > 0.008856, np.cbrt(perceived), 7.787 * perceived + 16 / 116)
+    lightness, a = 116 * root[:, 1] - 16, 500 * (root[:, 0] - root[:, 1])
+    lab = np.stack([lightness, a, 200 * (root[:, 1] - root[:, 2])], axis=1)  # CIELAB
+    assert min(np.linalg.norm(x - y) for x, y in combinations(lab, 2)) > 15

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from tiny_layouts import png
 
+from latentsr import plots
 from latentsr.companion.pipeline import data, notebook, scratch
-from latentsr.plots import style as figures
 
 NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
-DRAWS = re.compile(r"image_grid\(|plots\.(?:images|error_images)\(|imshow\(")
+DRAWS = re.compile(r"plots\.(?:images|error_images)\(|imshow\(")
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_chapter_1_shows_only_what_may_be_shown(study, capsys, allow):
     places = {"inputs": "data", "outputs": "results/smoke"}
     scratch.run_cells("01_data", notebook.arguments_of("01_data", Path("params.yaml"), places))
     out = capsys.readouterr().out
-    assert (figures.NOT_SHOWN in out) is not allow
+    assert (plots.NOT_SHOWN in out) is not allow
     assert Path("results/smoke/figures/01/01_examples.png").is_file() is allow
     assert "hand: 1 images left out" in out and ("secret.png" in out) is allow
     facts = json.loads(Path("results/smoke/data/sets.json").read_text())["hand"]

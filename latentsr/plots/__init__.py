@@ -1,5 +1,6 @@
 """Figures: one style, a handful of primitives, and `save`."""
 
+from latentsr.plots.charts import intervals, lines, violins
 from latentsr.plots.images import error_images, image_table, images, overlay
 from latentsr.plots.labels import (
     ARM_LABELS,
@@ -13,12 +14,11 @@ from latentsr.plots.labels import (
     shared_subjects,
     worded,
 )
-from latentsr.plots.marks import intervals, lines, violins
-from latentsr.plots.theme import (
+from latentsr.plots.style import (
     NOT_SHOWN,
     PAGE_INCH,
     TONES,
-    color,
+    colors,
     extremes,
     legend_below,
     panels,
@@ -34,7 +34,7 @@ __all__ = [
     "NOT_SHOWN",
     "PAGE_INCH",
     "TONES",
-    "color",
+    "colors",
     "error_images",
     "extremes",
     "image_table",

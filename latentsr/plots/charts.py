@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentsr.plots import theme
 from latentsr.plots.labels import in_words
+from latentsr.plots.style import ACROSS, BAND, GREYS, PAGE_INCH, colors, legend_below, panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,8 +44,10 @@ def _named(table: DataFrame, column: str) -> dict[Any, str]:
     return {key: str(in_words(key)) for key in dict.fromkeys(table[column])} if column else {"": ""}
 
 
-def _look(keys: Mapping[str, Any], color: str, styles: Mapping[Any, Any]) -> dict[str, Any]:
-    look = {"color": theme.color(str(keys[color])) if color in keys else "black"}
+def _look(
+    keys: Mapping[str, Any], color: str, tones: Mapping[Any, str], styles: Mapping[Any, Any]
+) -> dict[str, Any]:
+    look = {"color": tones[keys[color]] if color in keys else "black"}
     for key in keys.values():
         look |= styles.get(key, {})
     return {name: value for name, value in look.items() if name != "label"}
@@ -80,8 +82,9 @@ def _draw(
     titles = titles or _named(table, col)
     if on is None:
         height = 0.9 + height_inch * len(rows)
-        on = theme.panels(titles, height, len(rows), beside_inch, **options)[0]
+        on = panels(titles, height, len(rows), beside_inch, **options)[0]
     axes: list[Any] = list(np.ravel(getattr(on, "axes", on)))
+    tones = colors(table[color]) if color else {}
     columns = list(dict.fromkeys(name for name in (color, style) if name))
     pairs = [(line, name) for line in rows for name in titles]
     for (line, name), axis in zip(pairs, axes, strict=False):
@@ -89,7 +92,7 @@ def _draw(
         part = part[part[col] == name] if col else part
         groups = part.groupby(columns, sort=False) if columns else [((), part)]
         for keys, points in groups:
-            look = _look(dict(zip(columns, keys, strict=True)), color, styles)
+            look = _look(dict(zip(columns, keys, strict=True)), color, tones, styles)
             if bar:
                 _bars(axis, points, x, y, along, bar, start, look)
                 look = {"color": "black", "marker": "", "ls": ""}
@@ -98,12 +101,12 @@ def _draw(
         across = axis.axhline if along == "y" else axis.axvline
         band = axis.axhspan if along == "y" else axis.axvspan
         for margin in margins:
-            band(-margin, margin, **theme.BAND)
+            band(-margin, margin, **BAND)
         if zero is not None:
             across(zero, color="black", lw=0.8, zorder=1)
         for label, level in (references or {}).items():
             at = level[name] if hasattr(level, "__getitem__") else level
-            across(at, color=theme.COLORS.get(label, "black"), ls=":", label=label, zorder=1)
+            across(at, color=GREYS.get(label, "black"), ls=":", label=label, zorder=1)
         spec = axis.get_subplotspec()
         first, *_ = titles
         is_first = name == first or bool(spec and spec.is_first_col())
@@ -112,13 +115,13 @@ def _draw(
             axis.set(**{f"{along}label": rows[line]})
     for column in columns:
         for key, text in _named(table, column).items():
-            look = _look({column: key}, color, styles)
+            look = _look({column: key}, color, tones, styles)
             look.pop("capsize", None)
             if len(columns) > 1 and column == style:
                 look |= {"color": styles.get(key, {}).get("color", GREY)}
             if label := styles.get(key, {}).get("label", text):
                 axes[0].plot([], [], **{**default, **look, "label": label})
-    theme.legend_below(axes[0].figure)
+    legend_below(axes[0].figure)
     return axes
 
 
@@ -178,7 +181,7 @@ def lines(
         for which in log:
             _logarithmic(axis, which, table[x if which == "x" else y])
     if xlabel:
-        last = [axis for axis in axes if axis.axison][-theme.ACROSS :]
+        last = [axis for axis in axes if axis.axison][-ACROSS:]
         last[len(last) // 2].set_xlabel(xlabel)
     figure: Figure = axes[0].figure
     return figure
@@ -285,7 +288,7 @@ def _categories(
 ) -> None:
     if is_upright:
         spec = axis.get_subplotspec()
-        across = 9 * theme.PAGE_INCH / (spec.get_gridspec().ncols if spec else 1) / len(texts)
+        across = 9 * PAGE_INCH / (spec.get_gridspec().ncols if spec else 1) / len(texts)
         turn = 90 if max(len(one) for text in texts for one in text.split("\n")) > across else 0
         axis.set_xticks(range(len(texts)), texts, rotation=turn)
         axis.set_xlim(-0.5, len(texts) - 0.5)
@@ -322,9 +325,9 @@ def violins(
 
     titles, names = titles or _named(table, col), names or _named(table, category)
     sides = list(dict.fromkeys(table[color]))
-    palette = {side: theme.color(str(side)) for side in sides}
+    palette = colors(sides)
     at = 0.8 / len(sides) * (np.arange(len(sides)) - (len(sides) - 1) / 2)
-    figure, axes = theme.panels(titles, 3.6)
+    figure, axes = panels(titles, 3.6)
     for axis, title in zip(axes[0], titles, strict=True):
         part = table[table[col] == title] if col else table
         shared = {"order": list(names), "hue_order": sides, "palette": palette, "ax": axis}
@@ -345,5 +348,5 @@ def violins(
         axis.set_xticks(range(len(names)), list(names.values()))
         axis.set(xlabel="", ylabel="")
     axes[0, 0].set_ylabel(ylabel)
-    theme.legend_below(figure)
+    legend_below(figure)
     return figure

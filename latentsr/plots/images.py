@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentsr.plots import theme
+from latentsr.plots.style import PAGE_INCH, broken
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,10 +58,9 @@ def images(
 
     lines = [(label, line) for label, row in rows.items() for line in split_row(row, across)]
     width = max(len(line) for _, line in lines)
-    side_inch = min(side_inch, (theme.PAGE_INCH - 0.4) / width)
+    side_inch = min(side_inch, (PAGE_INCH - 0.4) / width)
     names = [
-        {theme.broken(name, 1.25 * side_inch): image for name, image in line.items()}
-        for _, line in lines
+        {broken(name, 1.25 * side_inch): image for name, image in line.items()} for _, line in lines
     ]
     high_inch = side_inch + 0.06 + 0.15 * max(t.count("\n") + 1 for one in names for t in one)
     size = (width * side_inch + 0.4, len(lines) * high_inch + (0.5 if scale else 0.25))
@@ -99,7 +98,7 @@ def error_images(rows: Rows, labels: Mapping[str, str] | None = None) -> Figure:
     from matplotlib.patches import Rectangle
 
     across = max(map(len, rows.values()))
-    side_inch = min(1.9, (theme.PAGE_INCH - 0.3) / across)
+    side_inch = min(1.9, (PAGE_INCH - 0.3) / across)
     size = (side_inch * across + 0.3, (2 * side_inch + 0.4) * len(rows))
     figure, axes = plt.subplots(2 * len(rows), across, figsize=size, squeeze=False)
     for axis in axes.flat:

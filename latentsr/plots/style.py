@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-# Okabe & Ito's palette: apart for every common kind of colour blindness
-COLORS = {name: registry.spec(name).color for name in registry.NAMES if registry.spec(name).cell}
-COLORS |= {"bicubic": "#777777", "lanczos": "#AAAAAA"}
+GREYS = {"bicubic": "#777777", "lanczos": "#AAAAAA"}
 # Tol's muted palette: for what is no arm, apart from every arm's color; a dash or a mark helps
 TONES = ("#332288", "#999933", "#444444", "#AA4499", "#CC6677", "#44AA99")
 BAND: dict[str, Any] = {"color": "#000000", "alpha": 0.1, "lw": 0}  # a margin of equivalence
@@ -26,12 +24,15 @@ PAGE_INCH = 7.2  # width of a figure on a page of the book, where it has 700 pix
 NOT_SHOWN = "No image is shown: none of these sets has allow_images."
 
 
-def color(name: str) -> str:
-    """Return the color of an autoencoder or of an interpolation, the same in every figure."""
-    if name in registry.NAMES:
-        return registry.spec(name).color
-    free = registry.FREE_COLORS
-    return COLORS.get(name, free[sum(name.encode()) % len(free)])
+def colors(names: Iterable[Any]) -> dict[Any, str]:
+    """Return the colors of autoencoders and interpolations: Okabe & Ito's, the same everywhere.
+
+    >>> colors(["phantom-f4c3", "bicubic"])
+    {'phantom-f4c3': '#0072B2', 'bicubic': '#777777'}
+    """
+    names = list(dict.fromkeys(names))
+    own = registry.colors([str(name) for name in names if name not in GREYS])
+    return {name: GREYS.get(name) or own[str(name)] for name in names}
 
 
 def set_style() -> None:
