@@ -32,8 +32,8 @@ test-long: setup ## run the checks that take longer: the wheel, published archit
 test-browser: setup ## test the book in chromium, its network cut (gets chromium, playwright, axe-core)
 	@python tests/browser/run.py
 
-lint: setup ## check style, format and types
-	@ruff check . && ruff format --check . && mypy
+lint: setup ## check style, format, types and the import contract
+	@ruff check . && ruff format --check . && mypy && lint-imports
 
 format: setup ## put code and notebooks into the project's format
 	@ruff check --fix --quiet . ; ruff format --quiet .
