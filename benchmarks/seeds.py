@@ -41,10 +41,10 @@ def trainings(vae, seed, calls):
         is_reference = row.config == arms["reference"]
         if not is_reference and row.config.num_inference_steps in (*WALKED, calls):
             arms[row.arm] = row.config
-    found = {}
+    by_training = {}
     for name, spec in arms.items():
-        found.setdefault(spec.for_training, {})[name] = spec
-    return sorted(found.values(), key=len, reverse=True)  # the longest first
+        by_training.setdefault(spec.for_training, {})[name] = spec
+    return sorted(by_training.values(), key=len, reverse=True)  # the longest first
 
 
 def one_training(job):
@@ -58,8 +58,8 @@ def one_training(job):
     rows = [plans.PlanRow("ablations", name, config) for name, config in arms.items()]
     table = run.run(study, rows, base)
     kept = ["image_id", "subject_id", "arm", "T", "psnr_db"]
-    told = {"set": anatomy, "role": vae, "seed": seed, "seconds": time.monotonic() - started}
-    return table[kept].assign(**told)
+    columns = {"set": anatomy, "role": vae, "seed": seed, "seconds": time.monotonic() - started}
+    return table[kept].assign(**columns)
 
 
 def measure(out, minutes, seeds, workers, device, sets, shorter):
@@ -85,10 +85,10 @@ def measure(out, minutes, seeds, workers, device, sets, shorter):
         for table in pool.imap_unordered(one_training, jobs):
             table.to_csv(path, mode="a", header=not path.exists(), index=False)
             done, row = done + 1, table.iloc[0]
-            told = f"{row['set']}, {row['role']}, seed {row['seed']}, {row['arm']}"
+            name_of_row = f"{row['set']}, {row['role']}, seed {row['seed']}, {row['arm']}"
             psnr, left = table["psnr_db"].mean(), ends - time.monotonic()
             print(
-                f"{done}/{len(jobs)} {told}: {psnr:.2f} dB in {row['seconds']:.0f} s, {left:.0f} s left"
+                f"{done}/{len(jobs)} {name_of_row}: {psnr:.2f} dB in {row['seconds']:.0f} s, {left:.0f} s left"
             )
             sys.stdout.flush()
             if left < 0:
@@ -99,25 +99,25 @@ def measure(out, minutes, seeds, workers, device, sets, shorter):
 
 def gaps(path):
     """Return set, arm, seed, first, second and gap, of the seeds that have every arm of both."""
-    found = pd.read_csv(path, dtype={"subject_id": str, "image_id": str})
-    means = io.subject_mean(found, ["set", "arm", "seed", "role"], ["psnr_db"])["psnr_db"]
+    differences = pd.read_csv(path, dtype={"subject_id": str, "image_id": str})
+    means = io.subject_mean(differences, ["set", "arm", "seed", "role"], ["psnr_db"])["psnr_db"]
     wide = means.unstack("role")[list(MAIN)].set_axis(["first", "second"], axis=1)
     wide["gap"] = wide["second"] - wide["first"]
     whole = wide["gap"].unstack("arm").dropna().index
     return wide[[(name, seed) in whole for name, _, seed in wide.index]].reset_index()
 
 
-def changes(found):
+def changes(differences):
     """Return `difference.change_over_seeds` of every set, with each gap's SD over seeds."""
     tables = []
-    for name, rows in found.groupby("set", sort=False):
+    for name, rows in differences.groupby("set", sort=False):
         table = change_over_seeds(rows, MARGIN_DB).assign(set=name)
         sd = rows.groupby("arm")["gap"].std()
         tables.append(table.assign(gap_sd=table["arm"].map(sd).fillna(sd["reference"])))
     return pd.concat(tables, ignore_index=True)
 
 
-def to_1000(found):
+def to_1000(differences):
     """Return the change of the gap from 50 network calls to 1000, by walk, noise and set."""
     tables = []
     for start, end in (
@@ -125,7 +125,9 @@ def to_1000(found):
         ("50 calls, half of the noise", "1000 calls, half of the noise"),
         ("first 50 entries, half of the noise", "1000 calls, half of the noise"),  # the paper's
     ):
-        pair = found[found["arm"].isin([start, end])].replace({"arm": {start: "reference"}})
+        pair = differences[differences["arm"].isin([start, end])].replace(
+            {"arm": {start: "reference"}}
+        )
         for name, rows in pair.groupby("set", sort=False):
             (row,) = change_over_seeds(rows, MARGIN_DB)[1:].to_dict("records")
             tables.append({"from": start, "to": end, "set": name, **row})

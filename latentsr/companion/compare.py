@@ -96,12 +96,12 @@ def files(run: Path) -> dict[str, Path]:
     """Return the files of a run that are compared, by their path inside it."""
     if not run.is_dir():
         raise ValueError(f"compare: {run} is no folder; give the results of a run, results/mini")
-    found = {}
+    compared = {}
     for path in sorted(run.rglob("*")):
         inside = path.relative_to(run)
         if path.suffix in COMPARED and path.is_file() and inside.parts[0] not in LEFT_OUT:
-            found[inside.as_posix()] = path
-    return found
+            compared[inside.as_posix()] = path
+    return compared
 
 
 def differences(
@@ -124,6 +124,6 @@ def differences(
         unlike = [p for p in one if p in two and not same(one[p], two[p], relative)]
         if missing or unlike:
             place = (unlike or missing)[0]
-            said = f"{len(unlike)} of {len(one)} values differ, {len(missing)} in one run only"
+            counts = f"{len(unlike)} of {len(one)} values differ, {len(missing)} in one run only"
             values = f"{one.get(place, 'nothing')!s:.60} and {two.get(place, 'nothing')!s:.60}"
-            yield f"{name}: {said}; first {place}: {values}"
+            yield f"{name}: {counts}; first {place}: {values}"

@@ -197,8 +197,8 @@ def build(settings: Mapping[str, Any]) -> Path:
         code = subprocess.run(command, stdout=lines, stderr=lines, env=fixed).returncode
     if code:
         text = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text())  # colours
-        found = [line for line in text.splitlines() if "WARNING" in line or "ERROR" in line]
-        raise ValueError(f"book: {found[0] if found else 'not built'} (all warnings: {log})")
+        warnings = [line for line in text.splitlines() if "WARNING" in line or "ERROR" in line]
+        raise ValueError(f"book: {warnings[0] if warnings else 'not built'} (all warnings: {log})")
     html = WORK / "_build" / "html"
     sets = json.loads((results / "data" / "sets.json").read_text())
     note = f'<p class="images-note">{pages.images_line(sets)}</p>'

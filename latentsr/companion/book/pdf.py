@@ -22,10 +22,10 @@ LOCAL = re.compile(r' href="(?!#|https?:)[^"]*"')
 def find_chromium() -> str:
     """Return the browser's command: that of the variable CHROMIUM, or the first that is here."""
     named = os.environ.get("CHROMIUM")
-    found = next(filter(None, map(shutil.which, [named] if named else BROWSERS)), None)
-    if not found:
+    command = next(filter(None, map(shutil.which, [named] if named else BROWSERS)), None)
+    if not command:
         raise ValueError(f"chromium: {named or 'none'} is not a command here; {HOW_TO_GET}")
-    return found
+    return command
 
 
 def article(page: Path, root: Path) -> str:
@@ -33,11 +33,11 @@ def article(page: Path, root: Path) -> str:
 
     A link to a page would carry this machine's folders into the PDF.
     """
-    found = re.search(r'<article class="bd-article".*?</article>', page.read_text(), re.S)
-    if not found:
+    match = re.search(r'<article class="bd-article".*?</article>', page.read_text(), re.S)
+    if not match:
         raise ValueError(f"{page}: no article in it; build the book again with `make book`")
     up = "../" * len(page.relative_to(root).parts[1:])
-    text = re.sub(rf'(src|data)="{re.escape(up)}', r'\1="', found[0]) if up else found[0]
+    text = re.sub(rf'(src|data)="{re.escape(up)}', r'\1="', match[0]) if up else match[0]
     return LOCAL.sub("", text)
 
 
@@ -57,9 +57,9 @@ def once(data: bytes) -> bytes:
     b'/Title (Data)    '
     """
 
-    def half(found: re.Match[bytes]) -> bytes:
-        title = b"/Title (%b)" % found[1] if found[1] else b"/Title <FEFF%b>" % found[2]
-        return title.ljust(len(found[0]))
+    def half(match: re.Match[bytes]) -> bytes:
+        title = b"/Title (%b)" % match[1] if match[1] else b"/Title <FEFF%b>" % match[2]
+        return title.ljust(len(match[0]))
 
     return DOUBLED.sub(half, data)
 

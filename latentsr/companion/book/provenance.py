@@ -46,13 +46,13 @@ def stages(profile: str, path: Path = Path("dvc.yaml")) -> list[Stage]:
         text = text.replace("${profile}", profile)
         return PLACEHOLDER.sub(lambda match: f"<{WORDS[match[1]]}>", text)
 
-    found = []
+    listed = []
     for name, entry in yaml.safe_load(path.read_text())["stages"].items():
         entry = entry.get("do", entry)
         outs = [filled(out) for key in ("outs", "metrics") for out in entry.get(key, ())]
         inputs = [filled(dep) for dep in entry.get("deps", ())]
-        found.append(Stage(name, entry.get("desc", ""), filled(entry["cmd"]), inputs, outs))
-    return found
+        listed.append(Stage(name, entry.get("desc", ""), filled(entry["cmd"]), inputs, outs))
+    return listed
 
 
 def made_by(path: str, listed: Sequence[Stage]) -> Stage:

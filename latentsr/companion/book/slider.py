@@ -22,8 +22,8 @@ BESIDE = ("lr", "bicubic", "hr")  # stay in view beside the slider
 
 def _psnr(table: pd.DataFrame, column: str, value: str, image_id: str) -> str:
     """Write the PSNR that the run measured for one image, " 21.7 dB"."""
-    found = table.loc[(table[column] == value) & (table["image_id"] == image_id), "psnr_db"]
-    return f", {found.iloc[0]:.1f} dB"
+    psnr_db = table.loc[(table[column] == value) & (table["image_id"] == image_id), "psnr_db"]
+    return f", {psnr_db.iloc[0]:.1f} dB"
 
 
 def images(
@@ -40,8 +40,8 @@ def images(
     yield "lr", f"LR, {lr.shape[0]} x {lr.shape[1]} pixels", lr
     baselines = pd.read_csv(results / "data" / "baselines.csv", dtype=io.TEXT)
     baselines = baselines[baselines["dataset"] == name]
-    said = _psnr(baselines, "method", "bicubic", image_id)
-    yield "bicubic", f"bicubic{said}", degrade.upsample(lr[None], hr.shape)[0]
+    psnr = _psnr(baselines, "method", "bicubic", image_id)
+    yield "bicubic", f"bicubic{psnr}", degrade.upsample(lr[None], hr.shape)[0]
     for arm, protocol in PROTOCOLS.items():
         for vae in main_vaes:
             folder, label = (
@@ -52,8 +52,8 @@ def images(
                 continue
             table = pd.read_csv(folder / "scores.csv", dtype=io.TEXT)
             image = io.read_images(folder / "sr.npz", arm, [image_id])[0]
-            said = _psnr(table, "arm", arm, image_id)
-            yield f"{label}_{arm}", f"{label}, {protocol}{said}", image.astype(np.float32)
+            psnr = _psnr(table, "arm", arm, image_id)
+            yield f"{label}_{arm}", f"{label}, {protocol}{psnr}", image.astype(np.float32)
     yield "hr", f"HR, {hr.shape[0]} x {hr.shape[1]} pixels: the true image", hr
 
 
@@ -63,14 +63,14 @@ def _set(
     """Write the images of one set as PNG files; return the block that shows them."""
     from PIL import Image
 
-    shown = []
+    blocks = []
     for stem, title, image in images(results, name, main_vaes):
         grey = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)  # (H, W)
         Image.fromarray(grey).save(folder / (file := f"compare_{name}_{stem}.png"))
         words = f"{set_label(name, fact)}: {title}"
         kinds = "compare-image compare-beside" if stem in BESIDE else "compare-image"
-        shown.append(f"````{{div}} {kinds}\n![{words}](generated/{file})\n\n{title}\n````\n")
-    return f"`````{{div}} compare\n{''.join(shown)}`````\n"
+        blocks.append(f"````{{div}} {kinds}\n![{words}](generated/{file})\n\n{title}\n````\n")
+    return f"`````{{div}} compare\n{''.join(blocks)}`````\n"
 
 
 def write(
