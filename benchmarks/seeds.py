@@ -85,10 +85,10 @@ def measure(out, minutes, seeds, workers, device, sets, shorter):
         for table in pool.imap_unordered(one_training, jobs):
             table.to_csv(path, mode="a", header=not path.exists(), index=False)
             done, row = done + 1, table.iloc[0]
-            name_of_row = f"{row['set']}, {row['role']}, seed {row['seed']}, {row['arm']}"
+            name = f"{row['set']}, {row['role']}, seed {row['seed']}, {row['arm']}"
             psnr, left = table["psnr_db"].mean(), ends - time.monotonic()
             print(
-                f"{done}/{len(jobs)} {name_of_row}: {psnr:.2f} dB in {row['seconds']:.0f} s, {left:.0f} s left"
+                f"{done}/{len(jobs)} {name}: {psnr:.2f} dB in {row['seconds']:.0f} s, {left:.0f} s left"
             )
             sys.stdout.flush()
             if left < 0:
