@@ -96,6 +96,11 @@ def _draw(
             if bar:
                 _bars(axis, points, x, y, along, bar, start, look)
                 look = {"color": "black", "marker": "", "ls": ""}
+            elif look.get("ls") == "":
+                look = {
+                    "marker": "o",
+                    **look,
+                }  # many points have no marks unless nothing joins them
             if not bar or "low" in points:
                 _errorbar(axis, points, x, y, along, {**default, **look})
         across = axis.axhline if along == "y" else axis.axvline
@@ -117,6 +122,8 @@ def _draw(
         for key, text in _named(table, column).items():
             look = _look({column: key}, color, tones, styles)
             look.pop("capsize", None)
+            if look.get("ls") == "" and not bar:
+                look = {"marker": "o", **look}
             if len(columns) > 1 and column == style:
                 look |= {"color": styles.get(key, {}).get("color", GREY)}
             if label := styles.get(key, {}).get("label", text):
