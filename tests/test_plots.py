@@ -57,7 +57,7 @@ def marks(axis):
     return sorted(
         (*point, to_hex(line.get_color()))
         for line in axis.lines
-        if line.get_marker() in "osD^" and len(line.get_xdata())
+        if line.get_marker() in set("osD^") and len(line.get_xdata())
         for point in line.get_xydata().tolist()
     )
 
@@ -133,6 +133,15 @@ def test_a_group_has_a_bold_heading_over_its_categories():
     ]
     assert [point[:2] for point in marks(axis)] == [(1, 2), (2, 3), (3, 5)]
     assert {point[2] for point in marks(axis)} == {"#000000"}  # a gap is no arm's
+
+
+def test_many_points_that_nothing_joins_have_marks():
+    table = pd.DataFrame({"mean": range(50), "difference": 1.0, "vae": VAES[0]})
+    looks = {VAES[0]: {"ls": ""}}
+    figure = plots.lines(table, "mean", "difference", color="vae", styles=looks)
+    assert [x for x, _, _ in marks(figure.axes[0])] == list(range(50))
+    bare = plots.lines(table, "mean", "difference", color="vae")
+    assert not marks(bare.axes[0])
 
 
 def test_references_margins_and_zero_are_drawn_across(table):

@@ -219,6 +219,7 @@ def intervals(
     group: str = "",
     headings: Labels | None = None,
     dodge: Sequence[str] | None = None,
+    width: float = 0,
     label: str | Labels = "",
     is_upright: bool = False,
     bars: bool = False,
@@ -238,6 +239,8 @@ def intervals(
         Column that puts categories under headings; its values in their order, and the headings.
     dodge : sequence of str
         Columns whose values stand side by side in a place: ``color``, or ``style`` without one.
+    width : float
+        From one to the next of these, in places; 0 for as they fit.
     label : str or mapping
         Of the axis of values.
     is_upright, bars : bool
@@ -270,12 +273,12 @@ def intervals(
         is_heading += [True] * len(above) + [False] * len(own)
     side = table[list(dodge)].apply(tuple, axis=1) if dodge else table[category].map(lambda _: ())
     sides = list(dict.fromkeys(side))
-    width = min(0.8 if bars else 0.2, 0.76 / len(sides))
+    width = width or min(0.8 if bars else 0.2, 0.76 / len(sides))
     shift = width * (side.map(sides.index) - (len(sides) - 1) / 2)
     groups = table[group] if group else [""] * len(table)
     place = [places[pair] for pair in zip(groups, table[category], strict=True)]
     table = table.assign(_place=np.array(place, float) + shift.to_numpy(float))
-    each = 0.09 + 0.13 * len(sides) if len(sides) > 1 else 0.24
+    each = 0.09 + (0.2 if bars else 0.13) * len(sides) if len(sides) > 1 else 0.24
     each = max(each, 0.1 + 0.14 * max(text.count("\n") + 1 for text in texts))
     shared = {"sharey": "row", "height_inch": 2.4}
     if not is_upright:
@@ -295,7 +298,7 @@ def _categories(
 ) -> None:
     if is_upright:
         spec = axis.get_subplotspec()
-        across = 9 * PAGE_INCH / (spec.get_gridspec().ncols if spec else 1) / len(texts)
+        across = 13 * PAGE_INCH / (spec.get_gridspec().ncols if spec else 1) / len(texts)
         turn = 90 if max(len(one) for text in texts for one in text.split("\n")) > across else 0
         axis.set_xticks(range(len(texts)), texts, rotation=turn)
         axis.set_xlim(-0.5, len(texts) - 0.5)
