@@ -95,18 +95,18 @@ def test_every_figure_can_be_read_at_the_width_of_a_page(results):
 
 
 def test_alternative_texts_name_the_phantoms_and_what_was_found(results):
-    told = {
+    texts = {
         p.stem: p.read_text() for p in results.rglob("*.txt") if p.parent.parent.name == "figures"
     }
     assert all(
         "phantoms" in text.lower()
-        for name, text in told.items()
+        for name, text in texts.items()
         if name[0] in "01"
         and "four corners" not in text
         and name != "07_signal"  # of the schedule: no image is behind it
     )
     assert all(
-        re.search(r"from [-+]?\d.* to ", told[name])
+        re.search(r"[-+]?\d.* to [-+]?\d", texts[name])
         for name in ("04_arms", "04_protocols", "06_rates", "09_patch_pca", "11_transfer")
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentsr.autoencoders import registry
-from latentsr.plots.labels import in_words
+from latentsr.plots.labels import MEASURES, in_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -121,7 +121,8 @@ def extremes(data: DataFrame, value: str, form: str = "{:.2f} dB") -> str:
     names = [str(c) for c in rows.select_dtypes(exclude="number") if rows[c].nunique() > 1]
     ends = []
     for place in dict.fromkeys((rows[value].argmin(), rows[value].argmax())):
-        name = ", ".join(str(in_words(text)) for text in rows[names].iloc[place] if text != "")
+        words = rows[names].iloc[place].map(lambda text: MEASURES.get(text, in_words(text)))
+        name = ", ".join(str(text) for text in words if text != "")
         ends.append(form.format(rows[value].iloc[place]) + (f" ({name})" if name else ""))
     text = " to ".join(ends)
     if "+" in form and {"low", "high"} <= {*rows}:
