@@ -48,7 +48,7 @@ def _look(
     keys: Mapping[str, Any], color: str, tones: Mapping[Any, str], styles: Mapping[Any, Any]
 ) -> dict[str, Any]:
     look = {"color": tones[keys[color]] if color in keys else "black"}
-    for key in keys.values():
+    for key in reversed(list(keys.values())):  # what an autoencoder is given holds in every style
         look |= styles.get(key, {})
     return {name: value for name, value in look.items() if name != "label"}
 
