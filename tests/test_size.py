@@ -12,17 +12,16 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "latentsr"
 INNER = "autoencoders diffusion experiments metrics stats plots degrade io".split()
 LIMITS = {  # lines or files: at most, and the aim where that is not reached yet
-    "inner circle": (7839, 5000),
-    "package": (15_031, 10_000),
-    "files": (93, 70),
-    "tests": (11_800, 8500),
-    "dvc.yaml": (463, 350),
+    "inner circle": (6576, 5000),
+    "package": (13637, 10000),
+    "files": (86, 70),
+    "tests": (11226, 8500),
+    "dvc.yaml": (448, 350),
     "claims.yaml": (350, 350),
 }
 ONE_CHAPTER = {  # still to go home into a chapter, or to be used by a second; none is to be added
     "latentsr.experiments.lesions",
     "latentsr.metrics.observers",
-    "latentsr.plots.filmstrip",
     "latentsr.stats.agreement",
     "latentsr.stats.patch_pca",
 }
