@@ -35,7 +35,13 @@ def prepared(folder, hr_px):
         "split_by": "subject",
         "operator": "bicubic",
     }
-    facts |= {"n_test_images": 2, "n_test_subjects": 2, "n_train_images": 2, "subject_word": "exam"}
+    facts |= {
+        "n_test_images": 2,
+        "n_test_subjects": 2,
+        "n_train_images": 2,
+        "n_train_subjects": 2,
+        "subject_word": "exam",
+    }
     (folder / "data" / "sets.json").write_text(json.dumps({"knee": facts}))
     measures = {"psnr_db": [20.0, 21.0], "ms_ssim": [0.9, 0.9]}
     identity = io.identity("knee", method="bicubic")
